@@ -128,7 +128,8 @@ class CIFAR10Classifier(LightningModule):
     def on_test_epoch_end(self) -> None:
         """Log the accuracy of each class and keep the confusion matrix."""
         accuracies = self.test_class_acc.compute().tolist()
-        self.log_dict({f"test_acc/{name}": acc for name, acc in zip(self.class_names, accuracies, strict=True)})
+        named = {f"test_acc/{name}": acc for name, acc in zip(self.class_names, accuracies, strict=True)}
+        self.log_dict(named, sync_dist=True)  # already the same in each process; so that Lightning does not warn
         self.confusion_matrix = self.test_confusion.compute().cpu()
         self.test_class_acc.reset()
         self.test_confusion.reset()

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from pytorch_lightning import Trainer
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from lightning_cifar.checkpoints import check_whole, newest
@@ -96,14 +97,19 @@ class CLI(LightningCLI):
                 raise UserError(
                     f"{self.config.subcommand} needs a trained network: give --ckpt_path last, best or FILE"
                 )
-            return
-        if config.ckpt_path in ("last", "best"):
-            wanted, config.ckpt_path = (
-                config.ckpt_path,
-                str(newest(Path(config.trainer.default_root_dir), config.ckpt_path)),
-            )
-            print(f"--ckpt_path {wanted} is {config.ckpt_path}")
-        check_whole(Path(config.ckpt_path))
+        elif rank_zero_only.rank != 0:
+            # Nodes share no files: process 0 reads the checkpoint and hands it over, whatever the name here.
+            config.ckpt_path = "handed-over-by-process-0.ckpt"
+        else:
+            config.ckpt_path = self._checkpoint(config.ckpt_path, Path(config.trainer.default_root_dir))
+
+    @staticmethod
+    def _checkpoint(wanted: str, results: Path) -> str:
+        path = newest(results, wanted) if wanted in ("last", "best") else Path(wanted)
+        check_whole(path)
+        if wanted != str(path):
+            print(f"--ckpt_path {wanted} is {path}")
+        return str(path)
 
     def before_instantiate_classes(self) -> None:
         """Fit the network to the data, and the run's folder to the results folder."""
@@ -178,6 +184,8 @@ class CLI(LightningCLI):
         if trainer.fast_dev_run:  # type: ignore[attr-defined]  # set where mypy does not look
             return
         write_figures(trainer, self.model, self.datamodule, folder)
+        for one in trainer.loggers:
+            one.finalize("success")
         if trainer.is_global_zero:
             print(summary(trainer, self.datamodule, seconds, result.get("test_acc"), folder))
 

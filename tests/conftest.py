@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -65,11 +65,36 @@ def cli(tmp_path: Path) -> Cli:
     return Cli(tmp_path)
 
 
-@pytest.fixture
-def main(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """The command line within this process (quicker), in an empty folder: gives the exit code."""
+def run(folder: Path, *args: object) -> int:
+    """Run the command line within this process (quicker), in `folder`, and give its exit code."""
     from lightning_cifar.cli import main
 
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["lightning_cifar"])
-    return lambda *args: main([str(arg) for arg in args])
+    before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["lightning_cifar"])
+        try:
+            return main([str(arg) for arg in args])
+        finally:
+            for signum, handler in before.items():
+                signal.signal(signum, handler)
+
+
+class Main:
+    """Runs the command line within this process, and keeps what it prints."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture) -> None:
+        self.folder, self.capsys = folder, capsys
+        self.out = self.err = ""
+
+    def __call__(self, *args: object) -> int:
+        try:
+            return run(self.folder, *args)
+        finally:
+            self.out, self.err = self.capsys.readouterr()
+
+
+@pytest.fixture
+def main(tmp_path: Path, capsys: pytest.CaptureFixture) -> Main:
+    """The command line within this process, in an empty folder."""
+    return Main(tmp_path, capsys)
