@@ -41,6 +41,8 @@ class CIFAR10Classifier(LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["net"])
+        if "_instantiator" in self.hparams:  # built by LightningCLI: here `net` is its settings, not the module
+            self.save_hyperparameters()
         self.class_names = list(class_names or CIFAR10_CLASSES)
         classes = len(self.class_names)
         self.net = (net or Net(classes)).to(memory_format=torch.channels_last)
