@@ -11,7 +11,8 @@ from lightning_cifar.sources import LabelledImages, Split, drawing
 from lightning_cifar.sources.cache import FORMAT, Arrays, Cache, user_cache_folder
 from lightning_cifar.sources.console import console
 
-_BLOCK = 250  # pictures drawn at once: more fall out of the processor's cache
+# Pictures drawn at once: more fall out of the processor's cache. Part of what a seed stands for: see drawing.VERSION.
+_BLOCK = 250
 
 
 class SyntheticSource:
