@@ -100,7 +100,7 @@ class CLI(LightningCLI):
                 raise UserError(
                     f"{self.config.subcommand} needs a trained network: give --ckpt_path last, best or FILE"
                 )
-        elif rank_zero_only.rank != 0:
+        elif getattr(rank_zero_only, "rank", 0) != 0:
             # Nodes share no files: process 0 reads the checkpoint and hands it over, whatever the name here.
             config.ckpt_path = "handed-over-by-process-0.ckpt"
         else:

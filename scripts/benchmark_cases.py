@@ -101,7 +101,7 @@ def limit(args: argparse.Namespace) -> float:
 
     data = LabelledImages(*(tensor.to(args.device) for tensor in load(args)))
     part = torch.arange(len(data.labels))
-    net = network(args.net).to(args.device, memory_format=torch.channels_last)
+    net = network(args.net).to(args.device).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.001, momentum=0.9, fused=True)
 
     def step(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
@@ -144,7 +144,7 @@ def fit(args: argparse.Namespace) -> float:
         end(self)
 
     # hooks that Lightning calls once an epoch: no step takes longer for being measured
-    CIFAR10Classifier.on_train_epoch_start = on_train_epoch_start  # type: ignore[method-assign]
+    CIFAR10Classifier.on_train_epoch_start = on_train_epoch_start  # type: ignore[assignment, method-assign]
     CIFAR10Classifier.on_train_epoch_end = on_train_epoch_end  # type: ignore[method-assign]
     only_train = ["--trainer.limit_val_batches", "0", "--trainer.limit_test_batches", "0"]
     with tempfile.TemporaryDirectory() as results:
