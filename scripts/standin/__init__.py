@@ -55,3 +55,10 @@ The interface::
 
 `python -m scripts.standin` starts one for a person and prints the environment to export.
 """
+
+from scripts.standin.faults import Fault
+from scripts.standin.messages import Request
+from scripts.standin.service import StandIn
+from scripts.standin.state import Metric, ModelRecord, RunRecord, Workspace
+
+__all__ = ["Fault", "Metric", "ModelRecord", "Request", "RunRecord", "StandIn", "Workspace"]
