@@ -7,9 +7,11 @@ from pytorch_lightning.trainer.states import TrainerFn
 
 
 def steps_of_checkpoint(trainer: Any) -> int:
-    """Return the steps to add to a trainer's count: those of the checkpoint, if it evaluates one without training.
+    """Return the steps to add to a trainer's count: those of the checkpoint, if it evaluates one without
+    training.
 
-    Lightning restores the weights but not the count, so without this a standalone test would be a point at step 0.
+    Lightning restores the weights but not the count, so without this a standalone test would be a point at
+    step 0.
     """
     if trainer is None or trainer.state.fn not in (TrainerFn.VALIDATING, TrainerFn.TESTING):
         return 0
@@ -19,7 +21,9 @@ def steps_of_checkpoint(trainer: Any) -> int:
         # Only the count is wanted: tensors are mapped, not read, and nothing in the file is executed.
         checkpoint = torch.load(trainer.ckpt_path, map_location="cpu", mmap=True, weights_only=True)
         return _steps(checkpoint)
-    except Exception:  # remote, of an old format, or holding more than weights: Lightning has loaded it, ask that
+    except (
+        Exception
+    ):  # remote, of an old format, or holding more than weights: Lightning has loaded it, ask that
         loaded = getattr(getattr(trainer, "_checkpoint_connector", None), "_loaded_checkpoint", None) or {}
         return _steps(loaded)
 

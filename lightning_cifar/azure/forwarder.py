@@ -1,279 +1,188 @@
-"""A process of its own that hands a spool to the service: `python -m lightning_cifar.azure.forwarder SPOOL …`.
+"""A process of its own that sends a spool: `python -m lightning_cifar.azure.forwarder SPOOL --parent PID …`.
 
-Why a process: what is handed to the SDK inside the training process can keep that process from ending for hours,
-because the interpreter waits for the SDK's worker threads and these finish every queued retry. A process can be
-ended; it also keeps the SDK's import (1 s, 100 MB) and work off the training's interpreter lock. It has its own
-session, so that Ctrl-C at the terminal does not hit it, and sees that the training process is gone, even by SIGKILL,
-because its parent changes; it then has a time limit for the rest.
+Why a process: what is handed to the SDK inside the training process can keep that process from ending for
+hours, because the interpreter waits for the SDK's worker threads and these finish every queued retry. A
+process can be ended; it also keeps the SDK's import (1 s, 100 MB) and work off the training's interpreter
+lock. It has its own session, so that Ctrl-C at the terminal does not hit it, and sees that the training
+process is gone, even by SIGKILL, because its parent changes; from then on it has a time limit.
 
-Why it starts itself anew after a failure (`exec`): the SDK's threads may still hold the batch that failed and store
-it later. `exec` ends them and keeps the process id; the new start first reads back what the service has, so nothing
-is sent twice. The same way out serves when a call into the SDK never returns.
+Why it forks a worker for each attempt: after a failure the SDK's threads may still hold the batch that failed
+and store it later. Ending the worker ends them, and the next one first reads back what the service has, so
+nothing is sent twice; a call into the SDK that never returns ends the same way. The import is paid once,
+before the first fork (it starts no thread); starting the interpreter anew for each attempt took 5 s on a busy
+machine of 2 cores.
 """
 
 import argparse
 import fcntl
-import json
 import os
 import signal
 import sys
-import threading
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from lightning_cifar.azure.run import status_of
-from lightning_cifar.azure.sender import Sender
-from lightning_cifar.azure.spool import Progress, files_folder, read_entries, read_header
+from lightning_cifar.azure.run import require_azureml
+from lightning_cifar.azure.spool import Progress, read_entries, read_header
+from lightning_cifar.azure.worker import FATAL, REFUSED, Board, Worker
 from lightning_cifar.errors import UserError
 
-MODULE = "lightning_cifar.azure.forwarder"
-POLL_SECONDS = 0.5
-# One flush costs two requests at least; entries of this time share one. A metric is live within 5 s all the same.
-GATHER_SECONDS = 1.0
+TICK_SECONDS = 0.1
+SYNC_SECONDS = 1.0
 # Between attempts: 1, 2, 4, … seconds, at most this; less once somebody waits for the end.
 MAX_PAUSE_SECONDS = 15.0
 HURRIED_PAUSE_SECONDS = 2.0
-# A step (open the run, read back, send one chunk) that takes longer is taken for wedged.
+# A step (open the run, read back, send one chunk) that takes longer is taken for wedged; a checkpoint takes
+# its time.
 STEP_SECONDS = 90.0
-CHUNK = 2000
-
-
-@dataclass
-class Attempt:
-    """What one start hands to the next: failures in a row, entries per chunk, since when the trainer is gone."""
-
-    failures: int = 0
-    chunk: int = CHUNK
-    gone_since: float | None = None
+UPLOAD_SECONDS = 900.0
 
 
 class Forwarder:
-    """Sends one spool until its training process is gone and nothing is left, or the time is up.
+    """Keeps a worker at a spool until the training process is gone and nothing is left, or the time is up.
 
     Args:
         spool: the file.
         parent: process id of the training process, whose child this is.
         seconds: how long it may go on after the training process is gone.
-        attempt: what the start before this one learnt.
     """
 
-    def __init__(self, spool: Path, parent: int, seconds: float, attempt: Attempt) -> None:
-        self.spool, self.parent, self.seconds, self.attempt = spool, parent, seconds, attempt
-        self.address, start = read_header(spool)
-        self.progress = Progress.read(spool)
-        self.progress.offset = max(self.progress.offset, start)
-        self._step_began: float | None = None
-        self._hurry = False
-        self._synced = 0
+    def __init__(self, spool: Path, parent: int, seconds: float) -> None:
+        self._spool, self._parent, self._seconds = spool, parent, seconds
+        self._address, self._start = read_header(spool)
         self._handle = spool.open("rb")
+        self._board = Board()
+        self._worker: int | None = None
+        self._failures = 0
+        self._next_attempt = self._next_hurried_attempt = 0.0
+        self._gone_at: float | None = None
+        self._synced_at, self._synced_size = 0.0, 0
+        self._step_seconds = UPLOAD_SECONDS if spool.stem.endswith("-media") else STEP_SECONDS
 
-    def run(self) -> NoReturn:
-        """Send until the end; leave by `os._exit`, because the SDK's threads would hold up an orderly exit."""
+    def run(self) -> int:
+        """Forward to the end and return the exit code: 0 all sent, 1 hopeless, 3 the time was up."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
-        # SIGCONT does nothing to a process that does not handle it, so it may come at any time, also between
-        # `exec` and this line.
+        # SIGCONT is harmless to a process that does not handle it yet, so the trainer may send it at any
+        # time.
         signal.signal(signal.SIGCONT, self._be_quick)
-        threading.Thread(target=self._watch, daemon=True).start()
+        fcntl.flock(self._handle, fcntl.LOCK_EX)
         try:
-            fcntl.flock(self._handle, fcntl.LOCK_EX)
-            self._forward()
+            require_azureml()
+            import azureml.core  # noqa: F401  # for the workers
         except UserError as error:
-            self._record(error, fatal=True)
-            os._exit(1)
-        except BaseException as error:
-            self._again(error)
-        os._exit(0)
-
-    def _forward(self) -> None:
-        sender: Sender | None = None
+            _record(self._spool, error, fatal=True)
+            return 1
         while True:
-            gone = self._trainer_is_gone()
-            batch = self._next_batch(final=gone)
-            if batch:
-                if not (gone or self._hurry):
-                    time.sleep(GATHER_SECONDS)
-                    batch = self._next_batch(final=gone)
-                self._step_began = time.monotonic()
-                sender = sender or self._open()
-                self._settle(sender, batch)
-                self._step_began = None
-            elif gone:
-                if self.address.interactive and not self.progress.ended and self._sends_metrics():
-                    self._end(sender or self._open(), "Failed", "the training process ended without a word")
-                return
-            else:
-                self._hurry = False
-                self._pause(POLL_SECONDS)
+            now = time.monotonic()
+            self._sync(now)
+            if os.getppid() != self._parent:
+                self._board.gone = True
+                self._gone_at = self._gone_at or now
+                if now > self._gone_at + self._seconds:
+                    self._kill()
+                    return 3
+            code = self._look_after_worker(now)
+            if code is not None:
+                return code
+            time.sleep(TICK_SECONDS)
 
-    def _next_batch(self, final: bool) -> list[tuple[dict[str, Any], int]]:
-        """Return the next entries; an end that may not be the last word (`now` unset) waits until it is."""
-        batch: list[tuple[dict[str, Any], int]] = []
-        for entry, offset in read_entries(self.spool, self.progress.offset):
-            if "end" in entry and batch:
-                break
-            batch.append((entry, offset))
-            if len(batch) == self.attempt.chunk:
-                break
-        if batch and "end" in batch[0][0]:
-            if len(batch) > 1 or final or batch[0][0]["now"]:
-                return batch[:1]
-            return []
-        return batch
-
-    def _open(self) -> Sender:
-        os.chdir(files_folder(self.spool) if files_folder(self.spool).is_dir() else self.spool.parent)
-        try:
-            run = self.address.open()
-        except Exception as error:
-            if status_of(error) != 404:
-                raise
-            raise UserError(
-                f"run {self.address.run_id} is not in workspace {self.address.workspace!r}: "
-                "check that the file is this workspace's"
-            ) from error
-        sender = Sender(run, files_folder(self.spool))
-        sender.read_back()
-        return sender
-
-    def _settle(self, sender: Sender, batch: list[tuple[dict[str, Any], int]]) -> None:
-        entries, offset = [entry for entry, _ in batch], batch[-1][1]
-        if "end" in entries[0]:
-            if self._trainer_is_gone() or entries[0]["now"]:
-                self._end(sender, entries[0]["end"], entries[0].get("reason"))
-            self._confirm(offset)
-            return
-        try:
-            unsendable = sender.send(entries)
-        except Exception as error:
-            if len(batch) > 1 or not _final(error):
-                raise
-            # A single entry that the service refuses for good must not hold up the others.
-            self.progress.rejected = [*self.progress.rejected, f"{_short(entries[0])}: {_line(error)}"][-20:]
-            self._confirm(offset)
-            self._restart()
-        for reason, number in unsendable.items():
-            self.progress.unsendable[reason] = self.progress.unsendable.get(reason, 0) + number
-        self.progress.rejected = [*self.progress.rejected, *sender.rejected][-20:]
-        sender.rejected.clear()
-        self.progress.confirmed += len(entries) - unsendable.total()
-        self._confirm(offset)
-        for entry in entries:
-            if "path" in entry:
-                (files_folder(self.spool) / entry["path"]).unlink(missing_ok=True)
-        self.attempt.failures = 0
-        self.attempt.chunk = min(CHUNK, self.attempt.chunk * 8)
-
-    def _end(self, sender: Sender, status: str, reason: str | None = None) -> None:
-        sender.end(status, reason)
-        self.progress.ended = status
-        self._confirm(self.progress.offset)
-
-    def _confirm(self, offset: int) -> None:
-        self.progress.offset, self.progress.error, self.progress.fatal = offset, None, False
-        self.progress.write(self.spool)
-
-    def _sends_metrics(self) -> bool:
-        """Whether this spool is the one whose forwarder ends the run: the other holds images and files."""
-        return not self.spool.stem.endswith("-media")
-
-    def _again(self, error: BaseException) -> NoReturn:
-        self._step_began = None
-        if _final(error):
-            self.attempt.chunk = max(1, self.attempt.chunk // 8)
+    def _look_after_worker(self, now: float) -> int | None:
+        if self._worker is None:
+            if not self._work_to_do():
+                return 0 if self._board.gone else None
+            if now >= self._next_attempt or (self._in_a_hurry and now >= self._next_hurried_attempt):
+                self._worker = self._fork()
+            return None
+        pid, status = os.waitpid(self._worker, os.WNOHANG)
+        if pid == 0:
+            if self._board.step_began and now > self._board.step_began + self._step_seconds:
+                self._kill()
+                self._failed(now)
+                _record(self._spool, TimeoutError(f"no answer within {self._step_seconds:.0f} s"))
+            return None
+        self._worker = None
+        code = os.waitstatus_to_exitcode(status)
+        if code == 0:
+            return 0
+        if code == FATAL:
+            return 1
+        if code == REFUSED:
+            self._next_attempt = self._next_hurried_attempt = now
         else:
-            self.attempt.failures += 1
-        self._record(error)
-        pause = min(2.0 ** max(0, self.attempt.failures - 1), MAX_PAUSE_SECONDS)
-        self._pause(max(pause, _retry_after(error)))
-        self._restart()
+            self._failed(now)
+        return None
 
-    def _restart(self) -> NoReturn:
-        command = [sys.executable, "-m", MODULE, str(self.spool), "--parent", str(self.parent)]
-        command += ["--seconds", str(self.seconds), "--attempt", json.dumps(asdict(self.attempt))]
+    def _failed(self, now: float) -> None:
+        self._failures = 1 if self._board.succeeded else self._failures + 1
+        self._board.succeeded = False
+        pause = min(2.0 ** (self._failures - 1), MAX_PAUSE_SECONDS)
+        self._next_attempt = now + max(pause, self._board.retry_after)
+        self._next_hurried_attempt = now + min(pause, HURRIED_PAUSE_SECONDS)
+        self._board.hurry = False
+
+    def _work_to_do(self) -> bool:
+        progress = Progress.read(self._spool)
+        if any(True for _ in read_entries(self._spool, max(progress.offset, self._start))):
+            return True
+        return bool(self._board.gone) and Worker.must_end_run(self._spool, self._address, progress)
+
+    def _fork(self) -> int:
         sys.stdout.flush()
         sys.stderr.flush()
-        os.execv(sys.executable, command)
+        self._board.step_began = 0.0
+        if self._board.token:
+            os.environ["AZUREML_RUN_TOKEN"] = self._board.token
+            os.environ.pop(
+                "AZUREML_RUN_TOKEN_EXPIRY", None
+            )  # the old token's; the SDK finds the new one's in it
+        pid = os.fork()
+        if pid == 0:
+            Worker(self._spool, self._address, self._start, self._board).run()
+        return pid
 
-    def _record(self, error: BaseException, fatal: bool = False) -> None:
-        print(f"{time.strftime('%F %T')} {_line(error)}", file=sys.stderr, flush=True)
-        self.progress.error, self.progress.fatal = _line(error), fatal
-        self.progress.write(self.spool)
+    def _kill(self) -> None:
+        if self._worker is not None:
+            os.kill(self._worker, signal.SIGKILL)
+            os.waitpid(self._worker, 0)
+            self._worker = None
 
-    def _pause(self, seconds: float) -> None:
-        """Wait, but not for long once somebody waits for the end, and no further when the trainer goes."""
-        began, was_gone = time.monotonic(), self._trainer_is_gone()
-        while time.monotonic() < began + seconds and self._trainer_is_gone() == was_gone:
-            if self._hurry and seconds <= POLL_SECONDS:
-                return
-            if (self._hurry or was_gone) and time.monotonic() > began + HURRIED_PAUSE_SECONDS:
-                return
-            time.sleep(0.05)
+    def _sync(self, now: float) -> None:
+        if now < self._synced_at + SYNC_SECONDS:
+            return
+        size = os.fstat(self._handle.fileno()).st_size
+        if size != self._synced_size:
+            os.fsync(self._handle.fileno())
+            self._synced_at, self._synced_size = now, size
+
+    @property
+    def _in_a_hurry(self) -> bool:
+        return bool(self._board.gone or self._board.hurry)
 
     def _be_quick(self, *_: Any) -> None:
-        self._hurry = True
-
-    def _trainer_is_gone(self) -> bool:
-        return os.getppid() != self.parent
-
-    def _watch(self) -> None:
-        """Sync the spool to disk once a second, and end what takes too long, whatever the main thread hangs in."""
-        while True:
-            time.sleep(0.5)
-            size = os.fstat(self._handle.fileno()).st_size
-            if size != self._synced:
-                os.fsync(self._handle.fileno())
-                self._synced = size
-            now = time.time()
-            if self._trainer_is_gone():
-                self.attempt.gone_since = self.attempt.gone_since or now
-                if now > self.attempt.gone_since + self.seconds:
-                    os._exit(3)
-            if self._step_began is not None and time.monotonic() > self._step_began + STEP_SECONDS:
-                self.attempt.failures += 1
-                self._record(TimeoutError(f"no answer within {STEP_SECONDS:.0f} s"))
-                self._restart()
+        self._board.hurry = True
 
 
-def _final(error: BaseException) -> bool:
-    """Whether the service refused what was sent, so that sending it again is no use."""
-    status = status_of(error)
-    return status is not None and 400 <= status < 500 and status not in (401, 403, 404, 408, 409, 429)
+def _record(spool: Path, error: Exception, fatal: bool = False) -> None:
+    progress = Progress.read(spool)
+    progress.error, progress.fatal = str(error), fatal
+    progress.write(spool)
 
 
-def _retry_after(error: BaseException | None) -> float:
-    """Return the seconds that the service asked to wait; the SDK itself ignores them."""
-    while error is not None:
-        headers = getattr(getattr(error, "response", None), "headers", None) or {}
-        try:
-            return min(float(headers.get("Retry-After", 0)), 60.0)
-        except (TypeError, ValueError, AttributeError):
-            error = error.__cause__ or error.__context__
-    return 0.0
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
-
-
-def _short(entry: dict[str, Any]) -> str:
-    return json.dumps(entry, default=str)[:100]
-
-
-def main() -> None:
+def main() -> NoReturn:
     """Read the command line that `AzureMLLogger` and `replay` write, and forward."""
-    parser = argparse.ArgumentParser(description="Hands a spool to Azure ML; started by AzureMLLogger and replay.")
+    parser = argparse.ArgumentParser(
+        description="Sends a spool to Azure ML; started by AzureMLLogger and replay."
+    )
     parser.add_argument("spool", type=Path)
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)
-    parser.add_argument("--attempt", type=lambda text: Attempt(**json.loads(text)), default=Attempt())
     args = parser.parse_args()
-    # Read by the SDK when it is imported: its waits of up to 128 s are no use to a process that tries again itself.
+    # Read by the SDK when it is imported: its waits of up to 128 s are no use to a process that tries again
+    # itself.
     for name in ("AZUREML_DEFAULT_BACKOFF", "AZUREML_DEFAULT_500_BACKOFF", "AZUREML_DEFAULT_503_BACKOFF"):
         os.environ[name] = "1"
-    Forwarder(args.spool.absolute(), args.parent, args.seconds, args.attempt).run()
+    sys.exit(Forwarder(args.spool.absolute(), args.parent, args.seconds).run())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""Images, tables and texts as files and entries of a spool, in the forms that Azure ML Studio shows natively."""
+"""Images, tables and texts as files and entries of a spool, in the forms that Azure ML Studio shows
+natively.
+"""
 
 import math
 import re
@@ -10,9 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-# https://learn.microsoft.com/azure/machine-learning/resource-limits-capacity
-MAX_COLUMNS = 15
-MAX_CELL_LENGTH = 1000
+from lightning_cifar.azure.limits import MAX_CELL_LENGTH, MAX_COLUMNS
 
 
 def artifact_name(folder: str, key: str, step: int | None, suffix: str) -> str:
@@ -25,8 +25,8 @@ def artifact_name(folder: str, key: str, step: int | None, suffix: str) -> str:
 def save_image(image: Any, path: Path) -> None:
     """Write an image as PNG.
 
-    Args:
-        image: a figure of matplotlib's, a PIL image, a path, a tensor (C, H, W) or (H, W), or an array (H, W, C),
+    Args: image: a figure of matplotlib's, a PIL image, a path, a tensor (C, H, W) or (H, W), or an array (H,
+        W, C),
             (H, W) or (C, H, W); floats are in [0, 1], integers in 0..255. C is 1, 3 or 4.
         path: the file to make; its folder is made too.
 
@@ -51,11 +51,13 @@ def as_list(images: Any) -> list[Any]:
     return list(images) if isinstance(images, list | tuple) else [images]
 
 
-def table_entry(name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], step: int | None) -> dict[str, Any]:
+def table_entry(
+    name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], step: int | None
+) -> dict[str, Any]:
     """Return a table as an entry, with a column `step` if there is one.
 
-    A column holds either finite numbers or strings, because the service fixes its type by the first value; strings
-    longer than `MAX_CELL_LENGTH` are cut.
+    A column holds either finite numbers or strings, because the service fixes its type by the first value;
+    strings longer than `MAX_CELL_LENGTH` are cut.
 
     Raises:
         ValueError: more than `MAX_COLUMNS` columns, or a row of another length.
@@ -65,7 +67,9 @@ def table_entry(name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]
     if step is not None and "step" not in columns:
         columns, table = [*columns, "step"], [[*row, step] for row in table]
     if len(columns) > MAX_COLUMNS:
-        raise ValueError(f"table {name!r} has {len(columns)} columns, Azure ML takes {MAX_COLUMNS}: leave some out")
+        raise ValueError(
+            f"table {name!r} has {len(columns)} columns, Azure ML takes {MAX_COLUMNS}: leave some out"
+        )
     if any(len(row) != len(columns) for row in table):
         raise ValueError(f"table {name!r} has rows that are not as long as its {len(columns)} columns")
     for index in range(len(columns)):
@@ -77,10 +81,11 @@ def table_entry(name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]
     return {"table": name, "columns": columns, "rows": table}
 
 
-def hyperparameters_entry(params: Mapping[str, Any]) -> dict[str, Any]:
+def hyperparameters_entry(name: str, params: Mapping[str, Any]) -> dict[str, Any]:
     """Return hyperparameters, flat, as one table of two columns."""
-    rows = [(name[:MAX_CELL_LENGTH], str(value)) for name, value in params.items()]
-    return table_entry("hyperparameters", ("name", "value"), rows, step=None)
+    return table_entry(
+        name, ("name", "value"), [(key, str(value)) for key, value in params.items()], step=None
+    )
 
 
 def confusion_matrix_entry(name: str, matrix: Any, class_names: Sequence[str]) -> dict[str, Any]:
@@ -91,15 +96,25 @@ def confusion_matrix_entry(name: str, matrix: Any, class_names: Sequence[str]) -
     """
     counts = np.asarray(_plain(matrix))
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or counts.shape[0] != len(class_names):
-        raise ValueError(f"confusion matrix {name!r} has shape {counts.shape} for {len(class_names)} class names")
+        raise ValueError(
+            f"confusion matrix {name!r} has shape {counts.shape} for {len(class_names)} class names"
+        )
     data = {"class_labels": [str(label) for label in class_names], "matrix": counts.tolist()}
     # https://learn.microsoft.com/python/api/azureml-core/azureml.core.run.run#azureml-core-run-run-log-confusion-matrix
     value = {"schema_type": "confusion_matrix", "schema_version": "1.0.0", "data": data}
     return {"confusion_matrix": name, "value": value}
 
 
+def save_text(text: str, path: Path) -> None:
+    """Write a text as UTF-8; its folder is made too."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
 def copy_whole(source: Path, target: Path) -> None:
-    """Copy a file, so that what is sent later is what lies there now: Lightning may delete or overwrite it."""
+    """Copy a file, so that what is sent later is what lies there now: Lightning may delete or overwrite
+    it.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
 
@@ -112,10 +127,14 @@ def _pixels(image: Any) -> np.ndarray[Any, Any]:
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
     if pixels.ndim != 2 and (pixels.ndim != 3 or pixels.shape[2] not in (3, 4)):
-        raise ValueError(f"an image of shape {tuple(np.shape(image))} is neither (C, H, W), (H, W, C) nor (H, W)")
+        raise ValueError(
+            f"an image of shape {tuple(np.shape(image))} is neither (C, H, W), (H, W, C) nor (H, W)"
+        )
     if pixels.dtype.kind == "f":
         pixels = np.nan_to_num(pixels) * 255
-    return np.ascontiguousarray(pixels.round().clip(0, 255) if pixels.dtype.kind == "f" else pixels).astype(np.uint8)
+    return np.ascontiguousarray(pixels.round().clip(0, 255) if pixels.dtype.kind == "f" else pixels).astype(
+        np.uint8
+    )
 
 
 def _plain(value: Any) -> Any:

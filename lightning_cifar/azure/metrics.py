@@ -5,13 +5,12 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
-# https://learn.microsoft.com/azure/machine-learning/resource-limits-capacity
-MAX_NAMES = 50
-MAX_NAME_LENGTH = 255
+from lightning_cifar.azure.limits import MAX_NAME_LENGTH, MAX_NAMES
 
 
 @dataclass
@@ -28,15 +27,17 @@ class _Series:
 class MetricBook:
     """Turns metrics into the spool's lines, and warns once of each name that the service would not take.
 
-    Every value becomes a float: the service fixes a column's type by its first value, so an epoch's 0 followed by
-    0.5 must not arrive as int and double. One (name, step) is one point: Azure ML cannot replace a point, so the
-    first value stands. A value without step goes to the last known step, or one after the name's latest.
+    Every value becomes a float: the service fixes a column's type by its first value, so an epoch's 0
+    followed by 0.5 must not arrive as int and double. One (name, step) is one point: Azure ML cannot replace
+    a point, so the first value stands. A value without step goes to the last known step, or one after the
+    name's latest.
     """
 
     def __init__(self, prefix: str = "", separator: str = "-") -> None:
         self.shift = 0
         self._prefix = prefix + separator if prefix else ""
         self._series: dict[str, _Series] = {}
+        self._files: dict[str, int] = {}
         self._names = 0
         self._step = 0
 
@@ -59,8 +60,8 @@ class MetricBook:
             if at == series.step and number != series.value and series.value is not None:
                 self._warn(
                     series,
-                    f"AzureMLLogger: {key!r} was logged again at step {at} with another value; Azure ML keeps one "
-                    "value per step, the first",
+                    f"AzureMLLogger: {key!r} was logged again at step {at} with another value; Azure ML keeps the "
+                    "first",
                 )
             elif at != series.step:
                 series.step, series.value = at, number
@@ -73,10 +74,25 @@ class MetricBook:
             self._enter([name])
         return self._series[name].skip is None
 
+    def name(self, key: str) -> str:
+        """Return the name under which `key` arrives: with the prefix."""
+        return self._prefix + key
+
+    def step(self, step: int | None) -> int | None:
+        """Return a step as it arrives: a standalone evaluation's is the checkpoint's."""
+        return None if step is None else step + self.shift
+
+    def new_file(self, name: str) -> str:
+        """Return `name`, or a numbered one where it was given out before: artifacts cannot be replaced."""
+        number = self._files[name] = self._files.get(name, -1) + 1
+        path = PurePosixPath(name)
+        return name if number == 0 else str(path.with_name(f"{path.stem}-v{number}{path.suffix}"))
+
     def _line(self, series: _Series, key: str, number: float, step: int, now: str) -> str:
         if not math.isfinite(number):
             self._warn(
-                series, f"AzureMLLogger: {key!r} is {number} at step {step}; Azure ML takes no such number: left out"
+                series,
+                f"AzureMLLogger: {key!r} is {number} at step {step}; Azure ML takes no such number: left out",
             )
             return f'{series.start}, "value": "{number}", "step": {step}, {now}, "skip": "not finite"}}\n'
         end = f', "skip": "{series.skip}"}}\n' if series.skip else "}\n"
@@ -115,7 +131,9 @@ class MetricBook:
 
 
 def as_number(value: Any) -> float | None:
-    """Return a number, bool, numpy scalar or one-element tensor on any device as a float; None for all else."""
+    """Return a number, bool, numpy scalar or one-element tensor on any device as a float; None for all
+    else.
+    """
     if hasattr(value, "item"):
         try:
             value = value.item()

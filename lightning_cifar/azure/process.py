@@ -14,8 +14,8 @@ from lightning_cifar.azure.spool import Progress, Spool, entry_line, files_folde
 _PACKAGE_PARENT = str(Path(lightning_cifar.__file__).parent.parent)
 # A forwarder that ended unasked (killed for memory, say) is started again, but not more often than this.
 _RESTART_SECONDS = 10.0
-# So much of the training's share of the processors it may claim while these are busy: Linux gives a process of
-# niceness 5 a third of the weight of one of niceness 0.
+# So much of the training's share of the processors it may claim while these are busy: Linux gives a process
+# of niceness 5 a third of the weight of one of niceness 0.
 _NICENESS = 5
 
 
@@ -42,6 +42,11 @@ class ForwardedSpool:
         return self._spool.path
 
     @property
+    def used(self) -> bool:
+        """Whether anything was logged."""
+        return self._spool.size > 0
+
+    @property
     def files(self) -> Path:
         """The folder for files that entries refer to."""
         return files_folder(self.path)
@@ -63,20 +68,19 @@ class ForwardedSpool:
         if self._process is None or self._process.poll() is not None:
             self._process = start_forwarder(self.path, self._seconds, self._variables)
 
-    def wait(self, until: float, including_end: bool = False) -> bool:
-        """Wait until everything so far is settled; False if `until` (`time.monotonic()`) came first.
-
-        `including_end`: the last entry is the run's end, which counts as well.
-        """
+    def wait(self, until: float) -> bool:
+        """Wait until everything so far is settled; False if `until` (`time.monotonic()`) came first."""
         goal = self._spool.size
         asked = 0.0
         self.ensure_forwarder()
         while True:
             progress = Progress.read(self.path)
-            if progress.offset >= goal and (not including_end or progress.ended):
+            if progress.offset >= goal:
                 return True
             now = time.monotonic()
-            if now >= until or (progress.fatal and self._process is not None and self._process.poll() is not None):
+            if now >= until or (
+                progress.fatal and self._process is not None and self._process.poll() is not None
+            ):
                 return False
             if now > asked + 1.0 and self._process is not None and self._process.poll() is None:
                 asked = now

@@ -30,7 +30,9 @@ class RunAddress:
 
     @classmethod
     def of_job(cls) -> "RunAddress | None":
-        """Return the run of the Azure ML job that this process belongs to, from its variables; None outside a job."""
+        """Return the run of the Azure ML job that this process belongs to, from its variables; None outside a
+        job.
+        """
         run_id = os.environ.get("AZUREML_RUN_ID")
         if not run_id or run_id.startswith("OfflineRun"):
             return None
@@ -44,19 +46,22 @@ class RunAddress:
 
     @classmethod
     def of_run(cls, run: Any) -> "RunAddress | None":
-        """Return the address of an `azureml.core.Run`; None for the offline run that `Run.get_context` makes up."""
+        """Return the address of an `azureml.core.Run`; None for the offline run that `Run.get_context` makes
+        up.
+        """
         if str(run.id).startswith("OfflineRun"):
             return None
         workspace = run.experiment.workspace
-        return cls(run.id, run.experiment.name, workspace.name, workspace.resource_group, workspace.subscription_id)
+        return cls(
+            run.id, run.experiment.name, workspace.name, workspace.resource_group, workspace.subscription_id
+        )
 
     @classmethod
     def new(cls, experiment: str, workspace: Any = None) -> "RunAddress":
         """Name a run that does not exist yet; it is started when it is opened.
 
-        Args:
-            experiment: the experiment it will belong to; made if new.
-            workspace: an `azureml.core.Workspace`, or the path of a `config.json` or its folder; None: found from
+        Args: experiment: the experiment it will belong to; made if new. workspace: an
+            `azureml.core.Workspace`, or the path of a `config.json` or its folder; None: found from
                 the current folder upwards, as `Workspace.from_config` finds it.
 
         Raises:
@@ -98,8 +103,8 @@ class RunAddress:
         except Exception as error:
             if not self.interactive or status_of(error) != 404:
                 raise
-        # The SDK writes the address of the git remote of the current folder into the run's properties as it stands,
-        # with any token in it: start the run from a folder that belongs to no repository.
+        # The SDK writes the address of the git remote of the current folder into the run's properties as it
+        # stands, with any token in it: start the run from a folder that belongs to no repository.
         with contextlib.chdir("/"):
             experiment = Experiment(workspace, self.experiment)
             return experiment.start_logging(run_id=self.run_id, outputs=False, snapshot_directory=None)
@@ -108,7 +113,8 @@ class RunAddress:
 class RunProxy:
     """Stands for the real `Run` until one of its attributes is used: only then is azureml imported.
 
-    Lightning reads `logger.experiment` at every `fit`; the import alone would cost a second, 100 MB and a thread.
+    Lightning reads `logger.experiment` at every `fit`; the import alone would cost a second, 100 MB and a
+    thread.
     """
 
     def __init__(self, address: RunAddress) -> None:
@@ -152,7 +158,9 @@ def require_azureml() -> None:
 def status_of(error: BaseException | None) -> int | None:
     """Return the HTTP status behind an exception of the SDK, also where another exception wraps it."""
     while error is not None:
-        status = getattr(error, "status_code", None) or getattr(getattr(error, "response", None), "status_code", None)
+        status = getattr(error, "status_code", None) or getattr(
+            getattr(error, "response", None), "status_code", None
+        )
         if status is not None:
             return int(status)
         error = getattr(error, "inner_exception", None) or error.__cause__ or error.__context__
@@ -178,10 +186,14 @@ def _read_config(path: Path) -> tuple[str, str, str]:
         if not isinstance(config, dict):
             raise ValueError("not an object")
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} is not the JSON of an Azure ML workspace ({error}): download it again") from error
+        raise UserError(
+            f"{path} is not the JSON of an Azure ML workspace ({error}): download it again"
+        ) from error
     missing = [key for key in _CONFIG_KEYS if not config.get(key)]
     if missing:
-        raise UserError(f"{path} lacks {', '.join(missing)}: download it again from the workspace's page in Studio")
+        raise UserError(
+            f"{path} lacks {', '.join(missing)}: download it again from the workspace's page in Studio"
+        )
     subscription_id, resource_group, workspace = (str(config[key]) for key in _CONFIG_KEYS)
     return subscription_id, resource_group, workspace
 
@@ -189,15 +201,16 @@ def _read_config(path: Path) -> tuple[str, str, str]:
 def sign_in_variables(owner: Any) -> dict[str, str]:
     """Return the environment variables with which another process signs in as `owner` does.
 
-    A service principal handed over in code is all that can be passed on; every other way of signing in (the job's
-    token, the Azure CLI, a managed identity, the browser's cached answer) works in another process as it is.
+    A service principal handed over in code is all that can be passed on; every other way of signing in (the
+    job's token, the Azure CLI, a managed identity, the browser's cached answer) works in another process as
+    it is.
 
     Args:
         owner: an `azureml.core.Workspace` or `Run`; anything else has no variables.
     """
     workspace = getattr(getattr(owner, "experiment", None), "workspace", owner)
     auth = getattr(workspace, "_auth_object", None)
-    if type(auth).__name__ != "ServicePrincipalAuthentication":
+    if auth is None or type(auth).__name__ != "ServicePrincipalAuthentication":
         return {}
     return {
         "AZUREML_SERVICE_PRINCIPAL_TENANT_ID": auth._tenant_id,

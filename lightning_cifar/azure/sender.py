@@ -1,9 +1,9 @@
 """Hands entries of a spool to the unmodified SDK, and counts what a flush confirmed.
 
-Metrics go through the public `Run.log`. Two things have no public form and are taken from the SDK's metrics client,
-as `Run.get_metrics` itself does: reading points back *with their steps*, and the number of retries. A retry inside
-the SDK would send a batch again whose answer was lost, and that batch may have been stored; here nothing is sent
-twice before the service was asked what it has.
+Metrics go through the public `Run.log`. Two things have no public form and are taken from the SDK's metrics
+client, as `Run.get_metrics` itself does: reading points back *with their steps*, and the number of retries. A
+retry inside the SDK would send a batch again whose answer was lost, and that batch may have been stored; here
+nothing is sent twice before the service was asked what it has.
 """
 
 import logging
@@ -12,16 +12,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from lightning_cifar.azure.metrics import MAX_NAMES
+from lightning_cifar.azure.limits import MAX_NAMES, MAX_ROWS
 from lightning_cifar.azure.run import status_of
 
-# A batch of 45 takes the service under a second; what takes longer has failed, and is asked for before it is resent.
+# A batch of 45 takes the service under a second; what takes longer has failed, and is asked for before it is
+# resent.
 FLUSH_SECONDS = 30
-# The service takes 250 rows in one request.
-TABLE_ROWS = 200
 
 
-class AnswerLost(Exception):
+class AnswerLostError(Exception):
     """A request failed; whether its metrics were stored is known only after reading them back."""
 
 
@@ -82,12 +81,19 @@ class Sender:
         return unsendable
 
     @property
+    def token(self) -> str | None:
+        """The job's token as the SDK has renewed it; None where another sign-in is used."""
+        return getattr(self._run.experiment.workspace.service_context.get_auth(), "token", None)
+
+    @property
     def rejected(self) -> list[str]:
         """What the service said to the metrics that it answered but did not take."""
         return self._watch.rejected
 
     def end(self, status: str, reason: str | None = None) -> None:
-        """Give an interactive run its final status: Completed, Failed or Canceled; a status that is final stays."""
+        """Give an interactive run its final status: Completed, Failed or Canceled; a status that is final
+        stays.
+        """
         if self._run.get_status() in ("Completed", "Failed", "Canceled"):
             return
         if status == "Completed":
@@ -122,8 +128,8 @@ class Sender:
                 there[row] -= 1
             else:
                 missing.append(values)
-        for start in range(0, len(missing), TABLE_ROWS):
-            rows = missing[start : start + TABLE_ROWS]
+        for start in range(0, len(missing), MAX_ROWS):
+            rows = missing[start : start + MAX_ROWS]
             self._run.log_table(name, {c: [row[i] for row in rows] for i, c in enumerate(columns)})
         return bool(missing)
 
@@ -148,7 +154,9 @@ class Sender:
 
     @staticmethod
     def _unless_there(upload: Any, *args: Any, **kwargs: Any) -> None:
-        """Upload; an artifact of that name that is there already came from an earlier attempt: names are never reused."""
+        """Upload; an artifact of that name that is there already came from an earlier attempt: names are
+        never reused.
+        """
         try:
             upload(*args, **kwargs)
         except Exception as error:
@@ -168,14 +176,18 @@ class _Watch(logging.Handler):
         if "Failed to post metric" in message:
             self.rejected.append(message.strip())
         elif "retrying it after 3 seconds" in message:
-            # Raised in the SDK's thread, this ends the task instead of sending the batch a second time; `flush`
-            # raises it. A handler is the one place where the SDK can be stopped without changing it.
-            raise AnswerLost(" ".join(message.split()))
+            # Raised in the SDK's thread, this ends the task instead of sending the batch a second time;
+            # `flush` raises it. A handler is the one place where the SDK can be stopped without changing it.
+            raise AnswerLostError(" ".join(message.split()))
 
 
 def _row(data: dict[str, Any]) -> tuple[Any, ...]:
-    """Return a row in a form that compares equal after its way through the service, where 1 may come back as 1.0."""
-    return tuple(sorted((name, str(float(v)) if isinstance(v, int | float) else str(v)) for name, v in data.items()))
+    """Return a row in a form that compares equal after its way through the service, where 1 may come back as
+    1.0.
+    """
+    return tuple(
+        sorted((name, str(float(v)) if isinstance(v, int | float) else str(v)) for name, v in data.items())
+    )
 
 
 def _name(entry: dict[str, Any]) -> str | None:

@@ -1,10 +1,11 @@
 """The record on disk: what was logged, in order, and how much of it the service has confirmed.
 
-A spool is a file of JSON lines. The first names the run; each other is one entry: a metric, a table, an image, the
-run's end. The training process only appends, one `write(2)` for all metrics of a call, so an entry survives SIGKILL
-of that process as soon as `Spool.append` returns; the forwarder syncs the file to disk about once a second, so the
-training process needs no thread for it. Beside it lies `<spool>.sent`, replaced as a whole after each confirmation.
-Because entries are sent in the order of the file, one byte offset says what is confirmed.
+A spool is a file of JSON lines. The first names the run; each other is one entry: a metric, a table, an
+image, the run's end. The training process only appends, one `write(2)` for all metrics of a call, so an entry
+survives SIGKILL of that process as soon as `Spool.append` returns; the forwarder syncs the file to disk about
+once a second, so the training process needs no thread for it. Beside it lies `<spool>.sent`, replaced as a
+whole after each confirmation. Because entries are sent in the order of the file, one byte offset says what is
+confirmed.
 """
 
 import json
@@ -76,10 +77,10 @@ def files_folder(spool: Path) -> Path:
 class Progress:
     """How far the service has confirmed a spool.
 
-    `offset` bytes are settled: `confirmed` entries are at the service, `unsendable` counts, by reason, those that
-    the service would not take, `rejected` holds what it said to those it did not take. `error` is the reason why
-    the last attempt failed (None after a success), `fatal` whether trying again is pointless, `ended` the status
-    the run was given.
+    `offset` bytes are settled: `confirmed` entries are at the service, `unsendable` counts, by reason, those
+    that the service would not take, `rejected` holds what it said to those it did not take. `error` is the
+    reason why the last attempt failed (None after a success), `fatal` whether trying again is pointless,
+    `ended` the status the run was given.
     """
 
     offset: int = 0
@@ -127,7 +128,9 @@ def read_header(spool: Path) -> tuple[RunAddress, int]:
             raise ValueError(f"format {header['format']!r}")
         return RunAddress(**header["run"]), len(line)
     except FileNotFoundError:
-        raise UserError(f"{spool} does not exist: name the .jsonl file that AzureMLLogger's warning named") from None
+        raise UserError(
+            f"{spool} does not exist: name the .jsonl file that AzureMLLogger's warning named"
+        ) from None
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(
             f"{spool} is not a file of AzureMLLogger's ({error}): name the .jsonl file that its warning named"
@@ -135,7 +138,8 @@ def read_header(spool: Path) -> tuple[RunAddress, int]:
 
 
 def read_entries(spool: Path, offset: int) -> Iterator[tuple[dict[str, Any], int]]:
-    """Yield each whole entry from byte `offset` on, with the offset of its end; a torn last line is left alone.
+    """Yield each whole entry from byte `offset` on, with the offset of its end; a torn last line is left
+    alone.
 
     Raises:
         UserError: a line that is no entry.
