@@ -7,8 +7,7 @@ from pytorch_lightning.trainer.states import TrainerFn
 
 
 def steps_of_checkpoint(trainer: Any) -> int:
-    """Return the steps to add to a trainer's count: those of the checkpoint, if it evaluates one without
-    training.
+    """Return the steps to add to a trainer's count: the checkpoint's, if it evaluates one without training.
 
     Lightning restores the weights but not the count, so without this a standalone test would be a point at
     step 0.

@@ -1,6 +1,4 @@
-"""What one process has logged to one run: two spools with their forwarders, the run's end, the wait for
-both.
-"""
+"""What one process has logged to one run: two spools, the run's end, and the wait for both."""
 
 import atexit
 import os
@@ -77,9 +75,7 @@ class Journal:
             rank_zero_warn(f"AzureMLLogger cannot record {next(iter(entry))!r}: {error}")
 
     def end(self, status: str, reason: str | None = None) -> None:
-        """Give an interactive run its status, once, after everything before; leave that of any other run
-        alone.
-        """
+        """Give an interactive run its status, once, after everything before; leave any other run's alone."""
         if self._address.interactive and not self._ended:
             self._ended = True
             self.add("metrics", {"end": status, "reason": reason})
@@ -121,8 +117,8 @@ class Journal:
         if left:
             self._warned = True
             rank_zero_warn(
-                f"AzureMLLogger: {left} entries have not reached Azure ML ({progress.error or 'no answer'}). They "
-                f"are kept in {path}; send them later with: python -m lightning_cifar.azure.replay {path}"
+                f"AzureMLLogger: {left} entries have not reached Azure ML ({progress.error or 'no answer'}). "
+                f"They are kept in {path}; send them later with: python -m lightning_cifar.azure.replay {path}"
             )
         elif progress.rejected:
             self._warned = True

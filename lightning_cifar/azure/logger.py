@@ -1,13 +1,14 @@
 """AzureMLLogger: metrics, hyperparameters, pictures and checkpoints of a Lightning run in Azure ML.
 
-In an Azure ML job they go to the job's own run; outside one the logger is silent and costs nothing, so the same
-script and the same config work in both places::
+In an Azure ML job they go to the job's own run; outside one the logger is silent and costs nothing, so the
+same script and the same config work in both places::
 
     from lightning_cifar import AzureMLLogger
     trainer = Trainer(logger=AzureMLLogger())
 
-The training thread only appends a line to a file (see `spool`); a process of its own sends it (see `forwarder`),
-so the service, whatever state it is in, neither slows the training nor keeps it from ending, and nothing is lost.
+The training thread only appends a line to a file (see `spool`); a process of its own sends it (see
+`forwarder`), so the service, whatever state it is in, neither slows the training nor keeps it from ending, and
+nothing is lost.
 """
 
 import os
@@ -39,22 +40,22 @@ OUTPUTS, LOGS = Path("outputs"), Path("logs")
 class AzureMLLogger(StudioLogging, Logger):
     """Logs to Azure ML; the module says how.
 
-    An interactive run ends as Failed or Canceled as soon as a training fails or is interrupted. After a success it
-    goes on, because `test` often follows `fit`, and ends as Completed with the process, or at `close()`. In a job,
-    the job owns the status.
+    An interactive run ends as Failed or Canceled as soon as a training fails or is interrupted. After a
+    success it goes on, because `test` often follows `fit`, and ends as Completed with the process, or at
+    `close()`. In a job, the job owns the status.
 
     Args:
         run: an `azureml.core.Run` to log to; None: the job's own run, and outside a job none at all.
         experiment_name: outside a job, start a run of this experiment when something is first logged.
-        workspace: where that run is started: an `azureml.core.Workspace`, or the path of a `config.json` or of its
-            folder; None: found from the current folder upwards.
-        save_dir: folder for checkpoints and, outside a job, for the record of what was logged; None: `outputs` in
-            a job; outside, the trainer's `default_root_dir` for the one and the current folder for the other.
+        workspace: where that run is started: an `azureml.core.Workspace`, or the path of a `config.json` or of
+            its folder; None: found from the current folder upwards.
+        save_dir: folder for checkpoints and, outside a job, for the record of what was logged; None: `outputs`
+            in a job; outside, the trainer's `default_root_dir` for the one, the current folder for the other.
         prefix: put before each metric's name, with `LOGGER_JOIN_CHAR` between.
         log_model: upload the best and the last checkpoint at the end (True), or each as soon as it is saved
             ("all"). What lies under `outputs/` in a job is uploaded by the platform, and by it alone.
-        timeout: seconds within which the process ends after the training, whatever the service does; after SIGTERM
-            at most `SIGTERM_SECONDS`.
+        timeout: seconds within which the process ends after the training, whatever the service does; after
+            SIGTERM at most `SIGTERM_SECONDS`.
     """
 
     LOGGER_JOIN_CHAR = "-"
@@ -161,9 +162,10 @@ class AzureMLLogger(StudioLogging, Logger):
 
     @rank_zero_only
     def log_graph(self, model: Any, input_array: Any = None) -> None:
-        """Learn from the trainer whether this is a standalone `validate` or `test`, which has the checkpoint's step.
+        """Learn from the trainer whether a standalone `validate` or `test` begins: it has the checkpoint's step.
 
-        Lightning calls this at the beginning of each run and shows the logger the model, which knows its trainer.
+        Lightning calls this at the beginning of each run and shows the logger the model, which knows its
+        trainer.
         """
         if self._active:
             self._book.shift = steps_of_checkpoint(getattr(model, "_trainer", None))

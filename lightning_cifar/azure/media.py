@@ -1,6 +1,4 @@
-"""Images, tables and texts as files and entries of a spool, in the forms that Azure ML Studio shows
-natively.
-"""
+"""Images, tables and texts as files and entries of a spool, in the forms that Azure ML Studio shows."""
 
 import math
 import re
@@ -112,9 +110,7 @@ def save_text(text: str, path: Path) -> None:
 
 
 def copy_whole(source: Path, target: Path) -> None:
-    """Copy a file, so that what is sent later is what lies there now: Lightning may delete or overwrite
-    it.
-    """
+    """Copy a file: what is sent later is what lies there now, though Lightning may delete or overwrite it."""
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
 

@@ -60,8 +60,8 @@ class MetricBook:
             if at == series.step and number != series.value and series.value is not None:
                 self._warn(
                     series,
-                    f"AzureMLLogger: {key!r} was logged again at step {at} with another value; Azure ML keeps the "
-                    "first",
+                    f"AzureMLLogger: {key!r} was logged again at step {at} with another value; Azure ML keeps "
+                    "the first",
                 )
             elif at != series.step:
                 series.step, series.value = at, number
@@ -119,7 +119,7 @@ class MetricBook:
             self._series[key] = _Series('{"metric": ' + json.dumps(name), skip)
         for reason, names in refused.items():
             rank_zero_warn(
-                f"AzureMLLogger: Azure ML takes no more than {reason.removeprefix('over ')} for the metrics of a run; "
+                f"AzureMLLogger: Azure ML takes at most {reason.removeprefix('over ')} for the metrics of a run; "
                 f"kept on disk but not sent: {', '.join(names)}"
             )
 
@@ -131,9 +131,7 @@ class MetricBook:
 
 
 def as_number(value: Any) -> float | None:
-    """Return a number, bool, numpy scalar or one-element tensor on any device as a float; None for all
-    else.
-    """
+    """Return a number, bool, numpy scalar or one-element tensor as a float; None for all else."""
     if hasattr(value, "item"):
         try:
             value = value.item()

@@ -34,7 +34,8 @@ def replay(file: Path, seconds: float) -> str:
     whole = max((end for _, end in read_entries(file, start)), default=start)
     if Progress.read(file).offset > whole:
         raise UserError(
-            f"{file} is shorter than what was sent from it: fetch it again, or delete {sent_file(file)} to send all"
+            f"{file} is shorter than what was sent from it: fetch it again, or delete {sent_file(file)} to "
+            "compare all of it with the run"
         )
     require_azureml()
     before = pending(file)
@@ -59,7 +60,8 @@ def _check_run(file: Path, address: RunAddress) -> None:
     job = RunAddress.of_job()
     if job is not None and job.run_id != address.run_id:
         raise UserError(
-            f"{file} belongs to run {address.run_id}, and this job is run {job.run_id}: replay it there, or outside a job"
+            f"{file} belongs to run {address.run_id}, and this job is run {job.run_id}: "
+            "replay it in its own job, or outside a job"
         )
 
 

@@ -72,8 +72,8 @@ class ResumeFromRun:
                 if time.monotonic() > give_up:
                     raise UserError(
                         f"cannot learn whether run {address.run_id} has left a checkpoint "
-                        f"({type(error).__name__}: {' '.join(str(error).split())[:150]}): start the job again later, "
-                        "or without a resume hook to start anew"
+                        f"({type(error).__name__}: {' '.join(str(error).split())[:150]}): start the job again "
+                        "later, or without a resume hook to start anew"
                     ) from error
                 time.sleep(RETRY_SECONDS)
 
@@ -103,9 +103,7 @@ class ResumeFromRun:
 
 
 def _newest(artifacts: Iterable[str], root: str, pattern: str) -> str | None:
-    """Return the artifact below `root` that matches, with the highest version; names are all that the service
-    lists.
-    """
+    """Return the artifact below `root` that matches, with the highest version: the service lists no times."""
     expression = re.compile(_as_expression(f"{root}/{pattern}"))
     found = [name for name in artifacts if expression.fullmatch(name)]
     return max(found, key=lambda name: (_version(PurePosixPath(name)), name), default=None)

@@ -30,9 +30,7 @@ class RunAddress:
 
     @classmethod
     def of_job(cls) -> "RunAddress | None":
-        """Return the run of the Azure ML job that this process belongs to, from its variables; None outside a
-        job.
-        """
+        """Return the run of the job that this process belongs to, from its variables; None outside a job."""
         run_id = os.environ.get("AZUREML_RUN_ID")
         if not run_id or run_id.startswith("OfflineRun"):
             return None
@@ -46,9 +44,7 @@ class RunAddress:
 
     @classmethod
     def of_run(cls, run: Any) -> "RunAddress | None":
-        """Return the address of an `azureml.core.Run`; None for the offline run that `Run.get_context` makes
-        up.
-        """
+        """Return the address of a `Run`; None for the offline run that `Run.get_context` makes up."""
         if str(run.id).startswith("OfflineRun"):
             return None
         workspace = run.experiment.workspace
@@ -175,8 +171,8 @@ def _find_config(start: Path) -> Path:
             if (parent / folder / "config.json").is_file():
                 return parent / folder / "config.json"
     raise UserError(
-        f"no config.json of an Azure ML workspace in {start.resolve()} or above: download it from the workspace's "
-        "page in Azure ML Studio, or pass workspace="
+        f"no config.json of an Azure ML workspace in {start.resolve()} or above: download it from the "
+        "workspace's page in Azure ML Studio, or pass workspace="
     )
 
 

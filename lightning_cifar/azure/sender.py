@@ -91,9 +91,7 @@ class Sender:
         return self._watch.rejected
 
     def end(self, status: str, reason: str | None = None) -> None:
-        """Give an interactive run its final status: Completed, Failed or Canceled; a status that is final
-        stays.
-        """
+        """Give an interactive run its status, Completed, Failed or Canceled, unless it has a final one."""
         if self._run.get_status() in ("Completed", "Failed", "Canceled"):
             return
         if status == "Completed":
@@ -154,9 +152,7 @@ class Sender:
 
     @staticmethod
     def _unless_there(upload: Any, *args: Any, **kwargs: Any) -> None:
-        """Upload; an artifact of that name that is there already came from an earlier attempt: names are
-        never reused.
-        """
+        """Upload; an artifact that is there came from an earlier attempt, because no name is used twice."""
         try:
             upload(*args, **kwargs)
         except Exception as error:
@@ -182,9 +178,7 @@ class _Watch(logging.Handler):
 
 
 def _row(data: dict[str, Any]) -> tuple[Any, ...]:
-    """Return a row in a form that compares equal after its way through the service, where 1 may come back as
-    1.0.
-    """
+    """Return a row in a form that compares equal after its way through the service, which may turn 1 to 1.0."""
     return tuple(
         sorted((name, str(float(v)) if isinstance(v, int | float) else str(v)) for name, v in data.items())
     )

@@ -100,7 +100,7 @@ class Progress:
             return cls()
         except (ValueError, TypeError) as error:
             raise UserError(
-                f"{sent_file(spool)} cannot be read ({error}): delete it, what has arrived is found by asking the service"
+                f"{sent_file(spool)} cannot be read ({error}): delete it, the service knows what has arrived"
             ) from error
 
     def write(self, spool: Path) -> None:
@@ -138,8 +138,7 @@ def read_header(spool: Path) -> tuple[RunAddress, int]:
 
 
 def read_entries(spool: Path, offset: int) -> Iterator[tuple[dict[str, Any], int]]:
-    """Yield each whole entry from byte `offset` on, with the offset of its end; a torn last line is left
-    alone.
+    """Yield each whole entry from byte `offset` on, with the offset of its end; leave a torn last line.
 
     Raises:
         UserError: a line that is no entry.

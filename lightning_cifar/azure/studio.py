@@ -12,8 +12,7 @@ from lightning_cifar.azure.metrics import MetricBook
 
 
 class StudioLogging:
-    """Images, tables, texts, confusion matrices and files, for a logger that has a journal and a book of
-    names.
+    """Images, tables, texts, matrices and files, for a logger that has a journal and a book of names.
 
     Everything is written to disk here and sent by the forwarder. A name of an image, table or matrix counts
     among the run's 50 names; one too many is warned of like a metric's.
@@ -61,8 +60,7 @@ class StudioLogging:
         dataframe: Any = None,
         step: int | None = None,
     ) -> None:
-        """Add rows to the table `key`, given as columns and data or as a pandas DataFrame; `step` is a column
-        more.
+        """Add rows to the table `key`: columns and data, or a pandas DataFrame; `step` is a column more.
 
         Raises:
             ValueError: neither is given, or the service has no room for so many columns.

@@ -87,9 +87,7 @@ class Worker:
 
     @staticmethod
     def must_end_run(spool: Path, address: RunAddress, progress: Progress) -> bool:
-        """Whether an interactive run is still to be ended: by the forwarder of its metrics, not of its
-        files.
-        """
+        """Whether an interactive run is to be ended: by the forwarder of its metrics, not of its files."""
         return address.interactive and not progress.ended and not spool.stem.endswith("-media")
 
     def run(self) -> NoReturn:
