@@ -67,7 +67,6 @@ def job(state: State, run_id: str, token_seconds: float) -> dict[str, str]:
     return {
         "AZUREML_RUN_ID": run_id,
         "AZUREML_RUN_TOKEN": job_token(run_id, token_seconds),
-        "AZUREML_RUN_TOKEN_EXPIRY": str(token_seconds),
         "AZUREML_RUN_CONFIGURATION": "azureml-setup/mutated_run_configuration.json",
         "AZUREML_ARM_SUBSCRIPTION": workspace.subscription_id,
         "AZUREML_ARM_RESOURCEGROUP": workspace.resource_group,

@@ -13,7 +13,20 @@ from scripts.standin.ca import CertificateAuthority
 from scripts.standin.faults import Fault, Faults
 from scripts.standin.messages import Request, Router
 from scripts.standin.proxy import LOOPBACK, Proxy
-from scripts.standin.routes import artifacts, blobs, history, login, management, metrics
+from scripts.standin.routes import (
+    artifacts,
+    blobs,
+    computes,
+    content,
+    datastores,
+    execution,
+    history,
+    login,
+    management,
+    metrics,
+    models,
+)
+from scripts.standin.routes import environments as environment_routes
 from scripts.standin.state import FINAL, Compute, Metric, ModelRecord, RunRecord, State, Workspace
 
 _GROUPS = (
@@ -21,10 +34,23 @@ _GROUPS = (
     history.routes,
     artifacts.routes,
     blobs.routes,
+    content.routes,
+    execution.routes,
+    environment_routes.routes,
+    computes.routes,
+    datastores.routes,
+    models.routes,
     login.routes,
     login.identity_routes,
     management.routes,
 )
+_CURATED: dict[str, Any] = {
+    "environmentVariables": {},
+    "python": {"userManagedDependencies": True, "interpreterPath": "python", "condaDependencies": None},
+    "docker": {"enabled": True, "baseImage": "mcr.microsoft.com/azureml/curated/stand-in:1", "arguments": []},
+    "spark": {"repositories": [], "packages": [], "precachePackages": True},
+    "inferencingStackVersion": None,
+}
 
 
 class StandIn:
@@ -47,6 +73,9 @@ class StandIn:
         self.ca_file = authority.file
         self._faults = Faults()
         self._proxy = Proxy(self.state, Router(_GROUPS), authority, self._faults)
+        datastores.add(self.state, datastores.DEFAULT, f"azureml-blobstore-{self.workspace.id}")
+        self.add_compute("cpu-cluster")
+        self.add_compute("gpu-cluster", "STANDARD_NC6S_V3")
         for path, folder in (mounts or {}).items():
             self.mount(path, folder)
 
@@ -155,7 +184,9 @@ class StandIn:
         with self.state.lock:
             container = self.state.runs[run_id].container
             paths = self.state.artifacts.get(("ExperimentRun", container), [])
-            return {path: self.state.blobs["azureml"][f"ExperimentRun/{container}/{path}"] for path in paths}
+            return {
+                path: blobs.read(self.state, "azureml", f"ExperimentRun/{container}/{path}") for path in paths
+            }
 
     def add_artifact(self, run_id: str, path: str, content: bytes, experiment: str = "cifar10") -> None:
         """Enter an artifact, as if an earlier attempt of the run had uploaded it."""
@@ -180,7 +211,23 @@ class StandIn:
     def mount(self, path: str, folder: Path | str, datastore: str = "workspaceblobstore") -> None:
         """Back a path of a datastore by a local folder, which is only read."""
         with self.state.lock:
-            self.state.mounts.setdefault(f"azureml-{datastore}", {})[path.strip("/")] = Path(folder).resolve()
+            container = datastores.container_of(self.state, datastore)
+            self.state.mounts.setdefault(container, {})[path.strip("/")] = Path(folder).resolve()
+
+    def datastore(self, name: str = datastores.DEFAULT) -> dict[str, bytes]:
+        """Return what a datastore holds: path to content."""
+        container = datastores.container_of(self.state, name)
+        return {path: blobs.read(self.state, container, path) for path in blobs.names(self.state, container)}
+
+    def add_environment(self, name: str, version: str = "1", definition: dict[str, Any] | None = None) -> None:
+        """Register an environment, as curated ones are."""
+        environment_routes.register(self.state, _CURATED | (definition or {}) | {"name": name}, version)
+
+    def snapshot(self, run_id: str) -> dict[str, bytes]:
+        """Return the files that a run was submitted with: path to content."""
+        snapshot = self.run(run_id).snapshot
+        assert snapshot is not None, f"{run_id} was not submitted"
+        return content.files(self.state, snapshot)
 
     # -- misbehaviour
 
