@@ -20,7 +20,7 @@ def bare(home: Path, proxy_url: str, ca_file: Path) -> dict[str, str]:
     temporary.mkdir(parents=True, exist_ok=True)
     scripts = sysconfig.get_path("scripts")
     return {name: os.environ[name] for name in _INHERITED if name in os.environ} | {
-        "PATH": os.pathsep.join([scripts, os.path.dirname(sys.executable), os.defpath]),
+        "PATH": os.pathsep.join([scripts, str(Path(sys.executable).parent), os.defpath]),
         "HOME": str(home),
         "TMPDIR": str(temporary),
         "PYTHONUNBUFFERED": "1",
@@ -67,7 +67,6 @@ def job(state: State, run_id: str, token_seconds: float) -> dict[str, str]:
     return {
         "AZUREML_RUN_ID": run_id,
         "AZUREML_RUN_TOKEN": job_token(run_id, token_seconds),
-        "AZUREML_RUN_TOKEN_EXPIRY": str(token_seconds),
         "AZUREML_RUN_CONFIGURATION": "azureml-setup/mutated_run_configuration.json",
         "AZUREML_ARM_SUBSCRIPTION": workspace.subscription_id,
         "AZUREML_ARM_RESOURCEGROUP": workspace.resource_group,

@@ -11,9 +11,23 @@ from typing import Any, Self
 from scripts.standin import environments
 from scripts.standin.ca import CertificateAuthority
 from scripts.standin.faults import Fault, Faults
+from scripts.standin.job import Job
 from scripts.standin.messages import Request, Router
 from scripts.standin.proxy import LOOPBACK, Proxy
-from scripts.standin.routes import artifacts, blobs, history, login, management, metrics
+from scripts.standin.routes import (
+    artifacts,
+    blobs,
+    computes,
+    content,
+    datastores,
+    execution,
+    history,
+    login,
+    management,
+    metrics,
+    models,
+)
+from scripts.standin.routes import environments as environment_routes
 from scripts.standin.state import FINAL, Compute, Metric, ModelRecord, RunRecord, State, Workspace
 
 _GROUPS = (
@@ -21,10 +35,24 @@ _GROUPS = (
     history.routes,
     artifacts.routes,
     blobs.routes,
+    content.routes,
+    execution.routes,
+    environment_routes.routes,
+    computes.routes,
+    datastores.routes,
+    models.routes,
     login.routes,
     login.identity_routes,
     management.routes,
+    management.discovery_routes,
 )
+_CURATED: dict[str, Any] = {
+    "environmentVariables": {},
+    "python": {"userManagedDependencies": True, "interpreterPath": "python", "condaDependencies": None},
+    "docker": {"enabled": True, "baseImage": "mcr.microsoft.com/azureml/curated/stand-in:1", "arguments": []},
+    "spark": {"repositories": [], "packages": [], "precachePackages": True},
+    "inferencingStackVersion": None,
+}
 
 
 class StandIn:
@@ -39,7 +67,6 @@ class StandIn:
     def __init__(
         self, run_jobs: bool = False, mounts: dict[str, Path] | None = None, idempotent: bool = False
     ) -> None:
-        self.run_jobs = run_jobs
         self.folder = Path(tempfile.mkdtemp(prefix="standin-"))
         self.workspace = Workspace()
         self.state = State(self.workspace, idempotent)
@@ -47,8 +74,16 @@ class StandIn:
         self.ca_file = authority.file
         self._faults = Faults()
         self._proxy = Proxy(self.state, Router(_GROUPS), authority, self._faults)
+        datastores.add(self.state, datastores.DEFAULT, f"azureml-blobstore-{self.workspace.id}")
+        self.add_compute("cpu-cluster")
+        self.add_compute("gpu-cluster", "STANDARD_NC6S_V3")
         for path, folder in (mounts or {}).items():
             self.mount(path, folder)
+        self._jobs: dict[str, Job] = {}
+        self._closed = False
+        self.state.on_cancel = self._cancel_job
+        if run_jobs:
+            self.state.on_submit = self.start_job
 
     # -- life
 
@@ -58,7 +93,10 @@ class StandIn:
         return self
 
     def close(self) -> None:
-        """Stop, end every job, and delete the scratch folder."""
+        """End every job, stop, and delete the scratch folder."""
+        self._closed = True
+        for job in list(self._jobs.values()):
+            job.kill()
         self._proxy.close()
         self._faults.lift_all()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -155,7 +193,9 @@ class StandIn:
         with self.state.lock:
             container = self.state.runs[run_id].container
             paths = self.state.artifacts.get(("ExperimentRun", container), [])
-            return {path: self.state.blobs["azureml"][f"ExperimentRun/{container}/{path}"] for path in paths}
+            return {
+                path: blobs.read(self.state, "azureml", f"ExperimentRun/{container}/{path}") for path in paths
+            }
 
     def add_artifact(self, run_id: str, path: str, content: bytes, experiment: str = "cifar10") -> None:
         """Enter an artifact, as if an earlier attempt of the run had uploaded it."""
@@ -180,7 +220,25 @@ class StandIn:
     def mount(self, path: str, folder: Path | str, datastore: str = "workspaceblobstore") -> None:
         """Back a path of a datastore by a local folder, which is only read."""
         with self.state.lock:
-            self.state.mounts.setdefault(f"azureml-{datastore}", {})[path.strip("/")] = Path(folder).resolve()
+            container = datastores.container_of(self.state, datastore)
+            self.state.mounts.setdefault(container, {})[path.strip("/")] = Path(folder).resolve()
+
+    def datastore(self, name: str = datastores.DEFAULT) -> dict[str, bytes]:
+        """Return what a datastore holds: path to content."""
+        container = datastores.container_of(self.state, name)
+        return {path: blobs.read(self.state, container, path) for path in blobs.names(self.state, container)}
+
+    def add_environment(
+        self, name: str, version: str = "1", definition: dict[str, Any] | None = None
+    ) -> None:
+        """Register an environment, as curated ones are."""
+        environment_routes.register(self.state, _CURATED | (definition or {}) | {"name": name}, version)
+
+    def snapshot(self, run_id: str) -> dict[str, bytes]:
+        """Return the files that a run was submitted with: path to content."""
+        snapshot = self.run(run_id).snapshot
+        assert snapshot is not None, f"{run_id} was not submitted"
+        return content.files(self.state, snapshot)
 
     # -- misbehaviour
 
@@ -206,4 +264,66 @@ class StandIn:
 
     def behave(self) -> None:
         """Lift all faults; returns when the service listens again."""
-        self._faults.lift_all()
+        for fault in self._faults.lift_all():
+            if fault.kind == "refuse":
+                fault.back.wait(10)
+
+    # -- running what was submitted
+
+    def start_job(self, run_id: str) -> Job:
+        """Run a submission; returns at once.
+
+        Raises:
+            KeyError: if there is no such run.
+            ValueError: if it was not submitted, or its job is still running.
+        """
+        run = self.run(run_id)
+        if run_id in self._jobs and not self._jobs[run_id].ended:
+            raise ValueError(f"{run_id} is running already")
+
+        def environment(home: Path) -> dict[str, str]:
+            return environments.bare(home, self.proxy_url, self.ca_file) | environments.job(
+                self.state, run.id, 24 * 3600
+            )
+
+        self._jobs[run_id] = job = Job(self.state, run_id, self.folder / "jobs", environment)
+        job.start()
+        return job
+
+    def restart_job(self, run_id: str) -> Job:
+        """Run a submission once more, as after a pre-emption: same run, fresh empty folders, artifacts kept."""
+        run = self.run(run_id)
+        with self.state.changed:
+            run.status, run.error, run.ended = "Queued", None, None
+        return self.start_job(run_id)
+
+    def job(self, run_id: str) -> Job:
+        """Return the latest job of a run.
+
+        Raises:
+            KeyError: if it has none.
+        """
+        return self._jobs[run_id]
+
+    def wait(self, run_id: str, timeout: float = 60) -> str:
+        """Return a run's status once it is final.
+
+        Raises:
+            TimeoutError: if that takes longer than `timeout` seconds.
+        """
+        with self.state.changed:
+            done = self.state.changed.wait_for(lambda: self.run(run_id).status in FINAL, timeout)
+        job = self._jobs.get(run_id)
+        if not done:
+            log = job.log if job else ""
+            raise TimeoutError(
+                f"{run_id} is still {self.run(run_id).status} after {timeout:g} s; its log:\n{log}"
+            )
+        return job.wait(timeout) if job else self.run(run_id).status
+
+    def _cancel_job(self, run_id: str) -> bool:
+        job = self._jobs.get(run_id)
+        if job is None or job.ended:
+            return False
+        job.cancel()
+        return True

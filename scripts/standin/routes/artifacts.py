@@ -64,10 +64,12 @@ def prefix_information(
     state: State, request: Request, origin: str, container: str, path: str
 ) -> dict[str, Any]:
     """Return the addresses of all artifacts below a path."""
-    prefix = path.rstrip("/") + "/" if path.strip("/") else ""
-    found = [known for known in _paths(state, origin, container) if known.startswith(prefix)]
-    if not found:
-        raise RefusalError(404, "UserError", f"No artifact below {path!r}")
+    prefix = path.strip("/")
+    found = [
+        known
+        for known in _paths(state, origin, container)
+        if not prefix or known == prefix or known.startswith(prefix + "/")
+    ]
     return {"value": [_information(origin, container, known) for known in found], "continuationToken": None}
 
 

@@ -15,7 +15,18 @@ from scripts.standin.state import State
 _PAGE = 5_000
 _XML = {"Content-Type": "application/xml"}
 
-routes = Routes("blobs", r".*\.blob\.core\.windows\.net")
+# Signatures, which stand in for tokens here, are not checked.
+routes = Routes("blobs", r".*\.blob\.core\.windows\.net", public=True)
+
+
+class BlobRefusalError(RefusalError):
+    """An error in blob storage's form: XML, with the code in a header, too."""
+
+    def response(self, headers: dict[str, str] | None = None) -> Response:
+        """Return it as an answer."""
+        text = f"<Error><Code>{self.code}</Code><Message>{escape(self.message)}</Message></Error>"
+        content = f'<?xml version="1.0" encoding="utf-8"?>{text}'.encode()
+        return Response(self.status, content, _headers(x_ms_error_code=self.code) | _XML | (headers or {}))
 
 
 def _headers(**more: str) -> dict[str, str]:
@@ -33,9 +44,11 @@ def read(state: State, container: str, path: str) -> bytes:
     """Return a blob's content, from what was sent or from a mounted folder.
 
     Raises:
-        RefusalError: 404, if there is neither.
+        BlobRefusalError: 404, if there is neither.
     """
     with state.lock:
+        if (container, path) in state.live:
+            return state.live[container, path].read_bytes()
         if path in state.blobs.get(container, {}):
             return state.blobs[container][path]
         for prefix, folder in state.mounts.get(container, {}).items():
@@ -46,7 +59,7 @@ def read(state: State, container: str, path: str) -> bytes:
                 return file.read_bytes()
             if path == prefix and folder.is_file():
                 return folder.read_bytes()
-    raise RefusalError(404, "BlobNotFound", "The specified blob does not exist.")
+    raise BlobRefusalError(404, "BlobNotFound", "The specified blob does not exist.")
 
 
 def names(state: State, container: str) -> list[str]:
@@ -76,7 +89,7 @@ def put(state: State, request: Request, container: str, path: str) -> Response:
             pass
         else:
             if request.headers.get("if-none-match") == "*" and blobs.get(path):
-                raise RefusalError(409, "BlobAlreadyExists", "The specified blob already exists.")
+                raise BlobRefusalError(409, "BlobAlreadyExists", "The specified blob already exists.")
             blobs[path] = request.body
         state.changed.notify_all()
     digest = base64.b64encode(hashlib.md5(request.body).digest()).decode()
@@ -99,7 +112,7 @@ def get(state: State, request: Request, container: str, path: str) -> Response:
     if wanted and (match := re.fullmatch(r"bytes=(\d+)-(\d*)", wanted)):
         first = int(match[1])
         if first >= len(content):
-            raise RefusalError(
+            raise BlobRefusalError(
                 416, "InvalidRange", "The range specified is invalid for the current size of the resource."
             )
         last = min(int(match[2] or len(content) - 1), len(content) - 1)
@@ -113,7 +126,7 @@ def delete(state: State, request: Request, container: str, path: str) -> Respons
     """Delete a blob."""
     with state.lock:
         if state.blobs.get(container, {}).pop(path, None) is None:
-            raise RefusalError(404, "BlobNotFound", "The specified blob does not exist.")
+            raise BlobRefusalError(404, "BlobNotFound", "The specified blob does not exist.")
     return Response(202, headers=_headers())
 
 
@@ -149,7 +162,7 @@ def create_container(state: State, request: Request, container: str) -> Response
     """Make a container, or say that there is one."""
     with state.lock:
         if container in state.blobs:
-            raise RefusalError(409, "ContainerAlreadyExists", "The specified container already exists.")
+            raise BlobRefusalError(409, "ContainerAlreadyExists", "The specified container already exists.")
         state.blobs[container] = {}
     return Response(201, headers=_headers())
 

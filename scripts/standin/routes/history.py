@@ -102,7 +102,8 @@ def query_runs(state: State, request: Request, experiment: str) -> dict[str, Any
     wanted = (request.json() or {}) | request.query
     with state.lock:
         runs = [run_dto(state, run) for run in state.runs.values() if run.experiment == experiment]
-    runs = ordered([run for run in runs if matches(run, wanted.get("filter"))], wanted.get("orderby"))
+    runs = [run for run in reversed(runs) if matches(run, wanted.get("filter"))]  # newest first, unless told
+    runs = ordered(runs, wanted.get("orderby"))
     first = int(wanted.get("continuationToken") or 0)
     size = int(wanted.get("top") or wanted.get("$top") or 500)
     more = first + size < len(runs)
