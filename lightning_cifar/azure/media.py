@@ -14,10 +14,16 @@ from lightning_cifar.azure.limits import MAX_CELL_LENGTH, MAX_COLUMNS
 
 
 def artifact_name(folder: str, key: str, step: int | None, suffix: str) -> str:
-    """Return a path such as `images/val/samples-step=500.png`: safe, and another one for each step."""
-    parts = [re.sub(r"[^\w.=-]+", "_", part) for part in key.split("/")]
-    stem = "/".join(part for part in parts if part.strip("."))
-    return f"{folder}/{stem}" + ("" if step is None else f"-step={step}") + suffix
+    """Return a path such as `images/val/samples-step-500.png`: safe, and another one for each step."""
+    return safe_name(f"{folder}/{key}") + ("" if step is None else f"-step-{step}") + suffix
+
+
+def safe_name(path: str) -> str:
+    """Return an artifact's path of plain letters only: the SDK escapes any other character twice, so that the
+    content goes to another name than the service knows.
+    """
+    parts = [re.sub(r"[^A-Za-z0-9._-]+", "-", part) for part in path.split("/")]
+    return "/".join(part for part in parts if part.strip("."))
 
 
 def save_image(image: Any, path: Path) -> None:

@@ -38,7 +38,7 @@ class Sender:
         self._client = run._client.metrics
         self._client.retries = 0
         self._points: defaultdict[str, set[int]] = defaultdict(set)
-        self._rows: dict[str, Counter[tuple[Any, ...]]] = {}
+        self._rows: defaultdict[str, set[tuple[Any, ...]]] = defaultdict(set)
         self._watch = _Watch()
         logging.getLogger("azureml").addHandler(self._watch)
 
@@ -48,11 +48,10 @@ class Sender:
         for name in self._client.list_metric_names_for_run_id(self._run.id):
             series = self._client.get_metric_dto_for_run_v2(name, run_id=self._run.id)
             self._points[name] = set()
-            self._rows[name] = Counter()
             for value in series.value if series is not None else ():
                 if value.step is not None:
                     self._points[name].add(int(value.step))
-                self._rows[name][_row(value.data)] += 1
+                self._rows[name].add(_row(value.data))
 
     def send(self, entries: Iterable[dict[str, Any]]) -> Counter[str]:
         """Send what the service lacks, flush, and return why some entries could not be sent: reason → number.
@@ -118,24 +117,23 @@ class Sender:
     def _table(self, entry: dict[str, Any]) -> bool:
         name, columns = entry["table"], entry["columns"]
         _ = self._points[name]
-        there = self._rows.get(name, Counter()).copy()
         missing = []
         for values in entry["rows"]:
             row = _row(dict(zip(columns, values, strict=True)))
-            if there[row] > 0:
-                there[row] -= 1
-            else:
+            if row not in self._rows[name]:
+                self._rows[name].add(row)
                 missing.append(values)
         for start in range(0, len(missing), MAX_ROWS):
             rows = missing[start : start + MAX_ROWS]
             self._run.log_table(name, {c: [row[i] for row in rows] for i, c in enumerate(columns)})
-        return bool(missing)
+            self._run.flush(timeout_seconds=FLUSH_SECONDS)
+        return False
 
     def _picture(self, entry: dict[str, Any]) -> bool:
         name = _name(entry)
         assert name is not None
         artifact = entry.get("path", name)
-        if any(str(value).endswith("/" + artifact) for row in self._rows.get(name, ()) for _, value in row):
+        if any(str(value).endswith("/" + artifact) for row in self._rows[name] for _, value in row):
             return False
         _ = self._points[name]
         if "image" in entry:
@@ -174,7 +172,7 @@ class _Watch(logging.Handler):
         elif "retrying it after 3 seconds" in message:
             # Raised in the SDK's thread, this ends the task instead of sending the batch a second time;
             # `flush` raises it. A handler is the one place where the SDK can be stopped without changing it.
-            raise AnswerLostError(" ".join(message.split()))
+            raise AnswerLostError(" ".join(message.split("Reason for failure")[-1].split()))
 
 
 def _row(data: dict[str, Any]) -> tuple[Any, ...]:

@@ -62,6 +62,8 @@ class StudioLogging:
     ) -> None:
         """Add rows to the table `key`: columns and data, or a pandas DataFrame; `step` is a column more.
 
+        A row that the table has already is not added again.
+
         Raises:
             ValueError: neither is given, or the service has no room for so many columns.
         """
@@ -94,9 +96,10 @@ class StudioLogging:
         journal, book = self._journal_and_book()
         if journal is None:
             return
+        key = media.safe_name(key)  # it names the artifact, too
         other = book.new_file(key)
         if other != key:
-            key = other if step is None else f"{key}-step={book.step(step)}"
+            key = other if step is None else f"{key}-step-{book.step(step)}"
         entry = media.confusion_matrix_entry(book.name(key), matrix, class_names)
         if book.claim(key):
             journal.add("media", entry)
@@ -110,6 +113,6 @@ class StudioLogging:
         journal, book = self._journal_and_book()
         path = Path(path)
         if journal is not None and not self._platform_uploads(path):
-            name = book.new_file(artifact_path or path.name)
+            name = book.new_file(media.safe_name(artifact_path or path.name))
             media.copy_whole(path, journal.files / name)
             journal.add("media", {"file": name, "path": name})
