@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import secrets
 import time
 from pathlib import Path
 from typing import Any, Literal
@@ -40,7 +41,7 @@ class Journal:
         self.pid = os.getpid()
         self._address = address
         self._timeout = timeout
-        stem = f"{address.run_id}-{time.strftime('%Y%m%d-%H%M%S')}-{self.pid}"
+        stem = f"{address.run_id}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
         root = folder / "azureml-metrics"
         kinds: tuple[Kind, ...] = ("metrics", "media")
         self._spools = {

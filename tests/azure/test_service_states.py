@@ -1,11 +1,9 @@
 """Whatever state the service is in: nothing is lost, nothing is there twice, nothing hangs."""
 
-import os
-import signal
+import json
 import subprocess
-import sys
 import time
-import warnings
+from pathlib import Path
 
 import pytest
 
@@ -80,58 +78,52 @@ ENDINGS = {
     "return": "",
     "sys.exit": "sys.exit(3)",
     "exception": "raise RuntimeError('training failed')",
-    "SIGTERM": "print('ready', flush=True); time.sleep(60)",
-    "SIGKILL": "os.kill(os.getpid(), 9)",
+    "SIGTERM": "os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)",
+    "SIGKILL": "os.kill(os.getpid(), signal.SIGKILL)",
+    "SIGKILL before a silent service": "print(forwarder.pid); os.kill(os.getpid(), signal.SIGKILL)",
 }
+# One import of Lightning serves all: each ending has a process forked from it.
 SCRIPT = """
-import os, sys, time
+import json, os, signal, sys, time, traceback
+from pathlib import Path
 from lightning_cifar import AzureMLLogger
-logger = AzureMLLogger()
-for step in range(200):
-    logger.log_metrics({{"loss": float(step)}}, step)
-{ending}
+
+for number, (ending, environment) in enumerate(json.loads(sys.stdin.read())):
+    if os.fork() == 0:
+        Path(str(number)).mkdir()
+        os.chdir(str(number))
+        os.environ.update(environment)
+        logger = AzureMLLogger(timeout=10.0 if "print" in ending else 60.0)
+        for step in range(200):
+            logger.log_metrics({"loss": float(step)}, step)
+        forwarder = logger._journal._spools["metrics"]._process
+        sys.stdout.reconfigure(line_buffering=True)
+        exec(ending)
+        sys.exit(0)
+codes = {}
+for _ in range(number + 1):
+    pid, status = os.wait()
+    codes[pid] = os.waitstatus_to_exitcode(status)
+print([code for _, code in sorted(codes.items())])
 """
 
 
-def test_however_the_process_ends_everything_logged_arrives(azure, script, tmp_path):
-    running = {}
-    for number, (ending, code) in enumerate(ENDINGS.items()):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        env = azure.job_environment(f"run-{number}") | {"PYTHONPATH": str(REPOSITORY)}
-        running[ending] = subprocess.Popen(
-            script(SCRIPT.format(ending=code)),
-            env=env,
-            cwd=folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-    running["SIGTERM"].stdout.readline()
-    running["SIGTERM"].terminate()
-    codes = {ending: process.wait(timeout=60) for ending, process in running.items()}
-    assert codes == {"return": 0, "sys.exit": 3, "exception": 1, "SIGTERM": -15, "SIGKILL": -9}
-    for number in range(len(ENDINGS)):
-        wait_until(lambda number=number: len(azure.metrics(f"run-{number}")) >= 200, seconds=40)
-        assert [m.step for m in sorted(azure.metrics(f"run-{number}"), key=lambda m: m.step)] == list(
-            range(200)
-        )
-
-
-def test_the_forwarder_ends_with_the_training_process_even_if_the_service_is_silent(azure, script, tmp_path):
-    azure.misbehave("silence")
-    env = azure.job_environment("run-1") | {"PYTHONPATH": str(REPOSITORY)}
-    text = SCRIPT.replace("AzureMLLogger()", "AzureMLLogger(timeout=2.0)").format(
-        ending="print(logger._journal._spools['metrics']._process.pid, flush=True); os.kill(os.getpid(), 9)"
+def test_however_the_process_ends_everything_logged_arrives_and_nothing_stays_behind(azure, script, tmp_path):
+    azure.misbehave("silence", on="run-5")
+    jobs = [(code, azure.job_environment(f"run-{n}")) for n, code in enumerate(ENDINGS.values())]
+    done = subprocess.run(
+        script(SCRIPT),
+        input=json.dumps(jobs),
+        env=jobs[0][1] | {"PYTHONPATH": str(REPOSITORY)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=90,
     )
-    done = subprocess.run(script(text), env=env, cwd=tmp_path, stdout=subprocess.PIPE, timeout=60)
-    pid = int(done.stdout)
-
-    def gone():
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return True
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rsplit(")", 1)[1].split()[0] == "Z"
-
-    wait_until(gone, seconds=15)
+    forwarder, codes = done.stdout.splitlines()
+    assert codes == "[0, 3, 1, -15, -9, -9]", done.stderr
+    for number in range(5):
+        run = f"run-{number}"
+        wait_until(lambda run=run: len(azure.metrics(run)) >= 200, seconds=40)
+        assert sorted(m.step for m in azure.metrics(run)) == list(range(200))
+    wait_until(lambda: not Path("/proc", forwarder).exists(), seconds=20)
