@@ -19,6 +19,7 @@ from scripts.standin.node import DataError, Node
 from scripts.standin.routes import content
 from scripts.standin.state import FINAL, State
 
+_SWEEP = 5.0  # seconds for killed processes to be gone
 _TAIL = 20  # lines of the log in the error message
 
 
@@ -199,8 +200,7 @@ class Job:
                 self._terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 running[0].wait(0.05)
-        # What they have started and left behind ends with them, as it does on a node.
-        self._signal(signal.SIGKILL, everyone=True)
+        self._sweep()
 
     def _first_failure(self) -> int | None:
         """Return the rank that failed first; that the others are then made to end is no failure of theirs."""
@@ -251,9 +251,24 @@ class Job:
             time.sleep(0.05)
         self._signal(signal.SIGKILL)
 
-    def _signal(self, number: int, everyone: bool = False) -> None:
+    def _sweep(self) -> None:
+        """End what the processes have left behind, even in sessions of their own, as a node would."""
+        homes = {f"HOME={node.home}".encode() for node in self._nodes}
+        deadline = time.monotonic() + _SWEEP
+        while time.monotonic() < deadline:
+            found = False
+            for entry in Path("/proc").glob("[0-9]*/environ"):
+                with contextlib.suppress(OSError):
+                    if homes & set(entry.read_bytes().split(b"\0")):
+                        os.kill(int(entry.parent.name), signal.SIGKILL)
+                        found = True
+            if not found:
+                return
+            time.sleep(0.02)
+
+    def _signal(self, number: int) -> None:
         for process in self._processes:
-            if everyone or process.poll() is None:
+            if process.poll() is None:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(process.pid, number)
 
