@@ -25,8 +25,11 @@ def post_batch(state: State, request: Request, run_id: str) -> Response:
     dtos = content.get("values") if isinstance(content, dict) else None
     if not isinstance(dtos, list):
         raise RefusalError(400, "BadArgument", "The batch has no values")
-    if sum(len(dto.get("value") or []) for dto in dtos) > MAX_ROWS_PER_BATCH:
-        raise RefusalError(400, "BadArgument", f"A batch holds at most {MAX_ROWS_PER_BATCH} rows")
+    most = max((len(dto.get("value") or []) for dto in dtos), default=0)
+    if most > MAX_ROWS_PER_BATCH:
+        # The service's words, as quoted in https://github.com/mlflow/mlflow/issues/11462.
+        field = f"FieldName=MetricV2Dto.Value/Count, Limit={MAX_ROWS_PER_BATCH}, Size={most}"
+        raise RefusalError(400, "ValidationError", f"A field of the entity is over the size limit. {field}.")
     if any(not dto.get("name") for dto in dtos):
         raise RefusalError(400, "BadArgument", "The Name field is required")
     errors = []
