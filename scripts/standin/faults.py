@@ -45,6 +45,8 @@ class Fault:
             )
         if self.kind == "latency" and self.delay is None:
             raise ValueError("misbehaviour 'latency' needs delay= in seconds")
+        if self.kind == "refuse" and not (self.on is None and self.requests is None):
+            raise ValueError("misbehaviour 'refuse' is for the whole service: limit it by seconds= only")
         if self.seconds is not None:
             self._until = time.monotonic() + self.seconds
 

@@ -19,7 +19,7 @@ from scripts.standin.node import DataError, Node
 from scripts.standin.routes import content
 from scripts.standin.state import FINAL, State
 
-_GRACE = 10.0  # seconds between SIGTERM and SIGKILL
+_SWEEP = 5.0  # seconds for killed processes to be gone
 _TAIL = 20  # lines of the log in the error message
 
 
@@ -31,7 +31,7 @@ class Job:
         run_id: a submitted run.
         folder: where the nodes' folders are made.
         environment: called with a home folder; returns the environment of a process inside the run.
-        grace: seconds that processes have after SIGTERM.
+        grace: seconds between SIGTERM and SIGKILL.
 
     `folders` are the nodes' working directories; `isolation` says how they are hidden from each other.
     """
@@ -42,7 +42,7 @@ class Job:
         run_id: str,
         folder: Path,
         environment: Callable[[Path], dict[str, str]],
-        grace: float = _GRACE,
+        grace: float,
     ) -> None:
         self.run = state.run(run_id)
         if self.run.definition is None or self.run.snapshot is None:
@@ -57,6 +57,7 @@ class Job:
         self.isolation = isolation.method()
         self._processes: list[subprocess.Popen[bytes]] = []
         self._logs: list[Path] = []
+        self._failed: int | None = None  # the rank that failed first
         self._outcome = ""  # what ended it from outside: "Canceled", "Killed"
         self._lock = threading.Lock()
         self._done = threading.Event()
@@ -81,7 +82,10 @@ class Job:
         return self.run.status
 
     def kill(self) -> None:
-        """Take the nodes away, as pre-emption does: SIGKILL, no last look at the outputs; the run is queued again."""
+        """Take the nodes away, as pre-emption does: SIGKILL, and no last look at the outputs.
+
+        The run is back in the queue; `StandIn.restart_job` goes on with it.
+        """
         self._end("Killed")
         self._signal(signal.SIGKILL)
         self._done.wait()
@@ -189,15 +193,21 @@ class Job:
         limit = self._definition.get("maxRunDurationSeconds")
         deadline = time.monotonic() + limit if limit else None
         while running := [process for process in self._processes if process.poll() is None]:
-            if any(process.returncode for process in self._processes if process not in running):
+            if self._first_failure() is not None:
                 self._terminate()
             elif deadline is not None and time.monotonic() > deadline:
                 self._end("Canceled")
                 self._terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 running[0].wait(0.05)
-        # What they have started and left behind ends with them, as it does on a node.
-        self._signal(signal.SIGKILL, everyone=True)
+        self._sweep()
+
+    def _first_failure(self) -> int | None:
+        """Return the rank that failed first; that the others are then made to end is no failure of theirs."""
+        if self._failed is None:
+            codes = [process.poll() for process in self._processes]
+            self._failed = next((rank for rank, code in enumerate(codes) if code), None)
+        return self._failed
 
     def _finish(self) -> None:
         if self._outcome == "Killed":
@@ -205,12 +215,11 @@ class Job:
         elif self._outcome == "Canceled":
             self._state.set_status(self.run, "Canceled")
         else:
-            codes = [process.returncode for process in self._processes]
-            failed = next(((rank, code) for rank, code in enumerate(codes) if code), None)
-            if failed is None:
+            rank = self._first_failure()
+            if rank is None:
                 self._state.set_status(self.run, "Completed")
                 return
-            rank, code = failed
+            code = self._processes[rank].returncode
             tail = "\n".join(self._logs[rank].read_text(errors="replace").splitlines()[-_TAIL:])
             log = f"user_logs/{self._logs[rank].name}"
             self._fail(
@@ -242,9 +251,24 @@ class Job:
             time.sleep(0.05)
         self._signal(signal.SIGKILL)
 
-    def _signal(self, number: int, everyone: bool = False) -> None:
+    def _sweep(self) -> None:
+        """End what the processes have left behind, even in sessions of their own, as a node would."""
+        homes = {f"HOME={node.home}".encode() for node in self._nodes}
+        deadline = time.monotonic() + _SWEEP
+        while time.monotonic() < deadline:
+            found = False
+            for entry in Path("/proc").glob("[0-9]*/environ"):
+                with contextlib.suppress(OSError):
+                    if homes & set(entry.read_bytes().split(b"\0")):
+                        os.kill(int(entry.parent.name), signal.SIGKILL)
+                        found = True
+            if not found:
+                return
+            time.sleep(0.02)
+
+    def _signal(self, number: int) -> None:
         for process in self._processes:
-            if everyone or process.poll() is None:
+            if process.poll() is None:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(process.pid, number)
 

@@ -1,4 +1,4 @@
-"""The proxy: ends every tunnel itself, asks the routes for an answer, forwards nothing, is on loopback only."""
+"""The proxy: ends every tunnel itself, asks the routes for an answer, forwards nothing, on loopback only."""
 
 import contextlib
 import gzip
@@ -35,29 +35,36 @@ class Proxy:
         self.state, self.router, self.authority, self.faults = state, router, authority, faults
         self.closing = threading.Event()
         self._lock = threading.Lock()
-        self._server: _Server | None = None
+        self._server: _Server | None = None  # the one that listens
+        self._held: _Server | None = (
+            None  # bound, not listening: keeps the port while connections are refused
+        )
         self.port = 0
 
     def start(self) -> None:
-        """Listen on a free port; after a `stop`, on the same port again."""
+        """Listen on a free port; after `refuse`, on the same port again."""
         with self._lock:
-            self._server = _Server((LOOPBACK, self.port), self)
-            self.port = self._server.server_address[1]
-            thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-            thread.start()
+            if self._server is not None:
+                return
+            self._server, self._held = self._held or _Server((LOOPBACK, 0), self), None
+            self._server.server_activate()
+            self.port = self._server.server_port
+            threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
-    def stop(self) -> None:
-        """Listen no more and drop every connection: from now on connections are refused."""
+    def _stop(self, hold: bool) -> None:
         with self._lock:
             server, self._server = self._server, None
-        if server is not None:
+            if server is None:
+                return
             server.shutdown()
             server.server_close()
             server.drop_connections()
+            if hold:
+                self._held = _Server((LOOPBACK, self.port), self)
 
     def refuse(self, fault: Fault) -> None:
-        """Refuse all connections until the fault is lifted."""
-        self.stop()
+        """Drop every connection and refuse new ones until the fault is lifted."""
+        self._stop(hold=True)
 
         def come_back() -> None:
             fault.lifted.wait(fault.remaining())
@@ -70,23 +77,27 @@ class Proxy:
     def close(self) -> None:
         """Stop for good; requests that are being held (latency, silence) end at once."""
         self.closing.set()
-        self.stop()
+        self._stop(hold=False)
+        with self._lock:
+            if self._held is not None:
+                self._held.server_close()
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
-    allow_reuse_address = True
     request_queue_size = 128
 
     def __init__(self, address: tuple[str, int], proxy: Proxy) -> None:
         self.proxy = proxy
         self._open: set[socket.socket] = set()
         self._open_lock = threading.Lock()
-        super().__init__(address, _Connection)
+        super().__init__(address, _Connection, bind_and_activate=False)
+        self.server_bind()
 
     def server_bind(self) -> None:
         # The standard library's would look up this machine's name, which can take seconds.
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         socket.socket.bind(self.socket, self.server_address)
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = LOOPBACK, self.server_address[1]

@@ -1,10 +1,11 @@
 """Metrics: batches come in, lists and whole series go out."""
 
+import datetime
 import uuid
 from typing import Any
 
 from scripts.standin.messages import WORKSPACE, RefusalError, Request, Response, Routes
-from scripts.standin.state import Metric, MetricSeries, RunRecord, State
+from scripts.standin.state import ISO, Metric, MetricSeries, RunRecord, State, now
 
 # https://learn.microsoft.com/azure/machine-learning/resource-limits-capacity#metrics
 MAX_NAMES = 50
@@ -24,8 +25,11 @@ def post_batch(state: State, request: Request, run_id: str) -> Response:
     dtos = content.get("values") if isinstance(content, dict) else None
     if not isinstance(dtos, list):
         raise RefusalError(400, "BadArgument", "The batch has no values")
-    if sum(len(dto.get("value") or []) for dto in dtos) > MAX_ROWS_PER_BATCH:
-        raise RefusalError(400, "BadArgument", f"A batch holds at most {MAX_ROWS_PER_BATCH} rows")
+    most = max((len(dto.get("value") or []) for dto in dtos), default=0)
+    if most > MAX_ROWS_PER_BATCH:
+        # The service's words, as quoted in https://github.com/mlflow/mlflow/issues/11462.
+        field = f"FieldName=MetricV2Dto.Value/Count, Limit={MAX_ROWS_PER_BATCH}, Size={most}"
+        raise RefusalError(400, "ValidationError", f"A field of the entity is over the size limit. {field}.")
     if any(not dto.get("name") for dto in dtos):
         raise RefusalError(400, "BadArgument", "The Name field is required")
     errors = []
@@ -78,10 +82,17 @@ def _store(state: State, run: RunRecord, dto: dict[str, Any], arrived: float) ->
                 data,
                 identity,
                 kind,
-                value.get("createdUtc"),
+                _utc(value.get("createdUtc")),
             )
         )
     return ""
+
+
+def _utc(stamp: str | None) -> str:
+    """Return a time with all its digits, so that times can be compared as text."""
+    if stamp is None:
+        return now()
+    return datetime.datetime.fromisoformat(stamp).astimezone(datetime.UTC).strftime(ISO)
 
 
 @routes("POST", f"/metric/v2.0{WORKSPACE}/runs/{{run_id}}/list")
@@ -108,7 +119,8 @@ def full_series(state: State, request: Request, run_id: str) -> dict[str, Any]:
             raise RefusalError(404, "UserError", f"Metric {name!r} not found")
         series = run.metrics[name]
         first = int(wanted.get("continuationToken") or 0)
-        page = series.values[first : first + _PAGE]
+        # In the order in which they were logged: the SDK's batches overtake each other.
+        page = sorted(series.values, key=lambda value: value.created)[first : first + _PAGE]
         more = first + _PAGE < len(series.values)
         return {
             "dataContainerId": run.container,
