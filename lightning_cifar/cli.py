@@ -93,7 +93,7 @@ class CLI(LightningCLI):
         parser.add_argument(
             "--resume",
             type=Callable[[Path], str | None] | None,
-            help="Before fit without --ckpt_path: is given the results folder, and says what to resume from, if anything.",
+            help="Before fit without --ckpt_path: is given the results folder, says what to resume from, if anything.",
         )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
