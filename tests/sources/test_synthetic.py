@@ -109,7 +109,7 @@ def test_net_learns_them_but_not_at_a_glance(drawn: dict[str, LabelledImages]) -
     optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3)
     images, labels = drawn["train"]
     accuracies = []
-    for _ in range(4):
+    for _ in range(2):
         for block in torch.randperm(len(labels)).split(50):
             loss = torch.nn.functional.cross_entropy(net(images[block] / 127.5 - 1), labels[block])
             optimizer.zero_grad()
@@ -118,6 +118,5 @@ def test_net_learns_them_but_not_at_a_glance(drawn: dict[str, LabelledImages]) -
         with torch.no_grad():
             right = net(drawn["test"].images / 127.5 - 1).argmax(1) == drawn["test"].labels
         accuracies.append(right.float().mean().item())
-    assert 0.1 < accuracies[0] < 0.6
-    assert 0.5 < accuracies[-1] < 0.9
-    assert accuracies[-1] > accuracies[0] + 0.1
+    assert 0.2 < accuracies[0] < 0.5
+    assert accuracies[0] + 0.03 < accuracies[1] < 0.7
