@@ -1,6 +1,7 @@
 """The drawn images: the same everywhere, varied, balanced, cached, and learnable but not at a glance."""
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,16 @@ def test_no_cache_anywhere_is_a_warning_and_the_images_are_there(
     assert len(source.load("train").labels) == 50
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Small batches gain nothing from a second thread, and wait for it on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_net_learns_them_but_not_at_a_glance(drawn: dict[str, LabelledImages]) -> None:
     torch.manual_seed(0)
     net = Net()
