@@ -1,6 +1,7 @@
 """The drawn images: the same everywhere, varied, balanced, cached, and learnable but not at a glance."""
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -103,13 +104,23 @@ def test_no_cache_anywhere_is_a_warning_and_the_images_are_there(
     assert len(source.load("train").labels) == 50
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Small batches gain nothing from a second thread, and wait for it on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_net_learns_them_but_not_at_a_glance(drawn: dict[str, LabelledImages]) -> None:
     torch.manual_seed(0)
     net = Net()
     optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3)
     images, labels = drawn["train"]
     accuracies = []
-    for _ in range(4):
+    for _ in range(2):
         for block in torch.randperm(len(labels)).split(50):
             loss = torch.nn.functional.cross_entropy(net(images[block] / 127.5 - 1), labels[block])
             optimizer.zero_grad()
@@ -118,6 +129,5 @@ def test_net_learns_them_but_not_at_a_glance(drawn: dict[str, LabelledImages]) -
         with torch.no_grad():
             right = net(drawn["test"].images / 127.5 - 1).argmax(1) == drawn["test"].labels
         accuracies.append(right.float().mean().item())
-    assert 0.1 < accuracies[0] < 0.6
-    assert 0.5 < accuracies[-1] < 0.9
-    assert accuracies[-1] > accuracies[0] + 0.1
+    assert 0.2 < accuracies[0] < 0.5
+    assert accuracies[0] + 0.03 < accuracies[1] < 0.7
