@@ -39,35 +39,6 @@ NOISE = (
 """Lightning's warnings that do not hold here."""
 
 
-<<<<<<< HEAD
-class Parser(LightningArgumentParser):
-    """LightningCLI's parser, with errors of one line."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Raise what would have been a page of usage.
-
-        Raises:
-            UserError: always.
-        """
-        raise UserError(f"{one_line(message)}; see python -m lightning_cifar fit --help") from ex
-
-
-class SaveConfig(SaveConfigCallback):
-    """Keeps the whole configuration with the run, and hands it to the loggers: data, optimizer and all."""
-
-    def save_config(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """Log the settings that a run is compared by."""
-        settings = self.config.as_dict()
-        chosen = {name: settings[name] for name in ("seed_everything", "data", "optimizer", "lr_scheduler")}
-        chosen["max_epochs"] = trainer.max_epochs
-        for logger in trainer.loggers:
-            logger.log_hyperparams(chosen)
-            if trainer.log_dir and hasattr(logger, "log_artifact"):
-                logger.log_artifact(Path(trainer.log_dir) / self.config_filename)
-
-
-=======
->>>>>>> core
 class Checked(Exception):  # noqa: N818  # no error: the flags are good, and nothing was built
     """Raised instead of building anything, where only the flags were to be checked."""
 
@@ -119,11 +90,7 @@ class CLI(LightningCLI):
                 raise UserError(
                     f"{self.config.subcommand} needs a trained network: give --ckpt_path last, best or FILE"
                 )
-<<<<<<< HEAD
-        elif getattr(rank_zero_only, "rank", 0) != 0:
-=======
         elif rank_zero_only.rank != 0:  # type: ignore[attr-defined]  # set where mypy does not look
->>>>>>> core
             # Nodes share no files: process 0 reads the checkpoint and hands it over, whatever the name here.
             config.ckpt_path = "handed-over-by-process-0.ckpt"
         else:
