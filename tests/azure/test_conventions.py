@@ -39,7 +39,8 @@ class LoggingModel(BoringModel):
         return loss
 
     def on_train_epoch_end(self):
-        self.logger.log_metrics({"lr": 0.1})  # as people do: without a step
+        if self.logger is not None:
+            self.logger.log_metrics({"lr": 0.1})  # as people do: without a step
 
     def validation_step(self, batch, batch_idx):
         self.log("val_loss", super().validation_step(batch, batch_idx)["x"])
@@ -119,7 +120,12 @@ def test_name_version_and_checkpoints_folder_are_well_defined(make_logger, tmp_p
     logger = make_logger()
     checkpoints = ModelCheckpoint()
     trainer = Trainer(
-        max_steps=1, limit_val_batches=0, default_root_dir=tmp_path / "root", logger=logger, callbacks=checkpoints, **QUIET
+        max_steps=1,
+        limit_val_batches=0,
+        default_root_dir=tmp_path / "root",
+        logger=logger,
+        callbacks=checkpoints,
+        **QUIET,
     )
     trainer.fit(BoringModel())
     in_job = "AZUREML_RUN_ID" in os.environ
