@@ -174,10 +174,6 @@ def main() -> NoReturn:
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)
     args = parser.parse_args()
-    # Read by the SDK when it is imported: its waits of up to 128 s are no use to a process that tries again
-    # itself.
-    for name in ("AZUREML_DEFAULT_BACKOFF", "AZUREML_DEFAULT_500_BACKOFF", "AZUREML_DEFAULT_503_BACKOFF"):
-        os.environ[name] = "1"
     sys.exit(Forwarder(args.spool.absolute(), args.parent, args.seconds).run())
 
 

@@ -77,8 +77,11 @@ class RunAddress:
         """Return the fields, for JSON."""
         return asdict(self)
 
-    def open(self) -> Any:
+    def open(self, workspace: Any = None) -> Any:
         """Return the real `azureml.core.Run`; an interactive run that does not exist yet is started.
+
+        Args:
+            workspace: the `azureml.core.Workspace`, if it is at hand, with the sign-in that it was made with.
 
         Raises:
             UserError: azureml-core is not installed.
@@ -89,7 +92,7 @@ class RunAddress:
 
         if self.in_its_job:
             return Run.get_context(allow_offline=False)
-        workspace = Workspace.get(
+        workspace = workspace or Workspace.get(
             self.workspace, subscription_id=self.subscription_id, resource_group=self.resource_group
         )
         try:
@@ -111,14 +114,14 @@ class RunProxy:
     thread.
     """
 
-    def __init__(self, address: RunAddress) -> None:
-        self.__dict__.update(_address=address, _run=None)
+    def __init__(self, address: RunAddress, run: Any = None, workspace: Any = None) -> None:
+        self.__dict__.update(_address=address, _run=run, _workspace=workspace)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
         if self.__dict__["_run"] is None:
-            self.__dict__["_run"] = self.__dict__["_address"].open()
+            self.__dict__["_run"] = self.__dict__["_address"].open(self.__dict__["_workspace"])
         return getattr(self.__dict__["_run"], name)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -126,7 +129,7 @@ class RunProxy:
         setattr(self.__dict__["_run"], name, value)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_address": self.__dict__["_address"], "_run": None}
+        return {"_address": self.__dict__["_address"], "_run": None, "_workspace": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

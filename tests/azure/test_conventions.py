@@ -39,7 +39,8 @@ class LoggingModel(BoringModel):
         return loss
 
     def on_train_epoch_end(self):
-        self.logger.log_metrics({"lr": 0.1})  # as people do: without a step
+        if self.logger is not None:
+            self.logger.log_metrics({"lr": 0.1})  # as people do: without a step
 
     def validation_step(self, batch, batch_idx):
         self.log("val_loss", super().validation_step(batch, batch_idx)["x"])

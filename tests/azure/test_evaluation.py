@@ -27,7 +27,10 @@ def trainer_of(job, tmp_path, **options):
 def test_a_standalone_evaluation_has_the_checkpoints_step(job, tmp_path, checkpoint, how):
     trainer = trainer_of(job, tmp_path)
     getattr(trainer, how)(LoggingModel(), ckpt_path=checkpoint)
-    assert {(name, step) for name, step, _ in job.points()} == {(f"{how.removesuffix('idate')}_loss", 4), ("epoch", 4)}
+    assert {(name, step) for name, step, _ in job.points()} == {
+        (f"{how.removesuffix('idate')}_loss", 4),
+        ("epoch", 4),
+    }
 
 
 def test_a_checkpoint_with_more_than_weights_in_it_is_read_as_well(job, tmp_path, checkpoint):
@@ -43,5 +46,7 @@ def test_training_and_the_test_after_it_keep_the_trainers_own_steps(job, tmp_pat
     trainer = trainer_of(job, tmp_path, max_epochs=2)
     trainer.fit(LoggingModel(), ckpt_path=checkpoint)
     trainer.test(LoggingModel(), ckpt_path=checkpoint)
-    steps = {name: {s for n, s, _ in job.points() if n == name} for name in ("train_loss", "val_loss", "test_loss")}
+    steps = {
+        name: {s for n, s, _ in job.points() if n == name} for name in ("train_loss", "val_loss", "test_loss")
+    }
     assert steps == {"train_loss": {5, 7}, "val_loss": {7}, "test_loss": {8}}
