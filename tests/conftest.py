@@ -1,0 +1,16 @@
+"""What the tests share."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from scripts.standin import StandIn
+
+
+@pytest.fixture
+def azure() -> Iterator[StandIn]:
+    """Yield a running loopback Azure ML; a request it did not expect fails the test (see `StandIn.forgive`)."""
+    with StandIn() as service:
+        yield service
+        unexpected = service.unexpected
+    assert not unexpected, f"requests that the stand-in did not expect: {unexpected}"
