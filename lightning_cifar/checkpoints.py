@@ -1,0 +1,148 @@
+"""How checkpoints reach the disk and come back: whole or not at all, on one node or on many."""
+
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+from lightning_cifar.errors import UserError
+
+
+class WholeFileCheckpointIO(TorchCheckpointIO):
+    """Saves to a temporary file beside the final name, synced, then renamed; loads where the file is.
+
+    Lightning's own save leaves a torso under the final name when the disk is full. And nodes of a cluster share no
+    folder: the file is where process 0 wrote it, which reads it and hands it to the others.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
+    ) -> None:
+        """Write a checkpoint under `path`, or leave nothing there that was not there before.
+
+        Raises:
+            UserError: the file cannot be written, for example because the disk is full.
+        """
+        path = Path(path)
+        temporary: Path | None = None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+                temporary = Path(file.name)
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+            if (
+                not isinstance(error, OSError)
+                and "write" not in str(error)
+                and "unexpected pos" not in str(error)
+            ):
+                raise
+            reason = error.strerror if isinstance(error, OSError) else "the disk may be full"
+            raise UserError(
+                f"cannot save the checkpoint {path}: {reason}; free some space or write elsewhere "
+                "(--trainer.default_root_dir), then resume with --ckpt_path last"
+            ) from error
+        finally:
+            if temporary is not None:
+                temporary.unlink(missing_ok=True)
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read a checkpoint; under several processes, process 0 reads it for all.
+
+        Raises:
+            UserError: in every process: the file is missing or not whole.
+        """
+        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+            return self._read(path, map_location, weights_only)
+        parcel: list[Any] = [None]
+        if torch.distributed.get_rank() == 0:
+            try:
+                # to the CPU: a device of process 0 means nothing to the others
+                parcel = [self._read(path, "cpu", weights_only)]
+            except UserError as error:
+                parcel = [error]
+        torch.distributed.broadcast_object_list(parcel, src=0)
+        if isinstance(parcel[0], UserError):
+            raise parcel[0]
+        return parcel[0]
+
+    def _read(self, path: Any, map_location: Any, weights_only: bool | None) -> dict[str, Any]:
+        check_whole(Path(path))
+        try:
+            return super().load_checkpoint(path, map_location, weights_only)
+        except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+            raise UserError(f"cannot read the checkpoint {path}: it is damaged; name another one") from error
+
+
+def check_whole(path: Path) -> None:
+    """Make sure that a checkpoint exists and was not cut short.
+
+    Raises:
+        UserError: it is missing, or its end (where a zip archive keeps its list of contents) is.
+    """
+    if not path.is_file():
+        raise UserError(f"no checkpoint {path}: the file does not exist; name one with --ckpt_path FILE")
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"the checkpoint {path} is truncated, or no checkpoint at all; name another one")
+
+
+class BestAndLast(ModelCheckpoint):
+    """Keeps the best checkpoint by `val_acc`, and the last one.
+
+    `ModelCheckpoint` with this project's defaults; its `state_key` is formatted once instead of at each of its
+    ten hooks per step.
+    """
+
+    def __init__(
+        self,
+        dirpath: str | None = None,
+        filename: str | None = "best",
+        monitor: str | None = "val_acc",
+        mode: str = "max",
+        save_last: bool | None = True,
+        save_top_k: int = 1,
+        every_n_epochs: int | None = None,
+        every_n_train_steps: int | None = None,
+    ) -> None:
+        super().__init__(
+            dirpath=dirpath,
+            filename=filename,
+            monitor=monitor,
+            mode=mode,
+            save_last=save_last,  # type: ignore[arg-type]
+            save_top_k=save_top_k,
+            every_n_epochs=every_n_epochs,
+            every_n_train_steps=every_n_train_steps,
+        )
+        self._key = super().state_key
+
+    @property
+    def state_key(self) -> str:
+        """What the callback's state is filed under in a checkpoint."""
+        return self._key
+
+
+def newest(results: Path, name: str) -> Path:
+    """Find the newest checkpoint `last` or `best` below the results folder.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = [path for path in results.glob(f"**/{name}*.ckpt") if not path.name.startswith(".")]
+    if not found:
+        raise UserError(
+            f"--ckpt_path {name}: no checkpoint {name}.ckpt in any run below {results}/; "
+            "train first, or name a file with --ckpt_path FILE"
+        )
+    return max(found, key=lambda path: path.stat().st_mtime_ns)

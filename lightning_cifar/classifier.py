@@ -1,0 +1,209 @@
+"""The LightningModule: any network that maps images to classes, trained with cross-entropy."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule
+from pytorch_lightning.trainer.states import TrainerFn
+from pytorch_lightning.utilities import rank_zero_only
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
+
+from lightning_cifar.errors import UserError
+from lightning_cifar.loss_window import LossWindow, window_length
+from lightning_cifar.net import Net
+
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+Batch = tuple[Tensor, Tensor]
+
+
+class CIFAR10Classifier(LightningModule):
+    """Trains and tests a network that maps images (N, 3, 32, 32) to logits (N, classes).
+
+    Logs `loss`, the mean over a window of batches as in the tutorial, with `lr`; `val_loss`, `val_acc`, `test_loss`,
+    `test_acc`; and at test `test_acc/<class>`. Its checkpoints name network and classes.
+
+    Args:
+        net: the network; by default the tutorial's `Net` with an output for each class.
+        class_names: in label order; by default CIFAR-10's.
+        loss_window: batches in a window of `loss`; by default as many as hold 8,000 images, but at most a fifth of
+            an epoch, or the Trainer's `log_every_n_steps` where that is not Lightning's default of 50.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module | None = None,
+        class_names: Sequence[str] | None = None,
+        loss_window: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(ignore=["net"])
+        self.class_names = list(class_names or CIFAR10_CLASSES)
+        classes = len(self.class_names)
+        self.net = (net or Net(classes)).to(memory_format=torch.channels_last)
+        self.val_acc = MulticlassAccuracy(classes, average="micro")
+        self.test_acc = MulticlassAccuracy(classes, average="micro")
+        self.test_class_acc = MulticlassAccuracy(classes, average="none")
+        self.test_confusion = MulticlassConfusionMatrix(classes)
+        self.confusion_matrix: Tensor | None = None
+        """Of the last test, (true class, predicted class), counts."""
+        self.loss_history: list[tuple[int, float]] = []
+        """(step, `loss`) of each window so far."""
+        self.val_history: list[tuple[int, float]] = []
+        """(step, `val_loss`) of each validation so far."""
+        self._loss_window = LossWindow()
+        self._window_length = loss_window
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (N, 3, 32, 32), floats in [-1, 1], to logits (N, classes)."""
+        return self.net(images)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Use the tutorial's SGD; the command line replaces it by what `--optimizer` says."""
+        return torch.optim.SGD(self.parameters(), lr=0.001, momentum=0.9)
+
+    def on_fit_start(self) -> None:
+        """Try the network on one small batch, before the first step."""
+        check_net(self.net, len(self.class_names), self.device)
+
+    def on_train_start(self) -> None:
+        """Settle the length of a window of `loss`."""
+        trainer = self.trainer
+        wanted = self.hparams["loss_window"]
+        if wanted is None and trainer.log_every_n_steps not in (0, 50):
+            wanted = trainer.log_every_n_steps
+        if wanted is None:
+            batch_size = (getattr(trainer.train_dataloader, "batch_size", None) or 1) * trainer.world_size
+            wanted = window_length(batch_size, trainer.num_training_batches)
+        self._window_length = wanted
+
+    def _step(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        images, labels = batch
+        logits = self.net(images)
+        return F.cross_entropy(logits, labels), logits
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Compute the loss of a batch, and report `loss` where a window ends."""
+        loss, _ = self._step(batch)
+        window = self._loss_window
+        window.add(loss)
+        if window.count == self._window_length or self.trainer.is_last_batch:
+            self._report_window(self.trainer.global_step, batch_idx)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Add a batch to `val_loss` and `val_acc`."""
+        loss, logits = self._step(batch)
+        self.val_acc.update(logits, batch[1])
+        self.log("val_loss", loss, batch_size=len(batch[1]), on_epoch=True, sync_dist=True, prog_bar=True)
+        self.log("val_acc", self.val_acc, on_epoch=True, prog_bar=True)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Add a batch to `test_loss`, `test_acc`, the accuracy of each class and the confusion matrix."""
+        loss, logits = self._step(batch)
+        for metric in (self.test_acc, self.test_class_acc, self.test_confusion):
+            metric.update(logits, batch[1])
+        self.log("test_loss", loss, batch_size=len(batch[1]), on_epoch=True, sync_dist=True)
+        self.log("test_acc", self.test_acc, on_epoch=True)
+
+    def predict_step(self, batch: Tensor | Batch, batch_idx: int) -> Tensor:
+        """Give the probability of each class, (N, classes)."""
+        return self.net(batch if isinstance(batch, Tensor) else batch[0]).softmax(dim=1)
+
+    def on_train_epoch_end(self) -> None:
+        """Report what is left of a window where an epoch ended before its last batch (`max_steps`)."""
+        if self._loss_window.count:
+            self._report_window(self.trainer.global_step - 1, self.trainer.fit_loop.batch_idx)
+
+    def on_validation_epoch_end(self) -> None:
+        """Keep `val_loss` for the curve."""
+        trainer = self.trainer
+        if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
+            self.val_history.append((trainer.global_step - 1, float(trainer.callback_metrics["val_loss"])))
+
+    def on_test_epoch_end(self) -> None:
+        """Log the accuracy of each class and keep the confusion matrix."""
+        accuracies = self.test_class_acc.compute().tolist()
+        self.log_dict(
+            {f"test_acc/{name}": acc for name, acc in zip(self.class_names, accuracies, strict=True)}
+        )
+        self.confusion_matrix = self.test_confusion.compute().cpu()
+        self.test_class_acc.reset()
+        self.test_confusion.reset()
+
+    def _report_window(self, step: int, batch_idx: int) -> None:
+        # Not by `self.log`: Lightning forwards that only where the run-wide step is a multiple of
+        # `log_every_n_steps`, and windows start anew with each epoch.
+        trainer = self.trainer
+        total, count = trainer.strategy.reduce(self._loss_window.state(self.device), reduce_op="sum").tolist()
+        self._loss_window.reset()
+        loss = total / count
+        self.loss_history.append((step, loss))
+        metrics = {"loss": loss, "lr": trainer.optimizers[0].param_groups[0]["lr"]}
+        for logger in trainer.loggers:
+            logger.log_metrics(metrics, step=step)
+        self._say(f"epoch={trainer.current_epoch + 1}, batch={batch_idx + 1:5}: loss {loss:.2f}")
+
+    @rank_zero_only
+    def _say(self, line: str) -> None:
+        bar = self.trainer.progress_bar_callback
+        (print if bar is None else bar.print)(line)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the begun window and the curves with the weights."""
+        state = self.trainer.strategy.reduce(self._loss_window.state(self.device), reduce_op="sum")
+        checkpoint["loss_window"] = self._loss_window.state_dict(state)
+        checkpoint["loss_history"] = self.loss_history
+        checkpoint["val_history"] = self.val_history
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up window and curves.
+
+        Raises:
+            UserError: the checkpoint holds another network.
+        """
+        self._check_same_net(checkpoint.get("state_dict", {}))
+        processes = self._trainer.world_size if self._trainer else 1
+        if "loss_window" in checkpoint:
+            self._loss_window.load_state_dict(checkpoint["loss_window"], processes, self.device)
+            self.loss_history = [tuple(point) for point in checkpoint["loss_history"]]
+            self.val_history = [tuple(point) for point in checkpoint["val_history"]]
+
+    def _check_same_net(self, theirs: dict[str, Tensor]) -> None:
+        mine = self.state_dict()
+        for name in [*mine, *theirs]:
+            shapes = [tuple(state[name].shape) if name in state else "nothing" for state in (theirs, mine)]
+            if shapes[0] != shapes[1]:
+                raise UserError(
+                    f"the checkpoint holds another network than {type(self.net).__name__}: {name} is {shapes[0]} "
+                    f"in the checkpoint and {shapes[1]} in the network; name the network it was trained with"
+                )
+
+
+def check_net(net: nn.Module, classes: int, device: torch.device | str = "cpu") -> None:
+    """Make sure that a network maps (N, 3, 32, 32) to (N, classes), by trying it on two black images.
+
+    Raises:
+        UserError: it fails on them, or gives another shape.
+    """
+    modes = {module: module.training for module in net.modules()}
+    net.eval()  # so that the statistics of normalisation layers stay as they are
+    try:
+        with torch.no_grad():
+            shape = tuple(net(torch.zeros(2, 3, 32, 32, device=device)).shape)
+    except Exception as error:
+        first_line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"{type(net).__name__} cannot take images of shape (N, 3, 32, 32): {first_line}; name another network"
+        ) from error
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    if shape != (2, classes):
+        raise UserError(
+            f"{type(net).__name__} maps 2 images to {shape}, but the data has {classes} classes, so (2, {classes}) "
+            f"is needed; give the network a parameter num_classes, or {classes} outputs"
+        )

@@ -1,0 +1,237 @@
+"""The command line: LightningCLI with this project's defaults, and errors for people."""
+
+import contextlib
+import errno
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from time import monotonic
+from typing import Any, NoReturn
+
+from pytorch_lightning import Trainer
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+from lightning_cifar.checkpoints import check_whole, newest
+from lightning_cifar.classifier import CIFAR10Classifier
+from lightning_cifar.datamodule import CIFAR10DataModule
+from lightning_cifar.errors import UserError
+from lightning_cifar.interruption import Interrupted, raise_when_signalled
+from lightning_cifar.prediction import PredictionPrinter
+from lightning_cifar.report import summary, write_figures
+from lightning_cifar.sources.factory import choose_source
+
+DEFAULTS = Path(__file__).with_name("config.yaml")
+
+NOISE = (
+    ".*does not have many workers.*",  # batches come from memory: there is nothing for workers to do
+    ".*configure_optimizers` will be overridden.*",  # by --optimizer, as it should be
+    ".*smaller than the logging interval.*",  # `loss` has windows of its own
+    ".*Checkpoint directory .* exists and is not empty.*",
+    ".*is not resumable.*",
+)
+"""Lightning's warnings that do not hold here."""
+
+
+class Parser(LightningArgumentParser):
+    """LightningCLI's parser, with errors of one line."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raise what would have been a page of usage.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError(f"{one_line(message)}; see python -m lightning_cifar fit --help") from ex
+
+
+class SaveConfig(SaveConfigCallback):
+    """Keeps the whole configuration with the run, and hands it to the loggers: data, optimizer and all."""
+
+    def save_config(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Log the settings that a run is compared by."""
+        settings = self.config.as_dict()
+        chosen = {name: settings[name] for name in ("seed_everything", "data", "optimizer", "lr_scheduler")}
+        chosen["max_epochs"] = trainer.max_epochs
+        for logger in trainer.loggers:
+            logger.log_hyperparams(chosen)
+
+
+class Checked(Exception):  # noqa: N818  # no error: the flags are good, and nothing was built
+    """Raised instead of building anything, where only the flags were to be checked."""
+
+
+class CLI(LightningCLI):
+    """`fit`, `validate`, `test` and `predict` with the classifier and the data module of this package.
+
+    Args:
+        args: the command line; by default the process's own.
+        check_only: raise `Checked` instead of building anything.
+    """
+
+    def __init__(self, args: Sequence[str] | None = None, check_only: bool = False) -> None:
+        self.check_only = check_only
+        super().__init__(
+            CIFAR10Classifier,
+            CIFAR10DataModule,
+            save_config_callback=SaveConfig,
+            save_config_kwargs={"overwrite": True},
+            seed_everything_default=0,
+            parser_class=Parser,
+            parser_kwargs={name: {"default_config_files": [str(DEFAULTS)]} for name in self.subcommands()},
+            args=None if args is None else list(args),
+        )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse, and find the file that `--ckpt_path last` or `best` means."""
+        super().parse_arguments(parser, args)
+        if self.check_only:
+            raise Checked
+        self.explicit = parser.parse_args(args, defaults=False)[self.config.subcommand]
+        config = self.config[self.config.subcommand]
+        if config.ckpt_path is None:
+            if self.config.subcommand != "fit":
+                raise UserError(
+                    f"{self.config.subcommand} needs a trained network: give --ckpt_path last, best or FILE"
+                )
+            return
+        if config.ckpt_path in ("last", "best"):
+            wanted, config.ckpt_path = (
+                config.ckpt_path,
+                str(newest(Path(config.trainer.default_root_dir), config.ckpt_path)),
+            )
+            print(f"--ckpt_path {wanted} is {config.ckpt_path}")
+        check_whole(Path(config.ckpt_path))
+
+    def before_instantiate_classes(self) -> None:
+        """Fit the network to the data, and the run's folder to the results folder."""
+        config = self.config[self.subcommand]
+        if self.subcommand != "predict":
+            self._fit_net_to_data(config)
+        if config.trainer.log_every_n_steps is not None:
+            config.model.loss_window = config.trainer.log_every_n_steps
+        for logger in config.trainer.logger if isinstance(config.trainer.logger, list) else []:
+            settings = logger.get("init_args", {})
+            if settings.get("save_dir") == "results":
+                settings.save_dir = config.trainer.default_root_dir
+            if settings.get("name") == "lightning_logs":
+                settings.name = Path(config.data.source).name
+
+    def _fit_net_to_data(self, config: Any) -> None:
+        data = config.data
+        source = choose_source(data.source, data.data_dir, data.mirrors, data.allow_unverified, data.fallback)
+        if data.fallback and source.name == data.fallback:
+            data.source = data.fallback
+        names, known = source.class_names(), config.model.class_names
+        if known is not None and list(known) != names:
+            raise UserError(
+                f"the network knows the classes {', '.join(known)}, but the data has {', '.join(names)}; "
+                "name the data it was trained on with --data.source"
+            )
+        config.model.class_names = names
+        settings = config.model.net.get("init_args", {}) if config.model.net else {}
+        if "num_classes" in settings:
+            explicit = self.explicit.get("model.net.init_args.num_classes")
+            if explicit not in (None, len(names)):
+                raise UserError(
+                    f"model.net.num_classes is {explicit}, but the data has {len(names)} classes; leave it out"
+                )
+            settings.num_classes = len(names)
+
+    def instantiate_classes(self) -> None:
+        """Build trainer, classifier and data module.
+
+        Raises:
+            UserError: one of them refuses its arguments.
+        """
+        try:
+            super().instantiate_classes()
+        except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError) as error:
+            raise UserError(one_line(str(error))) from error
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Build the trainer; for `predict`, one that prints."""
+        trainer = super().instantiate_trainer(**kwargs)
+        if self.subcommand == "predict":
+            trainer.callbacks.append(PredictionPrinter())
+        return trainer
+
+    def before_fit(self) -> None:
+        """Start the clock."""
+        self.started = monotonic()
+
+    def after_fit(self) -> None:
+        """Test the best checkpoint, or the last weights where there is none; draw figures and say how it went."""
+        seconds = monotonic() - self.started
+        trainer = self.trainer
+        folder = Path(trainer.log_dir or trainer.default_root_dir)
+        best = getattr(trainer.checkpoint_callback, "best_model_path", "")
+        (result,) = trainer.test(
+            self.model, datamodule=self.datamodule, ckpt_path=best or None, verbose=False
+        ) or ({},)
+        if trainer.fast_dev_run:
+            return
+        write_figures(trainer, self.model, self.datamodule, folder)
+        if trainer.is_global_zero:
+            print(summary(trainer, self.datamodule, seconds, result.get("test_acc"), folder))
+
+
+def check_flags(args: Sequence[str]) -> None:
+    """Make sure that the command line `python -m lightning_cifar ARGS…` is one that it would take.
+
+    Raises:
+        UserError: it is not.
+    """
+    with contextlib.suppress(Checked):
+        CLI(args, check_only=True)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line, by default the process's own.
+
+    Returns:
+        The exit code: 0, 1 for what a user can put right, 130 after Ctrl-C, 143 after SIGTERM.
+    """
+    raise_when_signalled()
+    try:
+        with warnings.catch_warnings():
+            for message in NOISE:
+                warnings.filterwarnings("ignore", message)
+            CLI(args)
+    except Interrupted as interrupted:
+        print(f"{interrupted}; {interrupted.remedy}", file=sys.stderr)
+        return interrupted.exit_code
+    except UserError as error:
+        return complain(str(error))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
+            raise
+        return complain(
+            f"cannot write {error.filename or 'to the disk'}: {error.strerror}; free some space or name another place"
+        )
+    except (MisconfigurationException, ValueError) as error:
+        if not raised_by_lightning(error):
+            raise
+        return complain(one_line(str(error)))
+    return 0
+
+
+def complain(message: str) -> int:
+    """Print an error for people; give the exit code that goes with it."""
+    print(f"error: {message}", file=sys.stderr)
+    return 1
+
+
+def one_line(message: str) -> str:
+    """Fold what a library says over several lines into one."""
+    return "; ".join(line.strip(" -*") for line in message.splitlines() if line.strip(" -*"))
+
+
+def raised_by_lightning(error: BaseException) -> bool:
+    """Say whether an exception comes from Lightning's own checks of its arguments."""
+    traceback = error.__traceback__
+    while traceback and traceback.tb_next:
+        traceback = traceback.tb_next
+    module = traceback.tb_frame.f_globals.get("__name__", "") if traceback else ""
+    return module.split(".")[0] in ("pytorch_lightning", "lightning_fabric", "lightning")

@@ -1,0 +1,215 @@
+"""The LightningDataModule: images in memory, split, shuffled and handed out in whole batches."""
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pytorch_lightning import LightningDataModule
+from torch import Tensor
+
+from lightning_cifar.augment import crop_and_flip
+from lightning_cifar.batches import BatchLoader, EvalOrder, TrainOrder
+from lightning_cifar.errors import UserError
+from lightning_cifar.sources import LabelledImages, Source, Split
+from lightning_cifar.sources.cifar10 import DEFAULT_MIRRORS
+from lightning_cifar.sources.factory import choose_source
+
+
+class CIFAR10DataModule(LightningDataModule):
+    """CIFAR-10, a folder of images, or a built-in synthetic set, as float batches in [-1, 1].
+
+    The set is held in memory once, as uint8 (N, 3, 32, 32). Validation images are taken from the training images,
+    always the same ones for the same `split_seed`, never from the test images.
+
+    Args:
+        source: `cifar10`, `synthetic`, or a folder with `train/<class>/*` and `test/<class>/*`.
+        data_dir: where `cifar10` lies or is downloaded to, and where caches are kept.
+        batch_size: images in a batch of each process, at least 1.
+        val_size: images of the training set to validate on, 0 or more.
+        split_seed: chooses them; no other seed does.
+        augment: shift (up to 4 pixels) and mirror the training images at random.
+        mirrors: addresses of the official archive, tried in order.
+        fallback: `synthetic` to train on the built-in set where `cifar10` cannot be had; by default that is an error.
+        allow_unverified: read batches in CIFAR-10's layout whose MD5 is not the published one.
+        eval_batch_size: images in a batch of validation, test and prediction.
+        predict_path: an image, or a folder of images, to predict.
+    """
+
+    def __init__(
+        self,
+        source: str = "cifar10",
+        data_dir: Path = Path("data"),
+        batch_size: int = 4,
+        val_size: int = 5000,
+        split_seed: int = 0,
+        augment: bool = False,
+        mirrors: list[str] = list(DEFAULT_MIRRORS),  # noqa: B006  # never changed; shown by --help
+        fallback: Literal["synthetic"] | None = None,
+        allow_unverified: bool = False,
+        eval_batch_size: int = 500,
+        predict_path: Path | None = None,
+    ) -> None:
+        super().__init__()
+        for name, value, least in (
+            ("batch_size", batch_size, 1),
+            ("eval_batch_size", eval_batch_size, 1),
+            ("val_size", val_size, 0),
+        ):
+            if value < least:
+                raise UserError(f"data.{name} is {value}; give a number of {least} or more")
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.val_size = val_size
+        self.split_seed = split_seed
+        self.augment = augment
+        self.predict_path = predict_path
+        self._source = source
+        self._fallback = fallback
+        self._data_dir = Path(data_dir)
+        self._mirrors = mirrors
+        self._allow_unverified = allow_unverified
+        self._sets: dict[Split, LabelledImages] = {}
+        self._train_part = self._val_part = torch.empty(0, dtype=torch.int64)
+
+    @cached_property
+    def source(self) -> Source:
+        """Where the images come from."""
+        return choose_source(
+            self._source, self._data_dir, self._mirrors, self._allow_unverified, self._fallback
+        )
+
+    @property
+    def class_names(self) -> list[str]:
+        """The classes in label order, found without reading an image.
+
+        Raises:
+            UserError: the data is not there, or not what it should be.
+        """
+        return self.source.class_names()
+
+    def prepare_data(self) -> None:
+        """Download, decode or draw what is missing, once on each machine.
+
+        Raises:
+            UserError: the data cannot be had.
+        """
+        if self.trainer is None or self.trainer.state.fn != "predict":
+            self.source.prepare()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read into memory what `stage` needs: fit, validate, test, predict; by default all but predict.
+
+        Raises:
+            UserError: the data is damaged, or smaller than `val_size` wants it.
+        """
+        if stage in ("fit", "validate", None) and "train" not in self._sets:
+            train = self.source.load("train")
+            self._train_part, self._val_part = self._split(len(train.labels))
+            self._sets["train"] = train
+        if stage in ("test", None) and "test" not in self._sets:
+            self._sets["test"] = self.source.load("test")
+
+    def _split(self, count: int) -> tuple[Tensor, Tensor]:
+        if self.val_size >= count:
+            raise UserError(
+                f"data.val_size is {self.val_size}, but there are only {count} training images; "
+                f"give a number below {count}"
+            )
+        order = torch.randperm(count, generator=torch.Generator().manual_seed(self.split_seed))
+        return order[self.val_size :].sort().values, order[: self.val_size].sort().values
+
+    def train_dataloader(self) -> BatchLoader:
+        """Give the training images in a new order each epoch.
+
+        Raises:
+            UserError: there are fewer images than processes.
+        """
+        rank, world_size = self._place()
+        if len(self._train_part) < world_size:
+            raise UserError(
+                f"{len(self._train_part)} training images cannot be shared by {world_size} processes"
+            )
+        # The convention of Lightning's own samplers: what --seed_everything says, the same in each process.
+        seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
+        return BatchLoader(
+            self._on_device("train"),
+            self._train_part,
+            self.batch_size,
+            TrainOrder(self._train_part, seed, rank, world_size),
+            augment=crop_and_flip if self.augment else None,
+            seed=seed + rank,
+        )
+
+    def val_dataloader(self) -> BatchLoader | list[BatchLoader]:
+        """Give the validation images, each exactly once over all processes; no loader where `val_size` is 0."""
+        return self._eval_loader(self._on_device("train"), self._val_part) if self.val_size else []
+
+    def test_dataloader(self) -> BatchLoader:
+        """Give the test images, each exactly once over all processes."""
+        test = self._on_device("test")
+        return self._eval_loader(test, torch.arange(len(test.labels)))
+
+    def predict_dataloader(self) -> BatchLoader:
+        """Give the images of `predict_path`, in the order of their names.
+
+        Raises:
+            UserError: no path is given, or an image there is no image.
+        """
+        from lightning_cifar.sources.folder import decode_images
+
+        if self.predict_path is None:
+            raise UserError("predict needs images: name a file or a folder with --data.predict_path")
+        images = decode_images(self.predict_files())
+        count = len(images)
+        return self._eval_loader(
+            LabelledImages(images, torch.zeros(count, dtype=torch.int64)), torch.arange(count)
+        )
+
+    def predict_files(self) -> list[Path]:
+        """List the images of `predict_path`: itself, or all files in it and below, by name.
+
+        Raises:
+            UserError: there is none.
+        """
+        path = Path(self.predict_path or "")
+        files = (
+            [path] if path.is_file() else sorted(file for file in path.glob("**/*") if _is_image_file(file))
+        )
+        if not files:
+            raise UserError(f"no image {path}: name a file or a folder with images with --data.predict_path")
+        return files
+
+    def sample_test_images(self, count: int) -> LabelledImages:
+        """Pick test images evenly over the set: `count` of them, or all where there are fewer."""
+        images, labels = self._sets["test"]
+        chosen = torch.linspace(0, len(labels) - 1, min(count, len(labels)), device=labels.device).long()
+        return LabelledImages(images[chosen], labels[chosen])
+
+    def _eval_loader(self, data: LabelledImages, part: Tensor) -> BatchLoader:
+        rank, world_size = self._place()
+        if len(part) < world_size:
+            raise UserError(f"{len(part)} images cannot be shared by {world_size} processes")
+        largest_share = -(-len(part) // world_size)
+        return BatchLoader(
+            data,
+            part,
+            self.eval_batch_size,
+            EvalOrder(part, rank, world_size),
+            batches=None if world_size == 1 else -(-largest_share // self.eval_batch_size),
+        )
+
+    def _place(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def _on_device(self, split: Split) -> LabelledImages:
+        """Move a set to the Trainer's device once: a batch then never waits for a transfer."""
+        if self.trainer:
+            device = self.trainer.strategy.root_device
+            self._sets[split] = LabelledImages(*(tensor.to(device) for tensor in self._sets[split]))
+        return self._sets[split]
+
+
+def _is_image_file(path: Path) -> bool:
+    return path.is_file() and not path.name.startswith(".")

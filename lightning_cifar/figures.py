@@ -1,0 +1,92 @@
+"""Pictures of a training: data in, matplotlib figure out; knows neither Trainer nor logger."""
+
+from collections.abc import Sequence
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+from torchvision.utils import make_grid
+
+Curve = Sequence[tuple[int, float]]
+
+
+def loss_curve(loss: Curve, val_loss: Curve, title: str) -> Figure:
+    """Draw `loss` and `val_loss` over the step.
+
+    Args:
+        loss: (step, mean of a window of batches) each.
+        val_loss: (step, mean over the validation images) each; may be empty.
+        title: what was trained on what.
+    """
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(*zip(*loss, strict=True), marker="." if len(loss) < 40 else "", label="loss")
+    if val_loss:
+        axes.plot(*zip(*val_loss, strict=True), marker="o", label="val_loss")
+    axes.set(xlabel="step", ylabel="cross-entropy", title=title)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure
+
+
+def confusion_matrix(counts: Tensor, class_names: Sequence[str], title: str) -> Figure:
+    """Draw how often each class (rows) was taken for each (columns).
+
+    Args:
+        counts: (classes, classes), images of the row's class predicted as the column's.
+        class_names: in label order.
+        title: what was tested on what.
+    """
+    share = counts / counts.sum(dim=1, keepdim=True).clamp(min=1)
+    classes = len(class_names)
+    side = min(max(4.0, 0.6 * classes + 1.5), 20)
+    figure = Figure(figsize=(side, side), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    axes.set_xticks(range(classes), class_names, rotation=45, ha="right")
+    axes.set_yticks(range(classes), class_names)
+    axes.set(xlabel="predicted", ylabel="true", title=title)
+    if classes <= 30:
+        for row in range(classes):
+            for column in range(classes):
+                colour = "white" if share[row, column] > 0.5 else "black"
+                axes.text(
+                    column, row, str(int(counts[row, column])), ha="center", va="center", color=colour, size=8
+                )
+    return figure
+
+
+def sample_sheet(
+    images: Tensor, true: Sequence[str], predicted: Sequence[str], title: str, columns: int = 8
+) -> Figure:
+    """Show test images with true and predicted class; mistakes are framed and written in red.
+
+    Args:
+        images: uint8 (N, 3, height, width).
+        true: N names.
+        predicted: N names.
+        title: what was tested on what.
+        columns: images in a row.
+    """
+    padding = 4
+    count, _, height, width = images.shape
+    framed = torch.full((count, 3, height + 2 * padding, width + 2 * padding), 255, dtype=torch.uint8)
+    for image, frame, right in zip(
+        images, framed, (t == p for t, p in zip(true, predicted, strict=True)), strict=True
+    ):
+        if not right:
+            frame[0], frame[1:] = 214, 39
+        inner = frame[:, padding:-padding, padding:-padding]
+        inner.copy_(image)
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(1.25 * columns, 1.6 * rows + 0.4), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).flatten()
+    for axis in axes:
+        axis.axis("off")
+    for axis, frame, t, p in zip(axes, framed, true, predicted, strict=False):
+        axis.imshow(make_grid(frame, padding=0).permute(1, 2, 0))
+        axis.set_title(t if t == p else f"{t}\nnot {p}", size=8, color="black" if t == p else "tab:red")
+    wrong = sum(t != p for t, p in zip(true, predicted, strict=True))
+    figure.suptitle(f"{title}: {wrong} of {count} wrong", size=10)
+    return figure

@@ -1,0 +1,127 @@
+"""Ctrl-C and SIGTERM: stop at the end of the current batch, with a checkpoint from which training goes on."""
+
+import os
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import Checkpoint
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(BaseException):
+    """The training was asked to stop, and did.
+
+    Not a `KeyboardInterrupt`, which Lightning turns into exit code 1.
+
+    Args:
+        signum: the signal that asked.
+        checkpoint: what was saved, if anything.
+    """
+
+    def __init__(self, signum: int, checkpoint: Path | None = None) -> None:
+        super().__init__(f"interrupted by {signal.Signals(signum).name}")
+        self.signum = signum
+        self.checkpoint = checkpoint
+
+    @property
+    def exit_code(self) -> int:
+        """As shells have it: 130 for Ctrl-C, 143 for SIGTERM."""
+        return 128 + self.signum
+
+    @property
+    def remedy(self) -> str:
+        """What to do next."""
+        if self.checkpoint is None:
+            return "nothing was saved"
+        return f"saved {self.checkpoint}; go on with --ckpt_path {self.checkpoint}"
+
+
+def raise_when_signalled() -> None:
+    """Let Ctrl-C and SIGTERM raise `Interrupted` wherever the main thread is, from now on."""
+    for signum in SIGNALS:
+        signal.signal(signum, _raise)
+
+
+def _raise(signum: int, _: FrameType | None) -> None:
+    raise Interrupted(signum)
+
+
+class Interruption(Checkpoint):
+    """Saves `last.ckpt` and raises `Interrupted` at the end of the batch in which a signal came.
+
+    Lightning itself raises in mid-step, from where a resumed run ends with other weights. A `Checkpoint`, so that
+    Lightning calls it after the callbacks that may still change what is saved. A second Ctrl-C ends the process
+    at once.
+    """
+
+    def __init__(self) -> None:
+        self._signum = 0
+        self._during_validation = False
+        self._replaced: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the signals over from Lightning, whose SIGTERM handler makes collective calls."""
+        if not self._replaced:
+            self._replaced = {signum: signal.signal(signum, self._note) for signum in SIGNALS}
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Give the signals back."""
+        for signum, handler in self._replaced.items():
+            signal.signal(signum, handler)
+        self._replaced = {}
+
+    def _note(self, signum: int, _: FrameType | None) -> None:
+        if self._signum and signum == signal.SIGINT:
+            os._exit(Interrupted(signum).exit_code)
+        self._signum = self._signum or signum
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Stop here, unless a validation or the epoch's end follows at once: those would be lost."""
+        signalled = self._signalled(trainer)
+        if signalled and not (trainer.is_last_batch or (batch_idx + 1) % (trainer.val_check_batch or 1) == 0):
+            self._stop(trainer)
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
+    ) -> None:
+        """Stop here; the resumed run does this validation again, from its beginning."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking and self._signalled(trainer):
+            self._during_validation = True
+            self._stop(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop here, if the signal came in an epoch's last batch and no validation followed."""
+        if self._signalled(trainer):
+            self._stop(trainer)
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Write down a validation that was cut short as one to be done from its beginning.
+
+        Lightning takes a validation up again where its progress names a batch that was begun and not finished, and
+        otherwise believes it done.
+        """
+        if self._during_validation:
+            progress = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
+            for part, begun in (("total", 1), ("current", 0)):
+                progress[part] = {"ready": begun, "started": begun, "processed": 0, "completed": 0}
+            progress["is_last_batch"] = False
+
+    def _signalled(self, trainer: Trainer) -> bool:
+        if trainer.world_size == 1:
+            return bool(self._signum)
+        return trainer.strategy.reduce_boolean_decision(bool(self._signum), all=False)
+
+    def _stop(self, trainer: Trainer) -> None:
+        folder = getattr(trainer.checkpoint_callback, "dirpath", None) if not trainer.fast_dev_run else None
+        path = Path(folder) / "last.ckpt" if folder else None
+        if path:
+            trainer.save_checkpoint(path)
+        raise Interrupted(self._signum or signal.SIGTERM, path)
