@@ -4,6 +4,7 @@
 """
 
 import difflib
+import re
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from scripts.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from azureml.core import Environment, Run, ScriptRunConfig, Workspace
+    from azureml.data.abstract_datastore import AbstractDatastore
 
 DATA_NAME = "training_data"
 DATA_FOLDER = f"$AZUREML_DATAREFERENCE_{DATA_NAME}"
@@ -82,7 +84,9 @@ def build_environment(job: Job, gpu: bool) -> "Environment":
     else:
         environment = Environment(name)
         packages = environment.python.conda_dependencies
-        packages.set_pip_requirements(recipe.packages())  # as Environment.from_pip_requirements, less the comments
+        packages.set_pip_requirements(
+            recipe.packages()
+        )  # as Environment.from_pip_requirements, less the comments
         packages.add_conda_package("pip")
         packages.set_python_version(PYTHON_VERSION)
     environment.docker.base_image = recipe.base_image(gpu)
@@ -141,24 +145,29 @@ def has_gpu(vm_size: str) -> bool:
     return family.startswith("n") and not family.startswith("np")
 
 
-def _check_data(workspace: "Workspace", data: DatastorePath) -> bool:
-    """Whether the path holds the official archive; images otherwise."""
+def find_datastore(workspace: "Workspace", name: str | None) -> "AbstractDatastore":
+    """Open a datastore; None: the workspace's own.
+
+    Raises:
+        UserError: there is none of that name.
+    """
     from azureml.core import Datastore
 
     with explained("the datastores of the workspace"):
         try:
-            datastore = retried(lambda: Datastore.get(workspace, data.datastore))
+            return retried(
+                lambda: Datastore.get(workspace, name) if name else workspace.get_default_datastore()
+            )
         except Exception as error:
-            if (
-                status(error) != 404
-                and "not find" not in str(error).lower()
-                and "not found" not in str(error).lower()
-            ):
+            if status(error) != 404 and not re.search(r"not (be )?f(ind|ound)", str(error), re.IGNORECASE):
                 raise
-            there = ", ".join(sorted(workspace.datastores))
-            raise UserError(
-                f"no datastore {data.datastore!r} in workspace {workspace.name}; there is: {there}"
-            ) from None
+        there = ", ".join(sorted(workspace.datastores))
+    raise UserError(f"no datastore {name!r} in workspace {workspace.name}; there is: {there}")
+
+
+def _check_data(workspace: "Workspace", data: DatastorePath) -> bool:
+    """Whether the path holds the official archive; images otherwise."""
+    datastore = find_datastore(workspace, data.datastore)
     if not hasattr(datastore, "blob_service"):
         return False  # a file share or data lake: the job will see
     with explained(f"the content of {data}"):

@@ -68,6 +68,7 @@ class Recipe:
         elif not self.name:
             self.packages()
 
+
 def read_named(text: str) -> tuple[str, str | None]:
     """Split `NAME[:VERSION]`."""
     name, _, version = text.partition(":")
