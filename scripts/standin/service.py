@@ -11,6 +11,7 @@ from typing import Any, Self
 from scripts.standin import environments
 from scripts.standin.ca import CertificateAuthority
 from scripts.standin.faults import Fault, Faults
+from scripts.standin.job import Job
 from scripts.standin.messages import Request, Router
 from scripts.standin.proxy import LOOPBACK, Proxy
 from scripts.standin.routes import (
@@ -65,7 +66,6 @@ class StandIn:
     def __init__(
         self, run_jobs: bool = False, mounts: dict[str, Path] | None = None, idempotent: bool = False
     ) -> None:
-        self.run_jobs = run_jobs
         self.folder = Path(tempfile.mkdtemp(prefix="standin-"))
         self.workspace = Workspace()
         self.state = State(self.workspace, idempotent)
@@ -78,6 +78,11 @@ class StandIn:
         self.add_compute("gpu-cluster", "STANDARD_NC6S_V3")
         for path, folder in (mounts or {}).items():
             self.mount(path, folder)
+        self._jobs: dict[str, Job] = {}
+        self._closed = False
+        self.state.on_cancel = self._cancel_job
+        if run_jobs:
+            self.state.on_submit = self.start_job
 
     # -- life
 
@@ -87,7 +92,10 @@ class StandIn:
         return self
 
     def close(self) -> None:
-        """Stop, end every job, and delete the scratch folder."""
+        """End every job, stop, and delete the scratch folder."""
+        self._closed = True
+        for job in list(self._jobs.values()):
+            job.kill()
         self._proxy.close()
         self._faults.lift_all()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -254,3 +262,61 @@ class StandIn:
     def behave(self) -> None:
         """Lift all faults; returns when the service listens again."""
         self._faults.lift_all()
+
+    # -- running what was submitted
+
+    def start_job(self, run_id: str) -> Job:
+        """Run a submission; returns at once.
+
+        Raises:
+            KeyError: if there is no such run.
+            ValueError: if it was not submitted, or its job is still running.
+        """
+        run = self.run(run_id)
+        if run_id in self._jobs and not self._jobs[run_id].ended:
+            raise ValueError(f"{run_id} is running already")
+
+        def environment(home: Path) -> dict[str, str]:
+            return environments.bare(home, self.proxy_url, self.ca_file) | environments.job(
+                self.state, run.id, 24 * 3600
+            )
+
+        self._jobs[run_id] = job = Job(self.state, run_id, self.folder / "jobs", environment)
+        job.start()
+        return job
+
+    def restart_job(self, run_id: str) -> Job:
+        """Run a submission once more, as after a pre-emption: same run, fresh empty folders, artifacts kept."""
+        run = self.run(run_id)
+        with self.state.changed:
+            run.status, run.error, run.ended = "Queued", None, None
+        return self.start_job(run_id)
+
+    def job(self, run_id: str) -> Job:
+        """Return the latest job of a run.
+
+        Raises:
+            KeyError: if it has none.
+        """
+        return self._jobs[run_id]
+
+    def wait(self, run_id: str, timeout: float = 60) -> str:
+        """Return a run's status once it is final.
+
+        Raises:
+            TimeoutError: if that takes longer than `timeout` seconds.
+        """
+        with self.state.changed:
+            done = self.state.changed.wait_for(lambda: self.run(run_id).status in FINAL, timeout)
+        job = self._jobs.get(run_id)
+        if not done:
+            log = job.log if job else ""
+            raise TimeoutError(f"{run_id} is still {self.run(run_id).status} after {timeout:g} s; its log:\n{log}")
+        return job.wait(timeout) if job else self.run(run_id).status
+
+    def _cancel_job(self, run_id: str) -> bool:
+        job = self._jobs.get(run_id)
+        if job is None or job.ended:
+            return False
+        job.cancel()
+        return True

@@ -136,6 +136,7 @@ class State:
         self.blobs: dict[str, dict[str, bytes]] = {}  # container → path → content
         self.blocks: dict[tuple[str, str], dict[str, bytes]] = {}  # of blobs that are still coming in
         self.mounts: dict[str, dict[str, Path]] = {}  # container → path → local folder
+        self.live: dict[tuple[str, str], Path] = {}  # (container, path) → a file that still grows
         self.environments: dict[tuple[str, str], dict[str, Any]] = {}
         self.datastores: dict[str, dict[str, Any]] = {}
         self.assets: dict[str, dict[str, Any]] = {}
@@ -223,8 +224,17 @@ class State:
             key = f"{origin}/{container}/{path}"
             if content is not None:
                 blobs[key] = content
+                self.live.pop(("azureml", key), None)
             else:
                 blobs.setdefault(key, b"")
+
+    def put_live_artifact(self, origin: str, container: str, path: str, file: Path) -> None:
+        """Enter an artifact whose content is a file's, read anew each time."""
+        with self.lock:
+            paths = self.artifacts.setdefault((origin, container), [])
+            if path not in paths:
+                paths.append(path)
+            self.live["azureml", f"{origin}/{container}/{path}"] = file
 
 
 def now() -> str:

@@ -46,6 +46,8 @@ def read(state: State, container: str, path: str) -> bytes:
         BlobRefusalError: 404, if there is neither.
     """
     with state.lock:
+        if (container, path) in state.live:
+            return state.live[container, path].read_bytes()
         if path in state.blobs.get(container, {}):
             return state.blobs[container][path]
         for prefix, folder in state.mounts.get(container, {}).items():

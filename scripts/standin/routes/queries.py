@@ -14,6 +14,13 @@ _FIELDS = {
     "target": "target",
     "runnumber": "runNumber",
 }
+# The SDK does not quote all values: one ends where a bracket or the next operator begins.
+_VALUE = r""""[^"]*"|'[^']*'|.*?"""
+_COMPARISON = re.compile(
+    rf"\s*(\S+)\s+(eq|ne|ge|gt|le|lt)\s+({_VALUE})\s*(?=\)|\sand\s|\sor\s|$)", re.IGNORECASE
+)
+_WORD = re.compile(r"\s*(and\b|or\b|\(|\))\s*", re.IGNORECASE)
+_ABSENT = object()
 
 
 def matches(run: dict[str, Any], expression: str | None) -> bool:
@@ -22,62 +29,73 @@ def matches(run: dict[str, Any], expression: str | None) -> bool:
     Raises:
         ValueError: for an expression of another form.
     """
-    if not expression:
+    return not expression or _Filter(run, expression).value()
+
+
+class _Filter:
+    """Reads an expression from left to right."""
+
+    def __init__(self, run: dict[str, Any], text: str) -> None:
+        self._run, self._text, self._at = run, text, 0
+
+    def value(self) -> bool:
+        value = self._either()
+        if self._text[self._at :].strip():
+            raise ValueError(f"cannot read the rest of the filter: {self._text[self._at :]!r}")
+        return value
+
+    def _take(self, word: str) -> bool:
+        match = _WORD.match(self._text, self._at)
+        if match is None or match[1].lower() != word:
+            return False
+        self._at = match.end()
         return True
-    tokens = re.findall(r"\(|\)|'[^']*'|[^\s()']+", expression)
-    value, rest = _either(run, tokens)
-    if rest:
-        raise ValueError(f"cannot read the rest of the filter: {rest}")
-    return value
+
+    def _either(self) -> bool:
+        value = self._both()
+        while self._take("or"):
+            value = self._both() or value
+        return value
+
+    def _both(self) -> bool:
+        value = self._one()
+        while self._take("and"):
+            value = self._one() and value
+        return value
+
+    def _one(self) -> bool:
+        if self._take("("):
+            value = self._either()
+            if not self._take(")"):
+                raise ValueError(f"a bracket is not closed in the filter {self._text!r}")
+            return value
+        match = _COMPARISON.match(self._text, self._at)
+        if match is None:
+            raise ValueError(f"cannot read the filter from {self._text[self._at :]!r}")
+        self._at = match.end()
+        return _compare(_field(self._run, match[1]), match[2].lower(), match[3].strip("\"'"))
 
 
-def _either(run: dict[str, Any], tokens: list[str]) -> tuple[bool, list[str]]:
-    value, tokens = _both(run, tokens)
-    while tokens and tokens[0].lower() == "or":
-        other, tokens = _both(run, tokens[1:])
-        value = value or other
-    return value, tokens
+def _compare(found: Any, operator: str, literal: str) -> bool:
+    if found is _ABSENT:  # "(Tags/x ne null or Tags/x eq null)" asks whether there is such a tag
+        return False
+    wanted = None if literal == "null" else literal
+    if operator in ("eq", "ne"):
+        return (found == wanted) == (operator == "eq")
+    left, right = str(found or "").replace("T", " "), str(wanted).replace("T", " ")
+    return {"ge": left >= right, "gt": left > right, "le": left <= right, "lt": left < right}[operator]
 
 
-def _both(run: dict[str, Any], tokens: list[str]) -> tuple[bool, list[str]]:
-    value, tokens = _comparison(run, tokens)
-    while tokens and tokens[0].lower() == "and":
-        other, tokens = _comparison(run, tokens[1:])
-        value = value and other
-    return value, tokens
-
-
-def _comparison(run: dict[str, Any], tokens: list[str]) -> tuple[bool, list[str]]:
-    if tokens[0] == "(":
-        value, tokens = _either(run, tokens[1:])
-        return value, tokens[1:]
-    name, operator, literal, *rest = tokens
-    wanted: str | None = literal.strip("'")
-    found = _field(run, name)
-    if wanted == "null":
-        wanted = None
-    if operator.lower() == "eq":
-        return found == wanted, rest
-    if operator.lower() == "ne":
-        return found != wanted, rest
-    if operator.lower() in ("ge", "gt", "le", "lt"):
-        left, right = str(found or ""), str(wanted)
-        return {"ge": left >= right, "gt": left > right, "le": left <= right, "lt": left < right}[
-            operator.lower()
-        ], rest
-    raise ValueError(f"unknown operator in a filter: {operator!r}")
-
-
-def _field(run: dict[str, Any], name: str) -> str | None:
+def _field(run: dict[str, Any], name: str) -> Any:
     container, _, key = name.partition("/")
     if container.lower() in ("tags", "properties"):
-        return run[container.lower()].get(key)
-    value = run.get(_FIELDS[name.lower()])
+        return run[container.lower()].get(key, _ABSENT)
+    value = run.get(_FIELDS.get(name.lower(), name))
     return None if value is None else str(value)
 
 
 def ordered(runs: list[dict[str, Any]], expression: Any) -> list[dict[str, Any]]:
-    """Return runs in the order of "CreatedUtc desc" and the like; in order of creation without one."""
+    """Return runs in the order of "CreatedUtc desc" and the like; as they come without one."""
     if isinstance(expression, list):
         expression = expression[0] if expression else None
     if not expression:
