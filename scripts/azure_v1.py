@@ -172,13 +172,14 @@ def _check_data(workspace: "Workspace", data: DatastorePath) -> bool:
         return False  # a file share or data lake: the job will see
     with explained(f"the content of {data}"):
         container = datastore.blob_service.get_container_client(datastore.container_name)
-        found = next(iter(container.list_blobs(name_starts_with=f"{data.path}/")), None)
+        found = next(iter(container.list_blobs(name_starts_with=f"{data.path}/", results_per_page=1)), None)
         if found is None:
             raise UserError(
                 f"nothing at {data}; `make upload-data DATA=FOLDER` puts a folder there, check the path"
             )
         return any(
-            next(iter(container.list_blobs(name_starts_with=f"{data.path}/{name}")), None) is not None
+            next(iter(container.list_blobs(name_starts_with=f"{data.path}/{name}", results_per_page=1)), None)
+            is not None
             for name in _ARCHIVE
         )
 

@@ -95,7 +95,7 @@ def draw(runs: Mapping[str, Curves], names: Sequence[str], file: Path) -> Path:
 
 
 def worth_drawing(curves: Sequence[Curves]) -> list[str]:
-    """Choose the metrics that are curves: more than one value in some run; the losses first, at most three."""
+    """Choose the metrics that are curves: several values in some run; the losses first, at most three."""
     names = sorted({name for each in curves for name, points in each.items() if len(points) > 1})
     order = {"loss": 0, "val_loss": 1, "val_acc": 2, "lr": 9}
     names = sorted(names, key=lambda name: (order.get(name, 5), name))

@@ -1,5 +1,6 @@
 """Watch a submitted job: its log as it grows, its end as an exit code, Ctrl-C as a question."""
 
+import re
 import sys
 import time
 from functools import partial
@@ -17,7 +18,7 @@ FINAL = ("Completed", "Failed", "Canceled")
 _POLL = (1.0, 10.0)
 """Shortest and longest pause between two looks, seconds: short while the log moves."""
 
-_LAST_LINES = 20
+_LAST_LINES, _LONGEST_REASON = 20, 300
 
 
 class Log:
@@ -28,20 +29,23 @@ class Log:
         self.text = ""
 
     def read_on(self, files: dict[str, str]) -> str:
-        """Fetch the log from its address among the run's log files; return what is new, whole lines only."""
-        import requests
-
+        """Fetch the log from its address among the run's log files; return what is new."""
         name = _first_process(files)
         if name is None:
             return ""
-        answer = requests.get(files[name], timeout=30)
-        if answer.status_code != 200:
-            return ""
         if name != self.name:
             self.name, self.text = name, ""
-        text = answer.content.decode("utf-8", errors="replace")
-        new, self.text = text[len(self.text) :], text
+        text = _fetch(files[name])
+        new = text[len(self.text) :]
+        self.text += new
         return new
+
+    def turn_to(self, names: list[str], files: dict[str, str]) -> None:
+        """Take the first of `names` that is there instead: the log of the process that failed."""
+        for name in names:
+            if name in files and name != self.name:
+                self.name, self.text = name, _fetch(files[name])
+                return
 
 
 def until_done(run: "Run") -> int:
@@ -86,13 +90,13 @@ def _end(run: "Run", status: str, details: dict[str, Any], log: Log) -> int:
         say(f"run {run.id} was canceled")
         return INTERRUPTED
     if status == "Failed":
-        reason = ((details.get("error") or {}).get("error") or {}).get(
-            "message"
-        ) or "see the last lines of its log"
+        message = ((details.get("error") or {}).get("error") or {}).get("message") or "no reason given."
+        reason = message.splitlines()[0].partition(" Error: ")[0][:_LONGEST_REASON]
+        log.turn_to(re.findall(r"user_logs/\w+\.\w+", reason), details.get("logFiles") or {})
         lines = [line for line in log.text.splitlines() if line.strip()]
         say(f"last lines of {log.name or 'its log'}:" if lines else "it left no log")
         say("\n".join(f"  | {line}" for line in lines[-_LAST_LINES:]))
-        raise UserError(f"run {run.id} failed ({reason}); everything about it: {run.get_portal_url()}")
+        raise UserError(f"run {run.id} failed: {reason} Everything about it: {run.get_portal_url()}")
     say(f"run {run.id} is completed")
     return 0
 
@@ -138,6 +142,13 @@ def download(run: "Run", folder: Path) -> None:
         run.download_files(prefix="outputs/", output_directory=str(folder), append_prefix=True)
     files = [path for path in folder.rglob("*") if path.is_file()]
     say(f"{len(files)} files of run {run.id} are in {folder}")
+
+
+def _fetch(address: str) -> str:
+    import requests
+
+    answer = requests.get(address, timeout=30)
+    return answer.content.decode("utf-8", errors="replace") if answer.ok else ""
 
 
 def _first_process(files: dict[str, str]) -> str | None:

@@ -20,7 +20,7 @@ rank, outputs = os.environ.get("RANK", "0"), pathlib.Path("outputs")
 outputs.mkdir(exist_ok=True)
 (outputs / f"rank{rank}.json").write_text(json.dumps({
     "arguments": sys.argv[1:],
-    "environment": {k: v for k, v in os.environ.items() if k in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "NODE_RANK")},
+    "environment": {name: os.environ.get(name) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "NODE_RANK")},
     "module": str(pathlib.Path(__file__).resolve().relative_to(pathlib.Path.cwd())),
     "files": sorted(str(path) for path in pathlib.Path(".").rglob("*") if path.is_file()),
 }))
@@ -118,7 +118,7 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[StandIn]:
-    """One stand-in for a module's tests that runs what is submitted; what it did not expect fails the module."""
+    """A stand-in for a module's tests, which runs what is submitted; what it did not expect fails."""
     with StandIn(run_jobs=True) as service:
         yield service
         unexpected = service.unexpected
