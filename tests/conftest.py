@@ -9,7 +9,7 @@ from scripts.standin import StandIn
 
 @pytest.fixture
 def azure() -> Iterator[StandIn]:
-    """Yield a running loopback Azure ML; a request it did not expect fails the test (see `StandIn.forgive`)."""
+    """Yield a running loopback Azure ML; a request that it did not expect fails the test."""
     with StandIn() as service:
         yield service
         unexpected = service.unexpected

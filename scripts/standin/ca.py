@@ -1,4 +1,4 @@
-"""A throw-away certificate authority: one key for all, a certificate per host, nothing that outlives the process."""
+"""A throw-away certificate authority: a certificate per host, and nothing outlives the stand-in."""
 
 import datetime
 import ssl
@@ -16,11 +16,11 @@ _LIFETIME = datetime.timedelta(days=2)
 class CertificateAuthority:
     """Signs a certificate for any host name, on request.
 
-    Elliptic-curve keys, because RSA keys would cost each start-up a noticeable part of a second; one key pair for
-    the authority and one for all hosts.
+    Elliptic-curve keys, because RSA keys would cost each start-up a noticeable part of a second; one key pair
+    for the authority and one for all hosts.
 
     Args:
-        folder: an existing folder for `ca.pem` (the root that clients are told to trust) and the hosts' chains.
+        folder: an existing folder for `ca.pem` (the root that clients are told to trust) and the chains.
     """
 
     def __init__(self, folder: Path) -> None:

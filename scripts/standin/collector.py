@@ -14,7 +14,7 @@ ORIGIN = "ExperimentRun"
 class Collector:
     """Watches the `outputs` and `logs` folders of a job's nodes.
 
-    A file is taken when it has not changed for one interval, so that no half-written one stands in for a whole one.
+    A file is taken when it has not changed for one interval: no half-written one stands in for a whole one.
     Where several nodes write the same file, that of the lowest node is kept.
     """
 

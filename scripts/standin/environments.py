@@ -20,7 +20,7 @@ def bare(home: Path, proxy_url: str, ca_file: Path) -> dict[str, str]:
     temporary.mkdir(parents=True, exist_ok=True)
     scripts = sysconfig.get_path("scripts")
     return {name: os.environ[name] for name in _INHERITED if name in os.environ} | {
-        "PATH": os.pathsep.join([scripts, os.path.dirname(sys.executable), os.defpath]),
+        "PATH": os.pathsep.join([scripts, str(Path(sys.executable).parent), os.defpath]),
         "HOME": str(home),
         "TMPDIR": str(temporary),
         "PYTHONUNBUFFERED": "1",

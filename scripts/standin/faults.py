@@ -81,15 +81,16 @@ class Faults:
             self._faults.append(fault)
         return fault
 
-    def lift_all(self) -> None:
-        """End every fault."""
+    def lift_all(self) -> list[Fault]:
+        """End every fault, and return those that were in force."""
         with self._lock:
-            for fault in self._faults:
+            lifted, self._faults = self._faults, []
+            for fault in lifted:
                 fault.lift()
-            self._faults.clear()
+            return lifted
 
     def strike(self, group: str, address: str) -> list[Fault]:
-        """Return the faults that hit this request, and count the hit: all latencies, then at most one other."""
+        """Return the faults that hit this request, and count it: all latencies, then at most one other."""
         with self._lock:
             self._faults = [fault for fault in self._faults if fault.active]
             concerned = [fault for fault in self._faults if fault.concerns(group, address)]

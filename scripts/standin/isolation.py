@@ -10,8 +10,8 @@ from pathlib import Path
 NAMESPACES = "mount namespaces"
 RANDOM_PATHS = "unguessable paths"
 
-# $1… are the folders to cover, up to "--"; then pairs of source and target to mount read-only, up to "--"; the rest
-# is the command, which takes over this process, so that signals reach it.
+# The arguments: folders to cover, up to "--"; pairs of source and target to mount read-only, up to "--"; the
+# command, which takes over this process, so that signals reach it.
 _SCRIPT = """
 set -e
 while [ "$1" != -- ]; do mount -t tmpfs -o mode=0,size=4k hidden "$1"; shift; done; shift
@@ -35,7 +35,9 @@ def _unshare() -> tuple[str, ...] | None:
             (source / "file").touch()
             probe = f'test ! -e "{hidden}/file" && test -e "{target}/file"'
             inner = [str(hidden), "--", str(source), str(target), "--", "sh", "-c", probe]
-            tried = subprocess.run([*command, "sh", "-c", _SCRIPT, "sh", *inner], capture_output=True, check=False)
+            tried = subprocess.run(
+                [*command, "sh", "-c", _SCRIPT, "sh", *inner], capture_output=True, check=False
+            )
             if tried.returncode == 0:
                 return command
     return None
@@ -52,14 +54,14 @@ def isolated(command: Sequence[str], hidden: Sequence[Path], read_only: Mapping[
     Args:
         command: the program and its arguments.
         hidden: folders that it finds empty.
-        read_only: folders that it finds elsewhere, not writable: target (an existing folder or file) to source.
-            Without namespaces the target is replaced by a link to the source, which anybody may have done already.
+        read_only: folders that it finds elsewhere, not writable: target (an existing folder) to source.
+            Without namespaces the target is replaced by a link to the source.
     """
     unshare = _unshare()
     if unshare is None:
         for target, source in read_only.items():
             if not target.is_symlink():
-                target.rmdir() if target.is_dir() else target.unlink()
+                target.rmdir()
                 target.symlink_to(source)
         return list(command)
     pairs = [str(path) for target, source in read_only.items() for path in (source, target)]

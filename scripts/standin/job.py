@@ -1,8 +1,9 @@
-"""Runs what was submitted: nodes × processes on this machine, as Azure ML would on a cluster."""
+"""Runs what was submitted: all processes of all nodes on this machine, as Azure ML would on a cluster."""
 
 import contextlib
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -74,7 +75,9 @@ class Job:
             TimeoutError: if that takes longer than `timeout` seconds.
         """
         if not self._done.wait(timeout):
-            raise TimeoutError(f"{self.run.id} is still {self.run.status} after {timeout:g} s; its log:\n{self.log}")
+            raise TimeoutError(
+                f"{self.run.id} is still {self.run.status} after {timeout:g} s; its log:\n{self.log}"
+            )
         return self.run.status
 
     def kill(self) -> None:
@@ -82,6 +85,8 @@ class Job:
         self._end("Killed")
         self._signal(signal.SIGKILL)
         self._done.wait()
+        for node in self._nodes:
+            shutil.rmtree(node.root, ignore_errors=True)
 
     def cancel(self) -> None:
         """Send SIGTERM, after a while SIGKILL; the run ends as Canceled."""
@@ -139,7 +144,7 @@ class Job:
             data = node.provide(self._state, self._definition.get("dataReferences") or {})
             hidden = [other.root for other in self._nodes if other is not node]
             command = isolation.isolated(node.command(self._definition, data), hidden, node.read_only)
-            shared = self._environment(node.home) | node.environment() | data
+            shared = node.environment(self._environment(node.home)) | data
             shared |= (self._definition.get("environment") or {}).get("environmentVariables") or {}
             shared |= self._definition.get("environmentVariables") or {}
             for local in range(per_node):
@@ -208,15 +213,17 @@ class Job:
             rank, code = failed
             tail = "\n".join(self._logs[rank].read_text(errors="replace").splitlines()[-_TAIL:])
             log = f"user_logs/{self._logs[rank].name}"
-            self._fail(f"Execution failed. User process exited with status code {code}. Please check log file "
-                       f"'{log}' for error details. Error: {tail}")
+            self._fail(
+                f"Execution failed. User process exited with status code {code}. Please check log file "
+                f"'{log}' for error details. Error: {tail}"
+            )
 
     def _fail(self, message: str) -> None:
         self.run.error = {"error": {"code": "UserError", "message": message, "details": []}}
         self._state.set_status(self.run, "Failed")
 
     def _keep_logs(self) -> None:
-        """Make what was printed part of the run, and of the next attempt's the earlier ones, too."""
+        """Make what was printed part of the run."""
         for log in self._logs:
             path = f"user_logs/{log.name}"
             self._state.put_artifact(ORIGIN, self.run.container, path, log.read_bytes())

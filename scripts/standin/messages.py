@@ -1,7 +1,9 @@
 """What a request and an answer are, and which route a request takes."""
 
+import base64
 import json
 import re
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -21,8 +23,8 @@ WORKSPACE = (
 class Request:
     """One request as it arrived.
 
-    `route` is the group of its route ("metrics", …; "" if no route is known), `path` is not yet unquoted, `body` is
-    unpacked, `arrived` is `time.monotonic()`, `status` the answer's (0: no answer was sent), `fault` the
+    `route` is the group of its route ("metrics"; "" if no route is known), `path` is not yet unquoted, `body`
+    is unpacked, `arrived` is `time.monotonic()`, `status` the answer's (0: no answer was sent), `fault` the
     misbehaviour it met.
     """
 
@@ -59,7 +61,7 @@ class Response:
 
     @classmethod
     def of(cls, content: Any) -> "Response":
-        """Make an answer of what a route returned: a `Response`, None (empty body), or what `json.dumps` takes."""
+        """Make an answer of what a route returned: a `Response`, None (no body), or what `json.dumps` takes."""
         if isinstance(content, Response):
             return content
         if content is None:
@@ -95,13 +97,17 @@ Handler = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Route:
-    """A method, a host pattern and a path pattern, with the function that answers, and the group it belongs to."""
+    """Patterns of method, host and path, with the function that answers, and the group it belongs to.
+
+    A route that is `public` needs no bearer token.
+    """
 
     group: str
     method: str
     host: re.Pattern[str]
     path: re.Pattern[str]
     handler: Handler
+    public: bool
 
 
 class Routes:
@@ -110,13 +116,14 @@ class Routes:
     Args:
         group: the name by which misbehaviour and tests refer to them.
         host: a regular expression for the whole host name.
+        public: whether requests come without a bearer token.
     """
 
-    def __init__(self, group: str, host: str) -> None:
-        self._group, self._host = group, re.compile(host)
+    def __init__(self, group: str, host: str, public: bool = False) -> None:
+        self._group, self._host, self._public = group, re.compile(host), public
         self.routes: list[Route] = []
 
-    def __call__(self, method: str, template: str, group: str | None = None) -> Callable[[Handler], Handler]:
+    def __call__(self, method: str, template: str) -> Callable[[Handler], Handler]:
         """Enter the decorated function for a path such as `/a/{name}/b`; `{name:path}` may contain slashes.
 
         The function is called with the state, the request, and the parameters by name, unquoted.
@@ -129,7 +136,7 @@ class Routes:
 
         def enter(handler: Handler) -> Handler:
             path = re.compile(pattern + "/?", re.IGNORECASE)
-            self.routes.append(Route(group or self._group, method, self._host, path, handler))
+            self.routes.append(Route(self._group, method, self._host, path, handler, self._public))
             return handler
 
         return enter
@@ -159,12 +166,36 @@ class Router:
 
 def call(route: Route, state: "State", request: Request, parameters: dict[str, str]) -> Response:
     """Answer a request by its route."""
-    ignored = {"subscription", "group", "workspace"}
+    wanted = {name: value for name, value in parameters.items() if name not in _SCOPE}
     try:
-        wanted = {name: value for name, value in parameters.items() if name not in ignored}
+        if not route.public:
+            check_token(request.headers.get("authorization", ""))
         return Response.of(route.handler(state, request, **wanted))
     except RefusalError as refusal:
         return refusal.response()
+    except Exception as error:
+        state.note_unexpected(f"internal error at {request.method} {request.path}: {error!r}")
+        return RefusalError(500, "StandInError", repr(error)).response()
+
+
+_SCOPE = {"subscription", "group", "workspace"}
+
+
+def check_token(authorization: str) -> None:
+    """Look whether a request carries a token that is still valid.
+
+    Raises:
+        RefusalError: 401, if it does not.
+    """
+    try:
+        part = authorization.removeprefix("Bearer ").split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    except (IndexError, ValueError) as error:
+        raise RefusalError(
+            401, "InvalidAuthenticationToken", "The access token is missing or invalid."
+        ) from error
+    if claims.get("exp", 0) < time.time():
+        raise RefusalError(401, "ExpiredAuthenticationToken", "The access token has expired.")
 
 
 def _refuse_constant(name: str) -> Any:

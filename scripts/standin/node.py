@@ -73,10 +73,10 @@ class Node:
             wrapper.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
             wrapper.chmod(0o755)
 
-    def environment(self) -> dict[str, str]:
-        """Return the variables that make processes use this node's folders."""
-        return {
-            "PATH": os.pathsep.join([str(self.root / "bin"), os.path.dirname(sys.executable), os.defpath]),  # noqa: PTH120 - a string, not resolved
+    def environment(self, inherited: dict[str, str]) -> dict[str, str]:
+        """Return the variables that make processes use this node's folders, added to those of the run."""
+        return inherited | {
+            "PATH": os.pathsep.join([str(self.root / "bin"), inherited["PATH"]]),
             "PYTHONPATH": str(self.root / "site"),
             "PWD": str(self.work),
         }

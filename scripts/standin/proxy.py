@@ -1,4 +1,4 @@
-"""The proxy: ends every tunnel itself, asks the routes for an answer, forwards nothing, listens on loopback only."""
+"""The proxy: ends every tunnel itself, asks the routes for an answer, forwards nothing, is on loopback only."""
 
 import contextlib
 import gzip
@@ -107,7 +107,7 @@ class _Server(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         error = sys.exception()
-        # Clients may hang up at any time, and those of a test that kills them do; anything else is our mistake.
+        # Clients may hang up at any time, and a test's killed processes do; anything else is our mistake.
         if not isinstance(error, OSError):
             self.proxy.state.note_unexpected(f"internal error: {error!r}")
             super().handle_error(request, client_address)
@@ -131,7 +131,7 @@ class _Connection(BaseHTTPRequestHandler):
         with contextlib.suppress(OSError, ValueError):
             super().finish()
 
-    def do_CONNECT(self) -> None:  # noqa: N802 - the standard library's naming
+    def do_CONNECT(self) -> None:
         proxy = self.server.proxy
         host = self.path.rsplit(":", 1)[0].strip("[]").lower()
         if not proxy.router.knows_host(host):
@@ -172,7 +172,9 @@ class _Connection(BaseHTTPRequestHandler):
                 return RefusalError(403, "UnknownHost", "the stand-in forwards nothing").response()
             if found is None:
                 proxy.state.note_unexpected(f"unknown route: {request.method} {request.host}{request.path}")
-                return RefusalError(501, "NotImplemented", "the stand-in does not know this request").response()
+                return RefusalError(
+                    501, "NotImplemented", "the stand-in does not know this request"
+                ).response()
             return call(found[0], proxy.state, request, found[1])
 
         response = misbehave(fault, process, proxy.closing) if fault else process()
@@ -249,7 +251,9 @@ def misbehave(fault: Fault, process: Callable[[], Response], closing: threading.
         return None
     retry = {} if fault.retry_after is None else {"Retry-After": f"{fault.retry_after:g}"}
     if fault.kind == "expired":
-        return RefusalError(401, "ExpiredAuthenticationToken", "The access token has expired.").response(retry)
+        return RefusalError(401, "ExpiredAuthenticationToken", "The access token has expired.").response(
+            retry
+        )
     return RefusalError(
         int(fault.kind), _CODES.get(fault.kind, "Misbehaving"), "The stand-in was told to."
     ).response(retry)

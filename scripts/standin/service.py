@@ -44,6 +44,7 @@ _GROUPS = (
     login.routes,
     login.identity_routes,
     management.routes,
+    management.discovery_routes,
 )
 _CURATED: dict[str, Any] = {
     "environmentVariables": {},
@@ -227,7 +228,9 @@ class StandIn:
         container = datastores.container_of(self.state, name)
         return {path: blobs.read(self.state, container, path) for path in blobs.names(self.state, container)}
 
-    def add_environment(self, name: str, version: str = "1", definition: dict[str, Any] | None = None) -> None:
+    def add_environment(
+        self, name: str, version: str = "1", definition: dict[str, Any] | None = None
+    ) -> None:
         """Register an environment, as curated ones are."""
         environment_routes.register(self.state, _CURATED | (definition or {}) | {"name": name}, version)
 
@@ -261,7 +264,9 @@ class StandIn:
 
     def behave(self) -> None:
         """Lift all faults; returns when the service listens again."""
-        self._faults.lift_all()
+        for fault in self._faults.lift_all():
+            if fault.kind == "refuse":
+                fault.back.wait(10)
 
     # -- running what was submitted
 
@@ -311,7 +316,9 @@ class StandIn:
         job = self._jobs.get(run_id)
         if not done:
             log = job.log if job else ""
-            raise TimeoutError(f"{run_id} is still {self.run(run_id).status} after {timeout:g} s; its log:\n{log}")
+            raise TimeoutError(
+                f"{run_id} is still {self.run(run_id).status} after {timeout:g} s; its log:\n{log}"
+            )
         return job.wait(timeout) if job else self.run(run_id).status
 
     def _cancel_job(self, run_id: str) -> bool:

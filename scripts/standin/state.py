@@ -40,7 +40,7 @@ class Metric(NamedTuple):
     """One value as it arrived.
 
     `value` is what was logged (of a row: None), `step` None without one, `arrived` is `time.monotonic()`,
-    `columns` holds all values of a row by name, `id` is the SDK's random one, `type` the name that Studio draws by.
+    `columns` holds all values of a row by name, `id` is the SDK's random one, `type` how Studio draws it.
     """
 
     name: str

@@ -14,7 +14,7 @@ routes = Routes("snapshots", r".*\.api\.azureml\.ms|.*\.experiments\.azureml\.ne
 
 @routes("GET", f"/content/v1.0{WORKSPACE}/snapshots/latest/metadata")
 def latest(state: State, request: Request) -> dict[str, Any]:
-    """Return the newest snapshot, so that only changes to it need to be sent; here every client starts anew."""
+    """Return the newest snapshot, of which only changes need to be sent; here every client starts anew."""
     return {"id": NONE, "root": {}}
 
 

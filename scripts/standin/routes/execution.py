@@ -39,7 +39,9 @@ def submit(state: State, request: Request, experiment: str) -> dict[str, Any]:
             "AzureML.DerivedEnvironmentName": environment["name"],
             "AzureML.DerivedEnvironmentVersion": environment["version"],
         }
-        run.extra["cancelUri"] = f"{API}/execution/v1.0{state.workspace.scope}/experiments/{experiment}/runs/{run_id}/cancel"
+        run.extra["cancelUri"] = (
+            f"{API}/execution/v1.0{state.workspace.scope}/experiments/{experiment}/runs/{run_id}/cancel"
+        )
         state.set_status(run, "Queued")
         state.submissions.append(run_id)
     if state.on_submit is not None:

@@ -10,8 +10,8 @@ LOGIN = "https://login.microsoftonline.com"
 PASSWORD = "stand-in-password"
 _SECONDS = 3600
 
-routes = Routes("login", r"login\.microsoftonline\.com")
-identity_routes = Routes("login", r"127\.0\.0\.1|169\.254\.169\.254")
+routes = Routes("login", r"login\.microsoftonline\.com", public=True)
+identity_routes = Routes("login", r"127\.0\.0\.1|169\.254\.169\.254", public=True)
 
 
 @routes("GET", "/{tenant}/v2.0/.well-known/openid-configuration")

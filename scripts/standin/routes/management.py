@@ -9,6 +9,7 @@ API = f"https://{REGION}.api.azureml.ms"
 DISCOVERY = f"{API}/discovery"
 
 routes = Routes("management", r"management\.azure\.com|.*\.api\.azureml\.ms")
+discovery_routes = Routes("management", r".*\.api\.azureml\.ms", public=True)
 
 
 @routes("GET", "/subscriptions")
@@ -33,7 +34,9 @@ def check_scope(state: State, subscription: str, group: str, workspace: str) -> 
     """
     known = state.workspace
     if subscription.lower() != known.subscription_id.lower():
-        raise RefusalError(404, "SubscriptionNotFound", f"The subscription '{subscription}' could not be found.")
+        raise RefusalError(
+            404, "SubscriptionNotFound", f"The subscription '{subscription}' could not be found."
+        )
     if group.lower() != known.resource_group.lower():
         raise RefusalError(404, "ResourceGroupNotFound", f"Resource group '{group}' could not be found.")
     if workspace.lower() != known.name.lower():
@@ -72,7 +75,7 @@ def workspace(state: State, request: Request) -> dict[str, Any]:
     }
 
 
-@routes("GET", "/discovery")
+@discovery_routes("GET", "/discovery")
 def discovery(state: State, request: Request) -> dict[str, str]:
     """Return the addresses of the workspace's services."""
     return {
