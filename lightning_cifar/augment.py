@@ -27,7 +27,6 @@ def crop_and_flip(images: Tensor, generator: torch.Generator) -> Tensor:
     rows = shifts[0] + torch.arange(height)
     columns = shifts[1] + torch.where(flip, torch.arange(width - 1, -1, -1), torch.arange(width))
     image, rows, columns = (
-        index.to(images.device)
-        for index in (torch.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :])
+        index.to(images.device) for index in (torch.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :])
     )
     return padded[image, rows, columns].permute(0, 3, 1, 2)

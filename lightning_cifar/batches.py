@@ -52,8 +52,8 @@ class BatchLoader:
     """Batches of (images, labels), indexed from one uint8 tensor; what a Trainer asks of a `DataLoader`.
 
     Images come as float (batch, 3, 32, 32) in [-1, 1], channels_last in memory, labels as int64 (batch,), both on
-    the device of `data`. Its place in the epoch is part of Lightning's checkpoints (`state_dict`), so that an interrupted
-    epoch goes on with the very next batch.
+    the device of `data`. Its place in the epoch is part of Lightning's checkpoints (`state_dict`), so that an
+    interrupted epoch goes on with the very next batch.
 
     Args:
         data: the images and labels to draw from; no copy of them is made.

@@ -21,9 +21,7 @@ class WholeFileCheckpointIO(TorchCheckpointIO):
     folder: the file is where process 0 wrote it, which reads it and hands it to the others.
     """
 
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
-    ) -> None:
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Write a checkpoint under `path`, or leave nothing there that was not there before.
 
         Raises:
@@ -40,11 +38,7 @@ class WholeFileCheckpointIO(TorchCheckpointIO):
                 os.fsync(file.fileno())
             temporary.replace(path)
         except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
-            if (
-                not isinstance(error, OSError)
-                and "write" not in str(error)
-                and "unexpected pos" not in str(error)
-            ):
+            if not isinstance(error, OSError) and "write" not in str(error) and "unexpected pos" not in str(error):
                 raise
             reason = error.strerror if isinstance(error, OSError) else "the disk may be full"
             raise UserError(
@@ -55,9 +49,7 @@ class WholeFileCheckpointIO(TorchCheckpointIO):
             if temporary is not None:
                 temporary.unlink(missing_ok=True)
 
-    def load_checkpoint(
-        self, path: Any, map_location: Any = None, weights_only: bool | None = None
-    ) -> dict[str, Any]:
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """Read a checkpoint; under several processes, process 0 reads it for all.
 
         Raises:
@@ -97,40 +89,30 @@ def check_whole(path: Path) -> None:
         raise UserError(f"the checkpoint {path} is truncated, or no checkpoint at all; name another one")
 
 
-class BestAndLast(ModelCheckpoint):
-    """Keeps the best checkpoint by `val_acc`, and the last one.
+class RunCheckpoint(ModelCheckpoint):
+    """`ModelCheckpoint` that remembers the best network of a resumed run, and formats its `state_key` once.
 
-    `ModelCheckpoint` with this project's defaults; its `state_key` is formatted once instead of at each of its
-    ten hooks per step.
+    Lightning forgets the best score when a run goes on in a folder of its own, and then keeps the first network
+    of the new run as the best. The `state_key` it would otherwise format at each of ten hooks per step.
+
+    Args:
+        kwargs: as for `ModelCheckpoint`.
     """
 
-    def __init__(
-        self,
-        dirpath: str | None = None,
-        filename: str | None = "best",
-        monitor: str | None = "val_acc",
-        mode: str = "max",
-        save_last: bool | None = True,
-        save_top_k: int = 1,
-        every_n_epochs: int | None = None,
-        every_n_train_steps: int | None = None,
-    ) -> None:
-        super().__init__(
-            dirpath=dirpath,
-            filename=filename,
-            monitor=monitor,
-            mode=mode,
-            save_last=save_last,  # type: ignore[arg-type]
-            save_top_k=save_top_k,
-            every_n_epochs=every_n_epochs,
-            every_n_train_steps=every_n_train_steps,
-        )
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self._key = super().state_key
 
     @property
     def state_key(self) -> str:
         """What the callback's state is filed under in a checkpoint."""
         return self._key
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the state, that of the best network too, if it is still where it was."""
+        if Path(state_dict["best_model_path"]).is_file():
+            state_dict = {**state_dict, "dirpath": self.dirpath}
+            super().load_state_dict(state_dict)
 
 
 def newest(results: Path, name: str) -> Path:

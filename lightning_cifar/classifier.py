@@ -73,8 +73,9 @@ class CIFAR10Classifier(LightningModule):
         """Settle the length of a window of `loss`."""
         trainer = self.trainer
         wanted = self.hparams["loss_window"]
-        if wanted is None and trainer.log_every_n_steps not in (0, 50):
-            wanted = trainer.log_every_n_steps
+        every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set where mypy does not look
+        if wanted is None and every not in (0, 50):
+            wanted = every
         if wanted is None:
             batch_size = (getattr(trainer.train_dataloader, "batch_size", None) or 1) * trainer.world_size
             wanted = window_length(batch_size, trainer.num_training_batches)
@@ -127,9 +128,7 @@ class CIFAR10Classifier(LightningModule):
     def on_test_epoch_end(self) -> None:
         """Log the accuracy of each class and keep the confusion matrix."""
         accuracies = self.test_class_acc.compute().tolist()
-        self.log_dict(
-            {f"test_acc/{name}": acc for name, acc in zip(self.class_names, accuracies, strict=True)}
-        )
+        self.log_dict({f"test_acc/{name}": acc for name, acc in zip(self.class_names, accuracies, strict=True)})
         self.confusion_matrix = self.test_confusion.compute().cpu()
         self.test_class_acc.reset()
         self.test_confusion.reset()

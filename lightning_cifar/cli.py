@@ -29,7 +29,8 @@ NOISE = (
     ".*configure_optimizers` will be overridden.*",  # by --optimizer, as it should be
     ".*smaller than the logging interval.*",  # `loss` has windows of its own
     ".*Checkpoint directory .* exists and is not empty.*",
-    ".*is not resumable.*",
+    ".*could not find the monitored key.*",  # without validation there is no best network, only the last
+    ".*isinstance.treespec, LeafSpec.. is deprecated.*",  # Lightning's own business
 )
 """Lightning's warnings that do not hold here."""
 
@@ -111,6 +112,12 @@ class CLI(LightningCLI):
             self._fit_net_to_data(config)
         if config.trainer.log_every_n_steps is not None:
             config.model.loss_window = config.trainer.log_every_n_steps
+        # The Trainer refuses a callback that another of its flags switches off; ours only give way.
+        off = {
+            "lightning_cifar.progress.ProgressBar": config.trainer.enable_progress_bar is False,
+            "lightning_cifar.checkpoints.RunCheckpoint": config.trainer.enable_checkpointing is False,
+        }
+        config.trainer.callbacks = [c for c in config.trainer.callbacks or [] if not off.get(c.class_path)]
         for logger in config.trainer.logger if isinstance(config.trainer.logger, list) else []:
             settings = logger.get("init_args", {})
             if settings.get("save_dir") == "results":
@@ -130,8 +137,8 @@ class CLI(LightningCLI):
                 "name the data it was trained on with --data.source"
             )
         config.model.class_names = names
-        settings = config.model.net.get("init_args", {}) if config.model.net else {}
-        if "num_classes" in settings:
+        settings = config.model.net.get("init_args") if config.model.net else None
+        if settings and "num_classes" in settings:
             explicit = self.explicit.get("model.net.init_args.num_classes")
             if explicit not in (None, len(names)):
                 raise UserError(
@@ -154,7 +161,7 @@ class CLI(LightningCLI):
         """Build the trainer; for `predict`, one that prints."""
         trainer = super().instantiate_trainer(**kwargs)
         if self.subcommand == "predict":
-            trainer.callbacks.append(PredictionPrinter())
+            trainer.callbacks.append(PredictionPrinter())  # type: ignore[attr-defined]  # set where mypy does not look
         return trainer
 
     def before_fit(self) -> None:
@@ -167,10 +174,8 @@ class CLI(LightningCLI):
         trainer = self.trainer
         folder = Path(trainer.log_dir or trainer.default_root_dir)
         best = getattr(trainer.checkpoint_callback, "best_model_path", "")
-        (result,) = trainer.test(
-            self.model, datamodule=self.datamodule, ckpt_path=best or None, verbose=False
-        ) or ({},)
-        if trainer.fast_dev_run:
+        (result,) = trainer.test(self.model, datamodule=self.datamodule, ckpt_path=best or None, verbose=False) or ({},)
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]  # set where mypy does not look
             return
         write_figures(trainer, self.model, self.datamodule, folder)
         if trainer.is_global_zero:

@@ -76,9 +76,7 @@ class CIFAR10DataModule(LightningDataModule):
     @cached_property
     def source(self) -> Source:
         """Where the images come from."""
-        return choose_source(
-            self._source, self._data_dir, self._mirrors, self._allow_unverified, self._fallback
-        )
+        return choose_source(self._source, self._data_dir, self._mirrors, self._allow_unverified, self._fallback)
 
     @property
     def class_names(self) -> list[str]:
@@ -128,9 +126,7 @@ class CIFAR10DataModule(LightningDataModule):
         """
         rank, world_size = self._place()
         if len(self._train_part) < world_size:
-            raise UserError(
-                f"{len(self._train_part)} training images cannot be shared by {world_size} processes"
-            )
+            raise UserError(f"{len(self._train_part)} training images cannot be shared by {world_size} processes")
         # The convention of Lightning's own samplers: what --seed_everything says, the same in each process.
         seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
         return BatchLoader(
@@ -163,9 +159,7 @@ class CIFAR10DataModule(LightningDataModule):
             raise UserError("predict needs images: name a file or a folder with --data.predict_path")
         images = decode_images(self.predict_files())
         count = len(images)
-        return self._eval_loader(
-            LabelledImages(images, torch.zeros(count, dtype=torch.int64)), torch.arange(count)
-        )
+        return self._eval_loader(LabelledImages(images, torch.zeros(count, dtype=torch.int64)), torch.arange(count))
 
     def predict_files(self) -> list[Path]:
         """List the images of `predict_path`: itself, or all files in it and below, by name.
@@ -174,9 +168,7 @@ class CIFAR10DataModule(LightningDataModule):
             UserError: there is none.
         """
         path = Path(self.predict_path or "")
-        files = (
-            [path] if path.is_file() else sorted(file for file in path.glob("**/*") if _is_image_file(file))
-        )
+        files = [path] if path.is_file() else sorted(file for file in path.glob("**/*") if _is_image_file(file))
         if not files:
             raise UserError(f"no image {path}: name a file or a folder with images with --data.predict_path")
         return files

@@ -50,15 +50,11 @@ def confusion_matrix(counts: Tensor, class_names: Sequence[str], title: str) -> 
         for row in range(classes):
             for column in range(classes):
                 colour = "white" if share[row, column] > 0.5 else "black"
-                axes.text(
-                    column, row, str(int(counts[row, column])), ha="center", va="center", color=colour, size=8
-                )
+                axes.text(column, row, str(int(counts[row, column])), ha="center", va="center", color=colour, size=8)
     return figure
 
 
-def sample_sheet(
-    images: Tensor, true: Sequence[str], predicted: Sequence[str], title: str, columns: int = 8
-) -> Figure:
+def sample_sheet(images: Tensor, true: Sequence[str], predicted: Sequence[str], title: str, columns: int = 8) -> Figure:
     """Show test images with true and predicted class; mistakes are framed and written in red.
 
     Args:
@@ -71,9 +67,7 @@ def sample_sheet(
     padding = 4
     count, _, height, width = images.shape
     framed = torch.full((count, 3, height + 2 * padding, width + 2 * padding), 255, dtype=torch.uint8)
-    for image, frame, right in zip(
-        images, framed, (t == p for t, p in zip(true, predicted, strict=True)), strict=True
-    ):
+    for image, frame, right in zip(images, framed, (t == p for t, p in zip(true, predicted, strict=True)), strict=True):
         if not right:
             frame[0], frame[1:] = 214, 39
         inner = frame[:, padding:-padding, padding:-padding]

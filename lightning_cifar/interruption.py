@@ -100,9 +100,7 @@ class Interruption(Checkpoint):
         if self._signalled(trainer):
             self._stop(trainer)
 
-    def on_save_checkpoint(
-        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Write down a validation that was cut short as one to be done from its beginning.
 
         Lightning takes a validation up again where its progress names a batch that was begun and not finished, and
@@ -120,7 +118,7 @@ class Interruption(Checkpoint):
         return trainer.strategy.reduce_boolean_decision(bool(self._signum), all=False)
 
     def _stop(self, trainer: Trainer) -> None:
-        folder = getattr(trainer.checkpoint_callback, "dirpath", None) if not trainer.fast_dev_run else None
+        folder = getattr(trainer.checkpoint_callback, "dirpath", None)
         path = Path(folder) / "last.ckpt" if folder else None
         if path:
             trainer.save_checkpoint(path)

@@ -21,9 +21,7 @@ SHEET = 40
 
 
 @rank_zero_only
-def write_figures(
-    trainer: Trainer, model: CIFAR10Classifier, data: CIFAR10DataModule, folder: Path
-) -> list[Path]:
+def write_figures(trainer: Trainer, model: CIFAR10Classifier, data: CIFAR10DataModule, folder: Path) -> list[Path]:
     """Draw loss curve, confusion matrix and sample sheet as PNG into `folder`, and show them to the loggers.
 
     Loggers are given them by `log_image(key, images, step)`, where they have it, as paths; TensorBoard as figures.
@@ -71,9 +69,7 @@ def describe(data: CIFAR10DataModule) -> str:
     return "SYNTHETIC images" if data.source.name == "synthetic" else data.source.name
 
 
-def summary(
-    trainer: Trainer, data: CIFAR10DataModule, seconds: float, test_acc: float | None, folder: Path
-) -> str:
+def summary(trainer: Trainer, data: CIFAR10DataModule, seconds: float, test_acc: float | None, folder: Path) -> str:
     """Say how a training went and where everything lies, in a few lines.
 
     Args:

@@ -1,10 +1,105 @@
-"""What the tests share."""
+"""What the tests share: folders of images, the command line as a process, a loopback Azure ML."""
 
-from collections.abc import Iterator
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from scripts.standin import StandIn
+
+ROOT = Path(__file__).parents[1]
+
+
+def make_folder(folder: Path, classes: Sequence[str], train: int, test: int, seed: int = 0) -> Path:
+    """Draw a folder of images that a network can learn: each class has its own colour under noise."""
+    rng = np.random.default_rng(seed)
+    for split, count in (("train", train), ("test", test)):
+        for label, name in enumerate(classes):
+            (folder / split / name).mkdir(parents=True)
+            colour = np.array([label * 90 % 256, 255 - label * 70 % 256, label * 140 % 256])
+            for index in range(count):
+                pixels = (colour + rng.normal(0, 60, (32, 32, 3))).clip(0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / split / name / f"{index:03}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of three classes, 40 training and 10 test images each."""
+    return make_folder(tmp_path_factory.mktemp("data") / "colours", ("blue", "green", "red"), 40, 10)
+
+
+class Cli:
+    """Runs `python -m lightning_cifar` in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+
+    def start(self, *args: object) -> subprocess.Popen:
+        return subprocess.Popen(
+            [sys.executable, "-m", "lightning_cifar", *map(str, args)],
+            cwd=self.folder,
+            env=self.env,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def __call__(self, *args: object) -> subprocess.CompletedProcess:
+        process = self.start(*args)
+        try:
+            out, err = process.communicate(timeout=200)
+        finally:
+            process.send_signal(signal.SIGKILL)
+        return subprocess.CompletedProcess(args, process.returncode, out, err)
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    """The command line, in an empty folder."""
+    return Cli(tmp_path)
+
+
+def run(folder: Path, *args: object) -> int:
+    """Run the command line within this process (quicker), in `folder`, and give its exit code."""
+    from lightning_cifar.cli import main
+
+    before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["lightning_cifar"])
+        try:
+            return main([str(arg) for arg in args])
+        finally:
+            for signum, handler in before.items():
+                signal.signal(signum, handler)
+
+
+class Main:
+    """Runs the command line within this process, and keeps what it prints."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture) -> None:
+        self.folder, self.capsys = folder, capsys
+        self.out = self.err = ""
+
+    def __call__(self, *args: object) -> int:
+        try:
+            return run(self.folder, *args)
+        finally:
+            self.out, self.err = self.capsys.readouterr()
+
+
+@pytest.fixture
+def main(tmp_path: Path, capsys: pytest.CaptureFixture) -> Main:
+    """The command line within this process, in an empty folder."""
+    return Main(tmp_path, capsys)
 
 
 @pytest.fixture
