@@ -41,6 +41,8 @@ class CIFAR10Classifier(LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["net"])
+        if "_instantiator" in self.hparams:  # built by LightningCLI: here `net` is its settings, not the module
+            self.save_hyperparameters()
         self.class_names = list(class_names or CIFAR10_CLASSES)
         classes = len(self.class_names)
         self.net = (net or Net(classes)).to(memory_format=torch.channels_last)
@@ -128,7 +130,8 @@ class CIFAR10Classifier(LightningModule):
     def on_test_epoch_end(self) -> None:
         """Log the accuracy of each class and keep the confusion matrix."""
         accuracies = self.test_class_acc.compute().tolist()
-        self.log_dict({f"test_acc/{name}": acc for name, acc in zip(self.class_names, accuracies, strict=True)})
+        named = {f"test_acc/{name}": acc for name, acc in zip(self.class_names, accuracies, strict=True)}
+        self.log_dict(named, sync_dist=True)  # already the same in each process; so that Lightning does not warn
         self.confusion_matrix = self.test_confusion.compute().cpu()
         self.test_class_acc.reset()
         self.test_confusion.reset()

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from pytorch_lightning import Trainer
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from lightning_cifar.checkpoints import check_whole, newest
@@ -72,6 +73,7 @@ class CLI(LightningCLI):
     """
 
     def __init__(self, args: Sequence[str] | None = None, check_only: bool = False) -> None:
+        self.given = list(sys.argv[1:] if args is None else args)
         self.check_only = check_only
         super().__init__(
             CIFAR10Classifier,
@@ -86,24 +88,31 @@ class CLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, and find the file that `--ckpt_path last` or `best` means."""
-        super().parse_arguments(parser, args)
+        if self.given and self._names_another_optimizer():
+            # Forget SGD first: jsonargparse would carry its weight_decay of 0 over to AdamW, for one.
+            self.given.insert(1, "--optimizer=null")
+        self.config = parser.parse_args(self.given)
         if self.check_only:
             raise Checked
-        self.explicit = parser.parse_args(args, defaults=False)[self.config.subcommand]
         config = self.config[self.config.subcommand]
         if config.ckpt_path is None:
             if self.config.subcommand != "fit":
                 raise UserError(
                     f"{self.config.subcommand} needs a trained network: give --ckpt_path last, best or FILE"
                 )
-            return
-        if config.ckpt_path in ("last", "best"):
-            wanted, config.ckpt_path = (
-                config.ckpt_path,
-                str(newest(Path(config.trainer.default_root_dir), config.ckpt_path)),
-            )
-            print(f"--ckpt_path {wanted} is {config.ckpt_path}")
-        check_whole(Path(config.ckpt_path))
+        elif rank_zero_only.rank != 0:
+            # Nodes share no files: process 0 reads the checkpoint and hands it over, whatever the name here.
+            config.ckpt_path = "handed-over-by-process-0.ckpt"
+        else:
+            config.ckpt_path = self._checkpoint(config.ckpt_path, Path(config.trainer.default_root_dir))
+
+    @staticmethod
+    def _checkpoint(wanted: str, results: Path) -> str:
+        path = newest(results, wanted) if wanted in ("last", "best") else Path(wanted)
+        check_whole(path)
+        if wanted != str(path):
+            print(f"--ckpt_path {wanted} is {path}")
+        return str(path)
 
     def before_instantiate_classes(self) -> None:
         """Fit the network to the data, and the run's folder to the results folder."""
@@ -116,6 +125,7 @@ class CLI(LightningCLI):
         off = {
             "lightning_cifar.progress.ProgressBar": config.trainer.enable_progress_bar is False,
             "lightning_cifar.checkpoints.RunCheckpoint": config.trainer.enable_checkpointing is False,
+            "lightning_cifar.interruption.Interruption": config.trainer.enable_checkpointing is False,
         }
         config.trainer.callbacks = [c for c in config.trainer.callbacks or [] if not off.get(c.class_path)]
         for logger in config.trainer.logger if isinstance(config.trainer.logger, list) else []:
@@ -139,12 +149,26 @@ class CLI(LightningCLI):
         config.model.class_names = names
         settings = config.model.net.get("init_args") if config.model.net else None
         if settings and "num_classes" in settings:
-            explicit = self.explicit.get("model.net.init_args.num_classes")
-            if explicit not in (None, len(names)):
+            if settings.num_classes != len(names) and self._mentions("num_classes"):
                 raise UserError(
-                    f"model.net.num_classes is {explicit}, but the data has {len(names)} classes; leave it out"
+                    f"model.net.num_classes is {settings.num_classes}, but the data has {len(names)} classes; "
+                    "leave it out"
                 )
             settings.num_classes = len(names)
+
+    def _names_another_optimizer(self) -> bool:
+        pairs = zip(self.given, [*self.given[1:], ""], strict=True)
+        named = [
+            after if flag == "--optimizer" else flag.partition("=")[2]
+            for flag, after in pairs
+            if flag == "--optimizer" or flag.startswith("--optimizer=")
+        ]
+        return any(name.rpartition(".")[2] != "SGD" for name in named)
+
+    def _mentions(self, flag: str) -> bool:
+        """Say whether the user gave a flag: after parsing, a given value looks like a default."""
+        files = [Path(str(file)) for file in self.config[self.subcommand].get("config") or []]
+        return any(flag in text for text in [*self.given, *(file.read_text() for file in files)])
 
     def instantiate_classes(self) -> None:
         """Build trainer, classifier and data module.
@@ -178,6 +202,8 @@ class CLI(LightningCLI):
         if trainer.fast_dev_run:  # type: ignore[attr-defined]  # set where mypy does not look
             return
         write_figures(trainer, self.model, self.datamodule, folder)
+        for one in trainer.loggers:
+            one.finalize("success")
         if trainer.is_global_zero:
             print(summary(trainer, self.datamodule, seconds, result.get("test_acc"), folder))
 

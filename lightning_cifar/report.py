@@ -60,7 +60,7 @@ def show(logger: Any, paths: list[Path], step: int) -> None:
         if callable(getattr(logger, "log_image", None)):
             logger.log_image(path.stem, [str(path)], step=step)
         elif isinstance(logger, TensorBoardLogger):
-            picture = torch.from_numpy(np.asarray(Image.open(path).convert("RGB")))
+            picture = torch.from_numpy(np.array(Image.open(path).convert("RGB")))
             logger.experiment.add_image(path.stem, picture, step, dataformats="HWC")
 
 

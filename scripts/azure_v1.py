@@ -84,9 +84,7 @@ def build_environment(job: Job, gpu: bool) -> "Environment":
     else:
         environment = Environment(name)
         packages = environment.python.conda_dependencies
-        packages.set_pip_requirements(
-            recipe.packages()
-        )  # as Environment.from_pip_requirements, less the comments
+        packages.set_pip_requirements(recipe.packages())  # as Environment.from_pip_requirements, less the comments
         packages.add_conda_package("pip")
         packages.set_python_version(PYTHON_VERSION)
     environment.docker.base_image = recipe.base_image(gpu)
@@ -133,9 +131,7 @@ def _check_compute(workspace: "Workspace", job: Job) -> bool:
     if job.wants_gpu and size and not gpu:
         with_gpu = [name for name, target in targets.items() if has_gpu(str(getattr(target, "vm_size", "")))]
         there = ", ".join(sorted(with_gpu)) or "none"
-        raise UserError(
-            f"compute {job.compute} ({size}) has no GPU, as ACCELERATOR=gpu needs; with GPU: {there}"
-        )
+        raise UserError(f"compute {job.compute} ({size}) has no GPU, as ACCELERATOR=gpu needs; with GPU: {there}")
     return (gpu or (job.wants_gpu and not size)) and job.accelerator != "cpu"
 
 
@@ -155,9 +151,7 @@ def find_datastore(workspace: "Workspace", name: str | None) -> "AbstractDatasto
 
     with explained("the datastores of the workspace"):
         try:
-            return retried(
-                lambda: Datastore.get(workspace, name) if name else workspace.get_default_datastore()
-            )
+            return retried(lambda: Datastore.get(workspace, name) if name else workspace.get_default_datastore())
         except Exception as error:
             if status(error) != 404 and not re.search(r"not (be )?f(ind|ound)", str(error), re.IGNORECASE):
                 raise
@@ -174,9 +168,7 @@ def _check_data(workspace: "Workspace", data: DatastorePath) -> bool:
         container = datastore.blob_service.get_container_client(datastore.container_name)
         found = next(iter(container.list_blobs(name_starts_with=f"{data.path}/", results_per_page=1)), None)
         if found is None:
-            raise UserError(
-                f"nothing at {data}; `make upload-data DATA=FOLDER` puts a folder there, check the path"
-            )
+            raise UserError(f"nothing at {data}; `make upload-data DATA=FOLDER` puts a folder there, check the path")
         return any(
             next(iter(container.list_blobs(name_starts_with=f"{data.path}/{name}", results_per_page=1)), None)
             is not None
@@ -226,9 +218,7 @@ def submit(workspace: "Workspace", job: Job, snapshot: Snapshot, gpu: bool) -> "
     with tempfile.TemporaryDirectory(prefix="snapshot-") as folder:
         snapshot.copy_to(Path(folder))
         with explained(f"submission to experiment {job.experiment}"):
-            run: Run = Experiment(workspace, job.experiment).submit(
-                define(job, Path(folder), gpu, environment)
-            )
+            run: Run = Experiment(workspace, job.experiment).submit(define(job, Path(folder), gpu, environment))
     with explained(f"name and tags of run {run.id}, which is submitted"):
         if job.display_name:
             run.display_name = job.display_name

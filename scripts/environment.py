@@ -110,9 +110,7 @@ def requirement_lines(file: Path) -> list[str]:
                 ) from None
         lines.append(line)
     if not lines:
-        raise UserError(
-            f"{file} names no package; the job needs at least those of the project's requirements.txt"
-        )
+        raise UserError(f"{file} names no package; the job needs at least those of the project's requirements.txt")
     return lines
 
 
@@ -134,13 +132,9 @@ def conda_text(file: Path) -> str:
     if not isinstance(dependencies, list):
         raise UserError(f"{file} has no list called dependencies; conda env export writes such a file")
     if _PASSWORD_IN_ADDRESS.search(text):
-        raise UserError(
-            f"{file} holds a user name or password in an address, which every reader of the run would see"
-        )
+        raise UserError(f"{file} holds a user name or password in an address, which every reader of the run would see")
     if not any(isinstance(item, str) and re.match(r"python\s*[=<>~]", item) for item in dependencies):
-        raise UserError(
-            f"{file} names no Python version; add `- python={PYTHON_VERSION}` to its dependencies"
-        )
+        raise UserError(f"{file} names no Python version; add `- python={PYTHON_VERSION}` to its dependencies")
     return text
 
 
@@ -148,8 +142,6 @@ def _read(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise UserError(
-            f"{file} does not exist; name an existing file, or an --environment of the workspace"
-        ) from None
+        raise UserError(f"{file} does not exist; name an existing file, or an --environment of the workspace") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{file} cannot be read ({error}); it should be a text file") from None

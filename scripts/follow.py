@@ -107,9 +107,7 @@ def _go_on(run: "Run") -> bool:
     if sys.stdin.isatty():
         try:
             answer = (
-                input("\n[c]ancel the job, [s]top watching (it goes on and costs on), or [w]atch on? ")
-                .strip()
-                .lower()
+                input("\n[c]ancel the job, [s]top watching (it goes on and costs on), or [w]atch on? ").strip().lower()
             )
         except (EOFError, KeyboardInterrupt):
             answer = "s"
@@ -153,9 +151,7 @@ def _fetch(address: str) -> str:
 
 def _first_process(files: dict[str, str]) -> str | None:
     """The log of rank 0: `user_logs/std_log.txt`, or `std_log_process_00.txt` of a distributed job."""
-    logs = sorted(
-        name for name in files if name.startswith("user_logs/std_log") and not name.endswith("err.txt")
-    )
+    logs = sorted(name for name in files if name.startswith("user_logs/std_log") and not name.endswith("err.txt"))
     if logs:
         return logs[0]
     return next(iter(sorted(name for name in files if "driver_log" in name)), None)

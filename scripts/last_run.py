@@ -41,6 +41,4 @@ def load(folder: Path) -> LastRun:
     except FileNotFoundError:
         raise UserError("no run has been submitted from here yet; name one, `make runs` lists them") from None
     except (OSError, ValueError, TypeError):
-        raise UserError(
-            f"{folder / _NAME} cannot be read; delete it and name a run, `make runs` lists them"
-        ) from None
+        raise UserError(f"{folder / _NAME} cannot be read; delete it and name a run, `make runs` lists them") from None

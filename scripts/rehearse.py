@@ -46,9 +46,7 @@ def main(arguments: Sequence[str]) -> int:
         if code == console.INTERRUPTED:
             return code
     if code or complaints:
-        raise UserError(
-            f"rehearsal: {'; '.join(complaints) if complaints else 'the job failed, as said above'}"
-        )
+        raise UserError(f"rehearsal: {'; '.join(complaints) if complaints else 'the job failed, as said above'}")
     return 0
 
 
@@ -61,9 +59,7 @@ def read_flags(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "--data", default="synthetic", help="synthetic (default), or a folder, as if it were mounted"
-    )
+    parser.add_argument("--data", default="synthetic", help="synthetic (default), or a folder, as if it were mounted")
     parser.add_argument("--to", type=Path, default=ROOT / "downloads" / "rehearsal.png", metavar="FILE.png")
     return parser.parse_known_args(arguments)
 
@@ -77,9 +73,7 @@ def provide(data: str, azure: "StandIn") -> list[str]:
     if data == "synthetic":
         return ["--data", data]
     if data == "cifar10":
-        raise UserError(
-            "a rehearsal downloads nothing; give a folder that holds the archive, for instance DATA=data"
-        )
+        raise UserError("a rehearsal downloads nothing; give a folder that holds the archive, for instance DATA=data")
     from scripts.upload_data import choose
 
     folder = Path(data)
@@ -107,26 +101,18 @@ def report(azure: "StandIn", run: "RunRecord", file: Path) -> list[str]:
     found: curves.Curves = {}
     for metric in arrived:
         found.setdefault(metric.name, []).append(curves.Point(metric.step, float(metric.value)))
-    found = {
-        name: sorted(points, key=lambda point: point.step or 0) for name, points in sorted(found.items())
-    }
+    found = {name: sorted(points, key=lambda point: point.step or 0) for name, points in sorted(found.items())}
     console.say(f"the job's folders were hidden from each other by {azure.job(run.id).isolation}")
     complaints = [f"the stand-in did not expect {request}" for request in azure.unexpected]
     if not found:
         return [
             *complaints,
-            *(
-                ["no metric arrived; is AzureMLLogger among the loggers?"]
-                if run.status == "Completed"
-                else []
-            ),
+            *(["no metric arrived; is AzureMLLogger among the loggers?"] if run.status == "Completed" else []),
         ]
     Console(width=None if Console().is_terminal else 120).print(curves.table(found))
     names = curves.worth_drawing([found])
     console.say(f"the curves are in {curves.draw({run.id: found}, names, file)}")
-    twice = [
-        key for key, count in Counter((metric.name, metric.step) for metric in arrived).items() if count > 1
-    ]
+    twice = [key for key, count in Counter((metric.name, metric.step) for metric in arrived).items() if count > 1]
     return [*complaints, *(f"{name} of step {step} arrived more than once" for name, step in twice[:5])]
 
 

@@ -40,9 +40,7 @@ def read_flags(arguments: Sequence[str]) -> argparse.Namespace:
 
     def add(command: Any, text: str, one_run: bool = True) -> argparse.ArgumentParser:
         name = command.__name__.removesuffix("_runs")
-        added: argparse.ArgumentParser = commands.add_parser(
-            name, help=text, description=text, prog=f"runs {name}"
-        )
+        added: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text, prog=f"runs {name}")
         added.set_defaults(command=command)
         if one_run:
             added.add_argument("run", nargs="?", help="its id (default: the run submitted last)")
@@ -55,12 +53,8 @@ def read_flags(arguments: Sequence[str]) -> argparse.Namespace:
     add(watch, "show the log of a run until it ends; exit 0 Completed, 1 Failed, 130 Canceled")
     comparison = add(compare, "the curves of several runs in one picture", one_run=False)
     comparison.add_argument("runs", nargs="+", metavar="run")
-    comparison.add_argument(
-        "--metric", action="append", metavar="NAME", help="default: losses and accuracies"
-    )
-    comparison.add_argument(
-        "--to", type=Path, default=ROOT / "downloads" / "comparison.png", metavar="FILE.png"
-    )
+    comparison.add_argument("--metric", action="append", metavar="NAME", help="default: losses and accuracies")
+    comparison.add_argument("--to", type=Path, default=ROOT / "downloads" / "comparison.png", metavar="FILE.png")
     fetch = add(download, "bring the outputs of a run to this machine")
     fetch.add_argument("--to", type=Path, metavar="FOLDER", help="default: downloads/RUN")
     add(cancel, "end a run that goes on")
@@ -112,9 +106,7 @@ def _describe(run: "Run") -> tuple[list[str], dict[str, float]]:
     start, end = _time(details.get("startTimeUtc")), _time(details.get("endTimeUtc"))
     duration = str((end or datetime.now(UTC)) - start).split(".")[0] if start else ""
     started = start.astimezone().strftime("%Y-%m-%d %H:%M") if start else ""
-    last = {
-        name: values[-1] if isinstance(values, list) else values for name, values in run.get_metrics().items()
-    }
+    last = {name: values[-1] if isinstance(values, list) else values for name, values in run.get_metrics().items()}
     metrics = {name: value for name, value in last.items() if isinstance(value, int | float)}
     return [run.id, run.display_name or "", details["status"], started, duration], metrics
 
@@ -141,9 +133,7 @@ def compare(azure: "Workspace", args: argparse.Namespace) -> int:
     names = args.metric or curves.worth_drawing(list(found.values()))
     missing = [name for name in names if not any(name in each for each in found.values())]
     if missing or not names:
-        raise UserError(
-            f"none of these runs has a metric {', '.join(missing)}; `make runs` shows what there is"
-        )
+        raise UserError(f"none of these runs has a metric {', '.join(missing)}; `make runs` shows what there is")
     console.say(f"the curves of {len(found)} runs are in {curves.draw(found, names, args.to)}")
     return 0
 

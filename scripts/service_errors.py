@@ -59,6 +59,8 @@ def explanation(error: BaseException, what: str) -> str:
     said = _words(error)
     if _refused(error):
         return f"sign-in refused for {what}: {said}; check the account, or choose another way with --auth"
+    if "have access to" in said and "subscription" in said:
+        return f"not found: the subscription of {what}, among those of this account; check its id in config.json"
     if code in (401, 403):
         return f"not allowed: {what} ({code}: {said}); ask its owner for the role AzureML Data Scientist"
     if code == 404 or re.search(r"not ?found|does ?n[o']t exist|could not be found", said, re.IGNORECASE):
@@ -66,7 +68,7 @@ def explanation(error: BaseException, what: str) -> str:
     if code in _BUSY:
         return f"Azure ML answered {code} for {what}, several times over; try again in some minutes ({said})"
     if _unreachable(error):
-        return f"cannot reach Azure ML for {what} ({said}); check the network, the VPN and HTTPS_PROXY"
+        return f"cannot reach Azure ML for {what} ({_host(error)}); check the network, the VPN and HTTPS_PROXY"
     return f"{what}: {said}"
 
 
@@ -134,10 +136,16 @@ def _unreachable(error: BaseException) -> bool:
     return any(type(link).__name__ in _CONNECTION for link in _chain(error))
 
 
+def _host(error: BaseException) -> str:
+    """Whom one could not reach; what urllib3 says of it in full means little to a user."""
+    found = re.search(r"host='([\w.-]+)'", " ".join(map(str, _chain(error))))
+    return f"no answer from {found[1]}" if found else "no connection"
+
+
 def _words(error: BaseException) -> str:
     """The message of an exception without the SDK's decoration."""
     text = str(getattr(error, "message", None) or error)
     found = re.search(r'"message"\s*:\s*"((?:[^"\\]|\\.)*)"', text)
     text = found[1] if found else text
-    text = " ".join(re.sub(r"=+", " ", text).split()) or type(error).__name__
+    text = " ".join(re.sub(r"={3,}", " ", text).split()) or type(error).__name__
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

@@ -100,9 +100,7 @@ class Snapshot:
         return [
             (
                 name,
-                f"{megabytes(sizes[name])} in {counts[name]} files"
-                if name.endswith("/")
-                else megabytes(sizes[name]),
+                f"{megabytes(sizes[name])} in {counts[name]} files" if name.endswith("/") else megabytes(sizes[name]),
             )
             for name, _ in folders.most_common(_SHOWN)
         ]
@@ -154,9 +152,7 @@ def _walk(root: Path, ignored: "PathSpec", never: "PathSpec") -> Iterator[str]:
             continue
         base = Path(folder).relative_to(root).as_posix()
         prefix = "" if base == "." else f"{base}/"
-        open_folders = sorted(
-            f"{prefix}{name}/" for name in folders if not ignored.match_file(f"{prefix}{name}/")
-        )
+        open_folders = sorted(f"{prefix}{name}/" for name in folders if not ignored.match_file(f"{prefix}{name}/"))
         forbidden = [path for path in open_folders if never.match_file(path.lower())]
         yield from forbidden
         folders[:] = [Path(path).name for path in open_folders if path not in forbidden]

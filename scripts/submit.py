@@ -54,20 +54,14 @@ def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def read_flags(arguments: Sequence[str]) -> argparse.Namespace:
     """Read this script's own flags."""
-    parser = console.Parser(
-        "submit", usage="python -m scripts.submit [FLAGS] -- [FLAGS OF fit]", description=__doc__
-    )
+    parser = console.Parser("submit", usage="python -m scripts.submit [FLAGS] -- [FLAGS OF fit]", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--dry-run", action="store_true", help="print what would be sent, and stop")
     parser.add_argument("--compute", default="cpu-cluster", metavar="NAME", help="default: %(default)s")
     parser.add_argument("--experiment", default="cifar10", metavar="NAME", help="default: %(default)s")
-    parser.add_argument(
-        "--display-name", metavar="TEXT", help="what Studio calls the run (default: it invents a name)"
-    )
+    parser.add_argument("--display-name", metavar="TEXT", help="what Studio calls the run (default: it invents a name)")
     parser.add_argument("--tag", action="append", default=[], metavar="KEY=VALUE", help="may be repeated")
-    parser.add_argument(
-        "--max-duration", type=job.read_duration, metavar="3.5h", help="the platform cancels it then"
-    )
+    parser.add_argument("--max-duration", type=job.read_duration, metavar="3.5h", help="the platform cancels it then")
     parser.add_argument("--priority", type=int, metavar="N", help="where the cluster supports it")
     data = parser.add_argument_group("data")
     data.add_argument(
@@ -75,28 +69,18 @@ def read_flags(arguments: Sequence[str]) -> argparse.Namespace:
         default="cifar10",
         help="cifar10 (default; the job downloads it), synthetic, or DATASTORE:PATH (images or the archive)",
     )
-    data.add_argument(
-        "--data-mode", choices=("download", "mount"), default="download", help="default: %(default)s"
-    )
+    data.add_argument("--data-mode", choices=("download", "mount"), default="download", help="default: %(default)s")
     scale = parser.add_argument_group("scale")
     scale.add_argument("--nodes", type=console.positive, metavar="N", help="machines (NODES=)")
-    scale.add_argument(
-        "--devices", type=console.positive, metavar="N", help="processes on each of them (DEVICES=)"
-    )
+    scale.add_argument("--devices", type=console.positive, metavar="N", help="processes on each of them (DEVICES=)")
     software = parser.add_argument_group("software of the job (default: built from requirements.txt)")
     choice = software.add_mutually_exclusive_group()
     choice.add_argument("--requirements", type=Path, default=ROOT / "requirements.txt", metavar="FILE")
-    choice.add_argument(
-        "--environment", metavar="NAME[:VERSION]", help="of the workspace, registered or curated"
-    )
+    choice.add_argument("--environment", metavar="NAME[:VERSION]", help="of the workspace, registered or curated")
     choice.add_argument("--conda", type=Path, metavar="FILE", help="a conda environment file")
-    software.add_argument(
-        "--image", metavar="ADDRESS", help="base image of what is built (default: by accelerator)"
-    )
+    software.add_argument("--image", metavar="ADDRESS", help="base image of what is built (default: by accelerator)")
     after = parser.add_argument_group("afterwards")
-    after.add_argument(
-        "--wait", action="store_true", help="show the log; exit 0 Completed, 1 Failed, 130 Canceled"
-    )
+    after.add_argument("--wait", action="store_true", help="show the log; exit 0 Completed, 1 Failed, 130 Canceled")
     after.add_argument("--download", action="store_true", help="wait, then bring outputs/ to downloads/RUN")
     workspace.add_flags(parser)
     return parser.parse_args(arguments)

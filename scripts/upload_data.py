@@ -28,9 +28,7 @@ _CONNECTIONS = 16
 
 def main(arguments: Sequence[str]) -> int:
     """Upload a folder of images or the official archive."""
-    parser = console.Parser(
-        "upload_data", usage="python -m scripts.upload_data FOLDER [FLAGS]", description=__doc__
-    )
+    parser = console.Parser("upload_data", usage="python -m scripts.upload_data FOLDER [FLAGS]", description=__doc__)
     parser.add_argument(
         "folder", type=Path, help="train/<class>/* and test/<class>/*, or the official CIFAR-10 archive"
     )
@@ -39,11 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     workspace.add_flags(parser)
     args = parser.parse_args(arguments)
     files = choose(args.folder)
-    path = (
-        args.to.strip("/")
-        if args.to
-        else re.sub(r"[^\w.-]+", "-", args.folder.resolve().name.split(".tar")[0])
-    )
+    path = args.to.strip("/") if args.to else re.sub(r"[^\w.-]+", "-", args.folder.resolve().name.split(".tar")[0])
     azure = workspace.connect(workspace.find(args, ROOT), args.auth)
     datastore = find_datastore(azure, args.datastore)
     upload(files, path, datastore)
@@ -60,18 +54,14 @@ def choose(folder: Path) -> dict[str, Path]:
     if folder.name == ARCHIVE[0] and folder.is_file():
         return {folder.name: folder}
     if not folder.is_dir():
-        raise UserError(
-            f"{folder} is no folder; give one with train/<class>/* and test/<class>/*, or {ARCHIVE[0]}"
-        )
+        raise UserError(f"{folder} is no folder; give one with train/<class>/* and test/<class>/*, or {ARCHIVE[0]}")
     for name in ARCHIVE:
         if (folder / name).exists():
             return dict(_below(folder, folder / name))
     parts = [folder / part for part in ("train", "test")]
     missing = [part.name for part in parts if not part.is_dir()]
     if missing:
-        raise UserError(
-            f"{folder} has no {' and no '.join(missing)} folder; images lie in train/<class>, test/<class>"
-        )
+        raise UserError(f"{folder} has no {' and no '.join(missing)} folder; images lie in train/<class>, test/<class>")
     files = dict(pair for part in parts for pair in _below(folder, part))
     if not files:
         raise UserError(f"{folder} holds no files; images lie in train/<class> and test/<class>")

@@ -22,6 +22,9 @@ AUTH = ("auto", "interactive", "cli", "service-principal", "managed-identity")
 SERVICE_PRINCIPAL = tuple(f"AZUREML_SERVICE_PRINCIPAL_{part}" for part in ("TENANT_ID", "ID", "PASSWORD"))
 """The variables that the SDK's own sign-in reads (azureml/core/authentication.py)."""
 
+_BACK_OFF = "4"
+"""The SDK waits so many seconds after a first 429, then twice and four times as long; its own 32 are for machines."""
+
 _IDENTITY = ("MSI_ENDPOINT", "IDENTITY_ENDPOINT")
 _PORTAL = "https://ml.azure.com, workspace menu at the top right, Download config file"
 
@@ -43,9 +46,7 @@ class Address:
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags by which every command finds its workspace."""
     group = parser.add_argument_group("workspace and sign-in")
-    group.add_argument(
-        "--config", type=Path, metavar="FILE", help="config.json of the workspace (default: searched)"
-    )
+    group.add_argument("--config", type=Path, metavar="FILE", help="config.json of the workspace (default: searched)")
     group.add_argument("--workspace", metavar="NAME", help="instead of a config.json, with the next two")
     group.add_argument("--resource-group", metavar="NAME")
     group.add_argument("--subscription", metavar="ID")
@@ -72,9 +73,7 @@ def find(args: argparse.Namespace, root: Path) -> Address:
     if any(flags.values()):
         missing = [f"--{name}" for name, value in flags.items() if not value]
         if missing:
-            raise UserError(
-                f"{', '.join(missing)} missing: the workspace is named by all three, or by a config.json"
-            )
+            raise UserError(f"{', '.join(missing)} missing: the workspace is named by all three, or by a config.json")
         return Address(args.subscription, args.resource_group, args.workspace, root / ".azureml")
     return read_config(args.config or _search(root))
 
@@ -125,6 +124,7 @@ def connect(address: Address, auth: str) -> "Workspace":
     Raises:
         UserError: sign-in refused, workspace not found, service or network down.
     """
+    os.environ.setdefault("AZUREML_DEFAULT_BACKOFF", _BACK_OFF)
     from azureml.core import Workspace
 
     with explained(f"workspace {address.workspace} of resource group {address.resource_group}"):
@@ -160,12 +160,8 @@ def _sign_in(auth: str) -> "AbstractAuthentication":
     if auth == "service-principal":
         missing = [variable for variable in SERVICE_PRINCIPAL if not os.environ.get(variable)]
         if missing:
-            raise UserError(
-                f"--auth service-principal needs {', '.join(missing)} in the environment; set them"
-            )
-        return authentication.ServicePrincipalAuthentication(
-            *(os.environ[variable] for variable in SERVICE_PRINCIPAL)
-        )
+            raise UserError(f"--auth service-principal needs {', '.join(missing)} in the environment; set them")
+        return authentication.ServicePrincipalAuthentication(*(os.environ[variable] for variable in SERVICE_PRINCIPAL))
     if auth == "managed-identity":
         return authentication.MsiAuthentication()
     if auth == "cli":
@@ -177,9 +173,7 @@ def _sign_in(auth: str) -> "AbstractAuthentication":
 def _token_of_azure_cli(audience: str) -> str:
     executable = shutil.which("az")
     if not executable:
-        raise UserError(
-            "--auth cli needs the Azure CLI, and there is no `az` in PATH; install it, or choose another"
-        )
+        raise UserError("--auth cli needs the Azure CLI, and there is no `az` in PATH; install it, or choose another")
     command = [executable, "account", "get-access-token", "--resource", audience, "--output", "json"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)

@@ -1,8 +1,12 @@
-"""Where images come from: each source returns uint8 images, labels and class names."""
+"""Where images come from: each source returns uint8 images, labels and class names.
 
-from typing import Literal, NamedTuple, Protocol
+Nothing heavy is imported here: the processes that decode images load this package without torch.
+"""
 
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Split = Literal["train", "test"]
 
@@ -11,19 +15,23 @@ class LabelledImages(NamedTuple):
     """Images in memory and what they show.
 
     Attributes:
-        images: uint8, (N, 3, 32, 32), 0 to 255.
+        images: uint8, (N, 3, 32, 32), 0 to 255; channels_last in memory, so that neither
+            `contiguous(memory_format=torch.channels_last)` nor picking images by index along N rearranges a
+            byte.
         labels: int64, (N,), each an index into the source's class names.
     """
 
-    images: Tensor
-    labels: Tensor
+    images: "Tensor"
+    labels: "Tensor"
 
 
 class Source(Protocol):
     """What the data module asks of a place that images come from."""
 
-    name: str
-    """What run folders and figures are called after: `cifar10`, `synthetic` or the folder's name."""
+    @property
+    def name(self) -> str:
+        """What run folders and figures are called after: `cifar10`, `synthetic` or the folder's name."""
+        ...
 
     def class_names(self) -> list[str]:
         """Name the classes in label order, without reading an image.

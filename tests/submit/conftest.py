@@ -68,15 +68,11 @@ def make_project(folder: Path) -> Path:
     return folder
 
 
-def call(
-    module: str, args: Sequence[str], project: Path, environment: dict[str, str], **more: Any
-) -> Outcome:
+def call(module: str, args: Sequence[str], project: Path, environment: dict[str, str], **more: Any) -> Outcome:
     """Run one of the command lines as a user does."""
     command = [sys.executable, "-m", f"scripts.{module}", *args]
     more = {"timeout": 100, "stdin": subprocess.DEVNULL} | more
-    done = subprocess.run(
-        command, cwd=project, env=environment, capture_output=True, text=True, check=False, **more
-    )
+    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False, **more)
     return Outcome(done.returncode, done.stdout, done.stderr)
 
 
@@ -93,9 +89,7 @@ print("\\n" + json.dumps(results))
 """
 
 
-def call_all(
-    calls: Sequence[tuple[str, Sequence[str]]], project: Path, environment: dict[str, str]
-) -> list[Outcome]:
+def call_all(calls: Sequence[tuple[str, Sequence[str]]], project: Path, environment: dict[str, str]) -> list[Outcome]:
     """Run command lines one after the other in one process, so that the SDK is imported once."""
     done = subprocess.run(
         [sys.executable, "-c", _DRIVER],

@@ -1,0 +1,69 @@
+# `make help` lists what there is; variables are given as in `make train-local EPOCHS=5`.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON311 ?= $(shell command -v python3.11 || command -v python3)
+PYTHON := .venv/bin/python
+
+# The one translation of variables into LightningCLI's flags, for local and for remote runs alike.
+FLAGS = $(if $(EPOCHS),--trainer.max_epochs $(EPOCHS)) \
+	$(if $(ACCELERATOR),--trainer.accelerator $(ACCELERATOR)) \
+	$(if $(BATCH_SIZE),--data.batch_size $(BATCH_SIZE)) \
+	$(ARGS)
+
+##@ Train here
+.PHONY: train-local
+train-local: .venv/installed  ## Train Net on CIFAR-10, test it, draw figures: results/
+	$(PYTHON) -m lightning_cifar fit \
+		$(if $(DATA),--data.source "$(DATA)",--data.fallback synthetic) $(FLAGS)
+
+.PHONY: tensorboard
+tensorboard: .venv/installed  ## Show the curves of all runs in a browser
+	$(PYTHON) -m tensorboard.main --logdir results
+
+##@ Develop
+.PHONY: test
+test: .venv/installed-dev  ## Run the tests
+	$(PYTHON) -m pytest -n 2 --cov --cov-report=term $(PYTEST_ARGS)
+
+.PHONY: lint
+lint: .venv/installed-dev  ## Check style and types
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+
+.PHONY: format
+format: .venv/installed-dev  ## Put the code into shape
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .
+
+.PHONY: clean
+clean:  ## Remove caches; never data or results
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.* build *.egg-info
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+##@ Set up (done by the others when needed)
+# Each stamp is made last: an installation that was cut short is done again.
+.venv/installed: requirements.txt
+	@$(PYTHON311) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+		{ echo "error: Python 3.11 is needed, but $(PYTHON311) is $$($(PYTHON311) --version); install it, or name it: make PYTHON311=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON311) -m venv .venv
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+.venv/installed-dev: .venv/installed tests/requirements.txt
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	touch $@
+
+.PHONY: help
+help:  ## List targets and variables
+	@awk 'BEGIN {FS = ":.*## "} \
+		/^##@/ {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z][a-z-]*:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@printf '\nVariables\n'
+	@printf '  %-14s %s\n' \
+		EPOCHS=5 'passes over the training images (default 2)' \
+		BATCH_SIZE=64 'images in a batch (default 4)' \
+		ACCELERATOR=gpu 'cpu, gpu, mps or auto (default)' \
+		DATA=FOLDER 'cifar10, synthetic, or a folder with train/<class>/* and test/<class>/*' \
+		'ARGS="--…"' 'any other flag: .venv/bin/python -m lightning_cifar fit --help'

@@ -1,0 +1,162 @@
+"""Images of one's own: `train/<class>/*` and `test/<class>/*`."""
+
+import hashlib
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from rich.progress import Progress
+
+from lightning_cifar.errors import UserError
+from lightning_cifar.sources import LabelledImages, Split, decode, workers
+from lightning_cifar.sources.cache import FORMAT, Arrays, Cache, user_cache_folder
+from lightning_cifar.sources.console import console
+
+CACHE_FOLDER = ".lightning-cifar-cache"
+_SPLITS: tuple[Split, ...] = ("train", "test")
+
+
+class _Listing(NamedTuple):
+    """A split's files: paths and labels in order, and a key that changes with any name, size or time."""
+
+    paths: list[str]
+    labels: list[int]
+    key: str
+
+
+class FolderSource:
+    """A folder of images, one sub-folder per class, decoded once and then read from a cache.
+
+    The classes are the sub-folders of `train` in alphabetical order, at least two. Any format that Pillow
+    reads will do; images of another size are squeezed to 32x32. Hidden files and folders are passed over.
+
+    Args:
+        folder: what holds `train` and `test`.
+        cache_dir: where the decoded images are kept. By default in the folder itself, and in the user's cache
+            folder where that cannot be written to.
+    """
+
+    def __init__(self, folder: Path, cache_dir: Path | None = None) -> None:
+        self.folder = Path(folder).expanduser()
+        self.name = self.folder.resolve().name
+        places = [cache_dir] if cache_dir else [self.folder / CACHE_FOLDER, user_cache_folder(self.folder)]
+        self._caches = {split: Cache(f"{split}.npz", places) for split in _SPLITS}
+        self._listings: dict[Split, _Listing] = {}
+        self._decoded: dict[Split, Arrays] = {}
+
+    def class_names(self) -> list[str]:
+        """Name the classes, the sub-folders of `train`, in alphabetical order.
+
+        Raises:
+            UserError: `train` or `test` is missing, there are fewer than two classes, or `test` has one more.
+        """
+        train, test = (self._class_folders(split) for split in _SPLITS)
+        if len(train) < 2:
+            found = f"only one class, {train[0]}" if train else "no class folders"
+            raise UserError(f"{self.folder / 'train'} holds {found}: put two or more folders of images there")
+        if unknown := sorted(set(test) - set(train)):
+            raise UserError(
+                f"class folder {self.folder / 'test' / unknown[0]} has no counterpart in "
+                f"{self.folder / 'train'}: add training images of that class, or remove the folder"
+            )
+        return train
+
+    def prepare(self) -> None:
+        """Decode what the cache does not hold.
+
+        Raises:
+            UserError: as `class_names`; a class without images; a file that is no image.
+        """
+        classes = self.class_names()
+        if missing := sorted(set(classes) - set(self._class_folders("test"))):
+            warnings.warn(
+                f"no test images of class {', '.join(missing)} in {self.folder / 'test'}", stacklevel=2
+            )
+        for split in _SPLITS:
+            listing = self._listings[split] = self._list(split)
+            if not self._caches[split].has(listing.key):
+                self._decode_and_cache(split, listing)
+
+    def load(self, split: Split) -> LabelledImages:
+        """Read one split from the cache, or decode it where no cache could be written.
+
+        Raises:
+            UserError: as `prepare`.
+        """
+        if split in self._decoded:
+            return self._decoded[split].to_torch()
+        listing = self._listings.get(split) or self._list(split)
+        return (self._caches[split].read(listing.key) or self._decode_and_cache(split, listing)).to_torch()
+
+    def _class_folders(self, split: Split) -> list[str]:
+        folder = self.folder / split
+        try:
+            with os.scandir(folder) as entries:
+                return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+        except OSError as error:
+            raise UserError(
+                f"cannot read {folder} ({error.strerror}): a data folder holds images as train/<class>/* and "
+                "test/<class>/*"
+            ) from error
+
+    def _list(self, split: Split) -> _Listing:
+        paths: list[str] = []
+        labels: list[int] = []
+        digest = hashlib.sha256(f"folder {FORMAT} {split}".encode())
+        present = set(self._class_folders(split))
+        for label, name in enumerate(self.class_names()):
+            digest.update(os.fsencode(f"\0{name}/"))
+            files = _files(self.folder / split / name) if name in present else []
+            if split == "train" and not files:
+                raise UserError(
+                    f"{self.folder / split / name} holds no images: add some, or remove the folder"
+                )
+            prefix = len(os.fspath(self.folder / split / name))
+            for path, size, modified in files:
+                digest.update(os.fsencode(f"\0{path[prefix:]}\0{size}\0{modified}"))
+                paths.append(path)
+                labels.append(label)
+        if not paths:
+            raise UserError(f"{self.folder / split} holds no images: put some into {split}/<class>/")
+        return _Listing(paths, labels, digest.hexdigest())
+
+    def _decode_and_cache(self, split: Split, listing: _Listing) -> Arrays:
+        arrays = _decode(split, listing)
+        if not self._caches[split].write(listing.key, arrays):
+            self._decoded[split] = arrays
+        return arrays
+
+
+def _files(folder: Path) -> Sequence[tuple[str, int, int]]:
+    """Path, size in bytes and time of change in ns of each file that is not hidden, in order of names."""
+    found = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not entry.name.startswith(".") and not entry.is_dir():
+                status = entry.stat()
+                found.append((entry.path, status.st_size, status.st_mtime_ns))
+    return sorted(found)
+
+
+def _decode(split: Split, listing: _Listing) -> Arrays:
+    with Progress(console=console) as progress:
+        task = progress.add_task(f"Decoding images ({split})", total=len(listing.paths))
+        try:
+            images, other_sizes = workers.read_all(listing.paths, lambda count: progress.advance(task, count))
+        except decode.UnreadableImageError as error:
+            path, reason = error.args
+            raise UserError(
+                f"{path} is not an image that can be read ({reason}): remove or replace it"
+            ) from error
+    if other_sizes:
+        sizes = ", ".join(f"{count} of {size}" for size, count in other_sizes.most_common(3))
+        more = ", …" if len(other_sizes) > 3 else ""
+        warnings.warn(
+            f"{other_sizes.total()} of {len(listing.paths)} {split} images were resized to 32x32 "
+            f"({sizes}{more})",
+            stacklevel=2,
+        )
+    return Arrays(images, np.array(listing.labels, np.int64))

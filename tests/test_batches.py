@@ -1,0 +1,131 @@
+"""Whole batches from uint8 images in memory."""
+
+from collections import Counter
+
+import pytest
+import torch
+from torchvision.transforms import v2
+
+from lightning_cifar.augment import crop_and_flip
+from lightning_cifar.batches import BatchLoader, EvalOrder, TrainOrder, to_float
+from lightning_cifar.sources import LabelledImages
+
+COUNT = 23
+
+
+@pytest.fixture
+def data() -> LabelledImages:
+    """Images that can be told apart by their label."""
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (COUNT, 32, 32, 3), dtype=torch.uint8, generator=generator)
+    return LabelledImages(pixels.permute(0, 3, 1, 2), torch.arange(COUNT))
+
+
+def loader(data, batch_size=4, rank=0, world_size=1, seed=0, **options) -> BatchLoader:
+    indices = torch.arange(COUNT)
+    return BatchLoader(data, indices, batch_size, TrainOrder(indices, seed, rank, world_size), seed=seed, **options)
+
+
+def epoch(loader: BatchLoader, number: int = 0) -> list[int]:
+    loader.sampler.set_epoch(number)
+    return [int(label) for _, labels in loader for label in labels]
+
+
+def test_scales_every_value_as_torchvision_does():
+    images = torch.arange(256, dtype=torch.uint8).expand(1, 3, 1, 256)
+    theirs = v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5] * 3, [0.5] * 3)])
+    assert torch.equal(to_float(images), theirs(images))
+
+
+def test_hands_out_float_batches_in_channels_last(data):
+    images, labels = next(iter(loader(data)))
+    assert images.dtype == torch.float32 and images.shape == (4, 3, 32, 32)
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(images, to_float(data.images[labels]))
+    assert images.min() >= -1 and images.max() <= 1
+
+
+def test_holds_no_second_copy_of_the_images(data):
+    assert loader(data)._pixels.data_ptr() == data.images.data_ptr()
+
+
+def test_every_image_once_in_an_epoch_and_another_order_in_the_next(data):
+    batches = loader(data)
+    first, second = epoch(batches, 0), epoch(batches, 1)
+    assert sorted(first) == sorted(second) == list(range(COUNT))
+    assert first != second and first != sorted(first)
+
+
+def test_the_order_is_that_of_the_seed(data):
+    assert epoch(loader(data, seed=1)) == epoch(loader(data, seed=1)) != epoch(loader(data, seed=2))
+
+
+def test_processes_share_an_epoch_and_drop_fewer_images_than_there_are_processes(data):
+    dropped = set()
+    for number in range(20):
+        shares = [epoch(loader(data, rank=rank, world_size=4), number) for rank in range(4)]
+        seen = [label for share in shares for label in share]
+        assert len({len(share) for share in shares}) == 1
+        assert len(seen) == len(set(seen)) == COUNT - COUNT % 4
+        dropped |= set(range(COUNT)) - set(seen)
+    assert len(dropped) > COUNT // 2, "the same images are left out in each epoch"
+
+
+@pytest.mark.parametrize("world_size", [2, 3, 4])
+@pytest.mark.parametrize("batch_size", [1, 3, 4, 5])
+def test_processes_evaluate_each_image_exactly_once_in_equally_many_batches(data, world_size, batch_size):
+    indices = torch.arange(COUNT)
+    largest = -(-COUNT // world_size)
+    loaders = [
+        BatchLoader(data, indices, batch_size, EvalOrder(indices, rank, world_size), batches=-(-largest // batch_size))
+        for rank in range(world_size)
+    ]
+    shares = [[labels.tolist() for _, labels in one] for one in loaders]
+    assert len({len(share) for share in shares}) == 1
+    assert all(len(batch) <= batch_size for share in shares for batch in share)
+    assert Counter(x for share in shares for batch in share for x in batch) == Counter(range(COUNT))
+
+
+@pytest.mark.parametrize("stop_after", [1, 3, 5])
+def test_goes_on_with_the_very_next_batch(data, stop_after):
+    whole = loader(data, augment=crop_and_flip)
+    whole.sampler.set_epoch(2)
+    batches = list(whole)
+    begun = loader(data, augment=crop_and_flip)
+    begun.sampler.set_epoch(2)
+    iterator = iter(begun)
+    for _ in range(stop_after):
+        next(iterator)
+    resumed = loader(data, augment=crop_and_flip)
+    resumed.load_state_dict(begun.state_dict())
+    resumed.sampler.set_epoch(2)
+    rest = list(resumed)
+    assert len(rest) == len(batches) - stop_after
+    for (images, labels), (expected, expected_labels) in zip(rest, batches[stop_after:], strict=True):
+        assert torch.equal(images, expected) and torch.equal(labels, expected_labels)
+
+
+def test_a_finished_epoch_does_not_shorten_the_next(data):
+    batches = loader(data)
+    epoch(batches, 0)
+    resumed = loader(data)
+    resumed.load_state_dict(batches.state_dict())
+    assert len(epoch(resumed, 1)) == COUNT
+
+
+def test_augmentation_shifts_by_at_most_four_pixels_and_mirrors():
+    marked = torch.zeros(400, 3, 32, 32, dtype=torch.uint8)
+    marked[:, :, 16, 10] = 255
+    moved = crop_and_flip(marked, torch.Generator().manual_seed(0))
+    assert moved.shape == marked.shape and moved.dtype == marked.dtype
+    places = {tuple(place) for place in (moved[:, 0] == 255).nonzero()[:, 1:].tolist()}
+    straight = {(row, column) for row in range(12, 21) for column in range(6, 15)}
+    mirrored = {(row, 31 - column) for row, column in straight}
+    assert places <= straight | mirrored
+    assert places & straight and places & mirrored and len(places) > 100
+
+
+def test_augmentation_draws_for_each_image_of_a_batch():
+    same = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8).expand(16, -1, -1, -1)
+    moved = crop_and_flip(same, torch.Generator().manual_seed(0))
+    assert len({image.numpy().tobytes() for image in moved}) > 10

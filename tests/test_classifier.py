@@ -1,0 +1,166 @@
+"""The LightningModule, without the command line: what it logs, when, and what its checkpoints carry."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from pytorch_lightning import Trainer
+from pytorch_lightning.loggers.logger import DummyLogger
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from lightning_cifar import CIFAR10Classifier, Net
+from lightning_cifar.classifier import check_net
+from lightning_cifar.errors import UserError
+from lightning_cifar.loss_window import window_length
+
+CLASSES = ["a", "b", "c"]
+
+
+class Record(DummyLogger):
+    """Keeps (step, metrics) of every call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[int | None, dict]] = []
+
+    def log_metrics(self, metrics, step=None):
+        self.calls.append((step, metrics))
+
+    def of(self, name: str) -> list[tuple[int, float]]:
+        return [(step, metrics[name]) for step, metrics in self.calls if name in metrics]
+
+
+class Losses(CIFAR10Classifier):
+    """Notes each batch's loss."""
+
+    def training_step(self, batch, batch_idx):
+        loss = super().training_step(batch, batch_idx)
+        self.__dict__.setdefault("losses", []).append(float(loss))
+        return loss
+
+
+def batches(count: int, batch_size: int = 2) -> DataLoader:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(count * batch_size, 3, 32, 32, generator=generator) * 2 - 1
+    labels = torch.randint(0, 3, (len(images),), generator=generator)
+    return DataLoader(TensorDataset(images, labels), batch_size)
+
+
+def trainer(folder: Path, **options) -> Trainer:
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
+    return Trainer(default_root_dir=folder, accelerator="cpu", **{"max_epochs": 2, **quiet, **options})
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_loss_is_the_mean_of_each_window_which_starts_anew_with_every_epoch(tmp_path, capsys):
+    record, model = Record(), Losses(class_names=CLASSES, loss_window=3)
+    trainer(tmp_path, logger=record).fit(model, batches(8))
+    ends = [(2, 0, 3), (5, 3, 6), (7, 6, 8), (10, 8, 11), (13, 11, 14), (15, 14, 16)]
+    expected = [(step, sum(model.losses[a:b]) / (b - a)) for step, a, b in ends]
+    assert [step for step, _ in record.of("loss")] == [step for step, _ in expected]
+    assert [loss for _, loss in record.of("loss")] == pytest.approx([loss for _, loss in expected])
+    assert record.of("lr") == [(step, 0.001) for step, _ in expected]
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch=")]
+    assert lines[0] == f"epoch=1, batch=    3: loss {expected[0][1]:.2f}"
+    assert lines[-1] == f"epoch=2, batch=    8: loss {expected[-1][1]:.2f}"
+    assert len(lines) == len(expected)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_loss_of_the_last_window_is_not_lost_at_max_steps(tmp_path):
+    record, model = Record(), Losses(class_names=CLASSES, loss_window=4)
+    trainer(tmp_path, logger=record, max_epochs=None, max_steps=6).fit(model, batches(8))
+    assert record.of("loss") == [
+        (3, pytest.approx(sum(model.losses[:4]) / 4)),
+        (5, pytest.approx(sum(model.losses[4:6]) / 2)),
+    ]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_steps_are_those_of_the_trainer_under_gradient_accumulation(tmp_path):
+    record = Record()
+    model = CIFAR10Classifier(class_names=CLASSES, loss_window=4)
+    trainer(tmp_path, logger=record, max_epochs=1, accumulate_grad_batches=2).fit(model, batches(8), batches(2))
+    assert [step for step, _ in record.of("loss")] == [1, 3]
+    assert [step for step, _ in record.of("val_loss")] == [3]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_trainers_log_every_n_steps_sets_the_window(tmp_path):
+    record = Record()
+    model = CIFAR10Classifier(class_names=CLASSES)
+    trainer(tmp_path, logger=record, max_epochs=1, log_every_n_steps=4).fit(model, batches(8))
+    assert [step for step, _ in record.of("loss")] == [3, 7]
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "epoch", "window"),
+    [(4, 11250, 2000), (4, 12500, 2000), (128, 352, 62), (128, 300, 60), (512, 88, 16), (10_000, 5, 1), (4, 3, 1)],
+)
+def test_a_window_holds_8000_images_but_at_most_a_fifth_of_an_epoch(batch_size, epoch, window):
+    assert window_length(batch_size, epoch) == window
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_validation_and_test_report_loss_and_accuracy_over_all_images(tmp_path):
+    record, model, data = Record(), CIFAR10Classifier(class_names=CLASSES), batches(5)
+    one = trainer(tmp_path, logger=record, max_epochs=1)
+    one.fit(model, batches(3), data)
+    one.test(model, data, verbose=False)
+    model.eval()
+    images, labels = data.dataset.tensors
+    with torch.no_grad():
+        logits = model(images)
+    loss, acc = float(nn.functional.cross_entropy(logits, labels)), float((logits.argmax(1) == labels).float().mean())
+    assert record.of("val_loss") == [(2, pytest.approx(loss))] and record.of("val_acc") == [(2, pytest.approx(acc))]
+    assert record.of("test_loss") == [(3, pytest.approx(loss))] and record.of("test_acc") == [(3, pytest.approx(acc))]
+    assert model.confusion_matrix.sum() == len(labels)
+    assert model.confusion_matrix.diag().sum() == round(acc * len(labels))
+    for label, name in enumerate(CLASSES):
+        per_class = model.confusion_matrix[label, label] / model.confusion_matrix[label].sum()
+        assert record.of(f"test_acc/{name}") == [(3, pytest.approx(float(per_class)))]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_checkpoint_carries_the_classes_and_loads_without_arguments(tmp_path):
+    model = CIFAR10Classifier(class_names=CLASSES)
+    one = trainer(tmp_path, logger=False, max_epochs=1)
+    one.fit(model, batches(2))
+    one.save_checkpoint(tmp_path / "it.ckpt")
+    again = CIFAR10Classifier.load_from_checkpoint(tmp_path / "it.ckpt")
+    assert again.class_names == CLASSES
+    images = torch.rand(2, 3, 32, 32)
+    assert torch.equal(again.eval()(images), model.eval()(images))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_checkpoint_of_another_network_is_refused_in_one_line(tmp_path):
+    one = trainer(tmp_path, logger=False, max_epochs=1)
+    one.fit(CIFAR10Classifier(class_names=CLASSES), batches(2))
+    one.save_checkpoint(tmp_path / "it.ckpt")
+    with pytest.raises(UserError, match=r"another network than Net: net.fc3.weight is \(3, 84\) .* and \(5, 84\)"):
+        CIFAR10Classifier.load_from_checkpoint(tmp_path / "it.ckpt", class_names=list("abcde"))
+
+
+class Wrong(nn.Module):
+    def forward(self, x):
+        return x.flatten(1)
+
+
+@pytest.mark.parametrize(
+    ("net", "says"),
+    [(Wrong(), "maps 2 images to"), (Net(4), "has 3 classes"), (nn.Linear(7, 3), "cannot take images")],
+)
+def test_a_network_that_does_not_fit_is_refused_before_the_first_step(net, says):
+    with pytest.raises(UserError, match=says):
+        check_net(net, 3)
+
+
+def test_trying_a_network_leaves_it_as_it_was():
+    net = nn.Sequential(nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(3072, 3))
+    net[2].eval()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    check_net(net, 3)
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    assert net[0].training and not net[2].training

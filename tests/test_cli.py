@@ -1,0 +1,184 @@
+"""The command line: what its flags do, and what a run leaves behind."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from lightning_cifar.checkpoints import newest
+from lightning_cifar.cli import check_flags
+from lightning_cifar.errors import UserError
+
+QUICK = (
+    "--data.val_size",
+    12,
+    "--trainer.max_epochs",
+    1,
+    "--data.batch_size",
+    12,
+    "--trainer.enable_progress_bar=false",
+)
+
+
+@pytest.fixture
+def fit(main, images):
+    """`fit` on the three colours; gives its run folder."""
+
+    def run(*args: object, version: int = 0) -> Path:
+        assert main("fit", "--data.source", images, *QUICK, *args) == 0, main.err
+        return main.folder / "results" / "colours" / f"version_{version}"
+
+    return run
+
+
+def config(folder: Path) -> dict:
+    return yaml.safe_load((folder / "config.yaml").read_text())
+
+
+def weights(folder: Path, name: str = "last") -> dict:
+    return torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
+
+
+def test_a_run_leaves_checkpoints_curves_figures_and_its_whole_configuration(fit, main):
+    folder = fit()
+    left = {path.relative_to(folder).as_posix() for path in folder.glob("**/*") if path.is_file()}
+    assert {"checkpoints/best.ckpt", "checkpoints/last.ckpt", "config.yaml"} <= left
+    assert {"loss_curve.png", "confusion_matrix.png", "test_images.png"} <= left
+    assert any("tfevents" in name for name in left)
+    for line in ("Finished Training", "wall time", "images per second", "test accuracy", "version_0", "best.ckpt"):
+        assert line in main.out
+    assert config(folder)["data"]["batch_size"] == 12 and config(folder)["optimizer"]["init_args"]["lr"] == 0.001
+
+
+def test_a_second_run_leaves_the_first_as_it_was(fit):
+    first = fit()
+    before = {path: path.read_bytes() for path in first.glob("**/*") if path.is_file()}
+    assert (fit("--seed_everything", 1, version=1) / "checkpoints" / "best.ckpt").exists()
+    assert {path: path.read_bytes() for path in first.glob("**/*") if path.is_file()} == before
+
+
+def test_the_saved_configuration_repeats_the_run(fit, main):
+    first = fit("--optimizer.lr", 0.01, "--data.augment", "true")
+    assert main("fit", "--config", first / "config.yaml") == 0
+    second = weights(first.with_name("version_1"))["state_dict"]
+    assert all(torch.equal(value, second[name]) for name, value in weights(first)["state_dict"].items())
+
+
+@pytest.mark.parametrize(
+    ("args", "optimizer", "settings"),
+    [
+        ((), "SGD", {"lr": 0.001, "momentum": 0.9}),
+        (("--optimizer.lr", "0.01"), "SGD", {"lr": 0.01, "momentum": 0.9}),
+        (("--optimizer", "AdamW", "--optimizer.lr", "1e-3"), "AdamW", {"lr": 0.001, "weight_decay": 0.01}),
+        (("--optimizer.momentum", "0", "--trainer.precision", "bf16-mixed"), "SGD", {"lr": 0.001, "momentum": 0}),
+    ],
+)
+def test_optimizer_flags(fit, args, optimizer, settings):
+    folder = fit(*args)
+    assert config(folder)["optimizer"]["class_path"].endswith(optimizer)
+    group = weights(folder)["optimizer_states"][0]["param_groups"][0]
+    assert {name: group[name] for name in settings} == settings
+    assert ("betas" in group) == (optimizer == "AdamW")
+
+
+def test_a_scheduler_alone_takes_effect(fit):
+    folder = fit("--lr_scheduler", "CosineAnnealingLR", "--lr_scheduler.T_max", 10, "--trainer.max_epochs", 5)
+    saved = weights(folder)
+    assert saved["optimizer_states"][0]["param_groups"][0]["lr"] == pytest.approx(0.0005)
+    assert saved["lr_schedulers"][0]["T_max"] == 10
+
+
+def test_more_callbacks_keep_the_default_ones(fit):
+    folder = fit("--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val_loss")
+    names = [callback["class_path"].rpartition(".")[2] for callback in config(folder)["trainer"]["callbacks"]]
+    assert names == ["RunCheckpoint", "RunCheckpoint", "Interruption", "EarlyStopping"]
+    assert any(key.startswith("EarlyStopping") for key in weights(folder)["callbacks"])
+    assert (folder / "checkpoints" / "best.ckpt").exists()
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("--trainer.fast_dev_run", "true"),
+        ("--data.val_size", "0"),
+        ("--trainer.limit_val_batches", "0"),
+        ("--trainer.logger", "false"),
+        ("--trainer.enable_checkpointing", "false"),
+        ("--trainer.limit_test_batches", "0"),
+        ("--trainer.max_epochs", "0"),
+        ("--trainer.val_check_interval", "0.5"),
+    ],
+    ids=lambda args: args[0].rpartition(".")[2],
+)
+def test_fit_ends_well_whatever_is_left_out(fit, main, args):
+    fit(*args)
+    if args[0] != "--trainer.fast_dev_run":
+        assert "Finished Training" in main.out
+
+
+def test_the_best_checkpoint_is_tested_and_the_last_one_kept(fit, main):
+    # So large a step that the network gets worse after the first epoch.
+    folder = fit("--trainer.max_epochs", 4, "--optimizer.lr", 0.05, "--optimizer.momentum", 0)
+    best, last = weights(folder, "best"), weights(folder)
+    assert last["epoch"] == 3
+    scores = [acc for key, state in best["callbacks"].items() if "val_acc" in key for acc in [state["current_score"]]]
+    assert scores and scores[0] == max(s["best_model_score"] for k, s in last["callbacks"].items() if "val_acc" in k)
+    assert "best.ckpt" in main.out + main.err
+
+
+@pytest.mark.parametrize("net", ["lightning_cifar.Net", "torchvision.models.squeezenet1_1"])
+def test_any_network_gets_as_many_outputs_as_the_data_has_classes(fit, net):
+    saved = weights(fit("--model.net", net, "--data.val_size", 0))
+    assert saved["hyper_parameters"]["class_names"] == ["blue", "green", "red"]
+    assert saved["hyper_parameters"]["net"]["init_args"]["num_classes"] == 3
+    assert saved["state_dict"]["net.fc3.weight" if "Net" in net else "net.classifier.1.weight"].shape[0] == 3
+
+
+def test_test_and_predict_need_only_the_checkpoint(fit, main, images, tmp_path_factory):
+    fit("--model.net", "torchvision.models.squeezenet1_1", "--data.val_size", 0)
+    assert main("test", "--ckpt_path", "last", "--data.source", images) == 0
+    assert "--ckpt_path last is results/colours/version_0/checkpoints/last.ckpt" in main.out
+    assert "test_acc" in main.out
+    for images_given, count in ((images / "test" / "red" / "000.png", 1), (images / "test" / "red", 10)):
+        assert main("predict", "--ckpt_path", "last", "--data.predict_path", images_given) == 0, main.err
+        lines = [line for line in main.out.splitlines() if ".png: " in line]
+        assert len(lines) == count and "000.png: " in lines[0]
+        assert all(line.split(": ")[1].split()[0] in ("blue", "green", "red") and line.endswith("%") for line in lines)
+
+
+def test_ckpt_path_last_is_the_newest_run_in_the_results_folder(fit, main):
+    fit()
+    newer = fit("--trainer.max_epochs", 2, version=1)
+    assert newest(main.folder / "results", "last") == newer / "checkpoints" / "last.ckpt"
+
+
+def test_explicit_log_every_n_steps_sets_the_window_even_to_lightnings_default(fit):
+    folder = fit("--trainer.log_every_n_steps", 50, "--data.batch_size", 1)
+    assert [step for step, _ in weights(folder)["loss_history"]] == [49, 99, 107]
+
+
+def test_print_config_shows_every_default(main):
+    with pytest.raises(SystemExit) as stop:
+        main("fit", "--print_config")
+    assert stop.value.code == 0
+    shown = yaml.safe_load(main.out)
+    assert shown["data"]["batch_size"] == 4 and shown["optimizer"]["init_args"]["momentum"] == 0.9
+
+
+@pytest.mark.parametrize(
+    ("flags", "refused"),
+    [
+        (["fit", "--trainer.max_epochs", "3", "--data.source", "nowhere"], None),
+        (["fit", "--trainer.max_epochs", "three"], "max_epochs"),
+        (["fit", "--trainer.no_such_flag", "3"], "no_such_flag"),
+        (["fly"], "fly"),
+    ],
+)
+def test_check_flags_parses_without_building_anything(flags, refused):
+    if refused is None:
+        check_flags(flags)
+    else:
+        with pytest.raises(UserError, match=refused) as error:
+            check_flags(flags)
+        assert "\n" not in str(error.value)

@@ -1,0 +1,113 @@
+"""Ctrl-C and SIGTERM, and going on afterwards."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import run
+
+from lightning_cifar.checkpoints import newest
+from lightning_cifar.interruption import Interruption
+
+# 90 training images in 23 batches an epoch (the last one smaller), in windows of 7; 30 validation images in 4 batches.
+FIT = (
+    *("fit", "--data.val_size", 30, "--data.eval_batch_size", 8, "--data.augment", "true"),
+    *("--trainer.max_epochs", 3, "--trainer.log_every_n_steps", 7, "--trainer.enable_progress_bar", "false"),
+    *("--lr_scheduler", "CosineAnnealingLR", "--lr_scheduler.T_max", 3),
+)
+
+
+def last(folder: Path) -> dict:
+    return torch.load(newest(folder, "last"), weights_only=True)
+
+
+def signal_at(monkeypatch: pytest.MonkeyPatch, hook: str, call: int, signum: int) -> None:
+    """Send this process a signal in the middle of the `call`-th batch."""
+    original, calls = getattr(Interruption, hook), iter(range(1, 1_000_000))
+
+    def wrapped(self, *args, **kwargs):
+        if next(calls) == call:
+            os.kill(os.getpid(), signum)
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(Interruption, hook, wrapped)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(images, tmp_path_factory) -> dict:
+    folder = tmp_path_factory.mktemp("whole")
+    assert run(folder, *FIT, "--data.source", images) == 0
+    return last(folder / "results")
+
+
+@pytest.mark.parametrize(
+    ("hook", "call", "signum"),
+    [
+        pytest.param("on_train_batch_end", 1, signal.SIGINT, id="first batch"),
+        pytest.param("on_train_batch_end", 5, signal.SIGTERM, id="mid-window"),
+        pytest.param("on_train_batch_end", 30, signal.SIGINT, id="end of a window of the second epoch"),
+        pytest.param("on_train_batch_end", 23, signal.SIGINT, id="last batch of an epoch"),
+        pytest.param("on_train_batch_end", 69, signal.SIGINT, id="very last batch"),
+        pytest.param("on_validation_batch_end", 3, signal.SIGTERM, id="mid-validation"),
+    ],
+)
+def test_a_resumed_run_ends_with_the_same_weights_as_an_uninterrupted_one(
+    uninterrupted, images, main, monkeypatch, hook, call, signum
+):
+    signal_at(monkeypatch, hook, call, signum)
+    assert main(*FIT, "--data.source", images) == 128 + signum
+    monkeypatch.undo()
+    assert main(*FIT, "--data.source", images, "--ckpt_path", "last") == 0
+    resumed = last(main.folder / "results")
+    for name, weights in uninterrupted["state_dict"].items():
+        assert torch.equal(resumed["state_dict"][name], weights), name
+    for curve in ("loss_history", "val_history", "global_step", "epoch"):
+        assert resumed[curve] == uninterrupted[curve], curve
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_last_and_ends_without_a_test(cli, images, signum, code):
+    process = cli.start("fit", "--data.source", images, "--data.val_size", 30, "--trainer.max_epochs", 10_000)
+    wait_for(lambda: list(cli.folder.glob("results/**/best*.ckpt")))
+    process.send_signal(signum)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "Finished Training" not in out and "Traceback" not in err
+    assert err.splitlines()[-1].startswith(f"interrupted by {signum.name}; saved results/colours/version_0/")
+    assert not list(cli.folder.glob("**/.*.ckpt*"))
+
+
+def test_a_second_ctrl_c_ends_at_once(cli, images):
+    # A batch of a minute: the first Ctrl-C waits for its end.
+    (cli.folder / "slow.py").write_text(
+        "import time, torch\n"
+        "class Slow(torch.nn.Module):\n"
+        "    def __init__(self, num_classes: int = 10):\n"
+        "        super().__init__()\n"
+        "        self.layer, self.calls = torch.nn.Linear(3072, num_classes), 0\n"
+        "    def forward(self, x):\n"
+        "        self.calls += 1\n"
+        "        if self.calls == 3:\n"
+        "            open('begun', 'w').close()\n"
+        "            time.sleep(60)\n"
+        "        return self.layer(x.flatten(1))\n"
+    )
+    cli.env["PYTHONPATH"] += f":{cli.folder}"
+    process = cli.start("fit", "--data.source", images, "--data.val_size", 30, "--model.net", "slow.Slow")
+    wait_for((cli.folder / "begun").exists)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    assert process.poll() is None, "the first Ctrl-C waits for the end of the batch"
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=10) == 130
+    process.communicate()
+
+
+def wait_for(condition, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)

@@ -1,0 +1,43 @@
+"""The tutorial's network, exactly."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from lightning_cifar import Net
+
+
+class TutorialNet(nn.Module):
+    """As printed in the tutorial, for comparison."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 6, 5)
+        self.pool = nn.MaxPool2d(2, 2)
+        self.conv2 = nn.Conv2d(6, 16, 5)
+        self.fc1 = nn.Linear(16 * 5 * 5, 120)
+        self.fc2 = nn.Linear(120, 84)
+        self.fc3 = nn.Linear(84, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.pool(F.relu(self.conv1(x)))
+        x = self.pool(F.relu(self.conv2(x)))
+        x = x.view(-1, 16 * 5 * 5)
+        return self.fc3(F.relu(self.fc2(F.relu(self.fc1(x)))))
+
+
+def test_has_the_tutorials_number_of_parameters():
+    assert sum(p.numel() for p in Net().parameters()) == 62_006
+
+
+def test_loads_the_tutorials_weights_and_computes_the_same():
+    theirs, ours = TutorialNet(), Net()
+    ours.load_state_dict(theirs.state_dict())
+    images = torch.rand(5, 3, 32, 32)
+    assert torch.equal(ours(images), theirs(images))
+
+
+@pytest.mark.parametrize("classes", [2, 10, 37])
+def test_has_an_output_for_each_class(classes: int):
+    assert Net(classes)(torch.zeros(1, 3, 32, 32)).shape == (1, classes)
