@@ -6,6 +6,7 @@ variable where there is one: that is how a clean one is handed to it.
 """
 
 import os
+import re
 import subprocess
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -37,7 +38,7 @@ def hide_passwords(root: Path) -> None:
 def without_password(address: str) -> str:
     """Take user name, password, query and fragment out of an address; `git@host:path` stays as it is."""
     if "://" not in address:
-        return address
+        return address if "@" not in address or re.match(r"[\w.-]+@[\w.-]+:", address) else _UNREADABLE
     try:
         parts = urlsplit(address)
         host = parts.netloc.rpartition("@")[2]

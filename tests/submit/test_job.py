@@ -126,7 +126,7 @@ def test_the_environments_name_changes_with_what_it_is_made_of_and_only_then(tmp
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("torch==2.11.0\ntorch===", "line 2"),
+        ("torch==2.11.0\ntorch==", "line 2"),
         ("torch 2.11", "line 1"),
         ("-r other.txt", "file of this machine"),
         ("./wheel.whl", "file of this machine"),
