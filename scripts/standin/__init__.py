@@ -10,13 +10,13 @@ fails the test if a request came that the stand-in does not know)::
 
 An environment is for a *subprocess*: the SDK keeps sessions, tokens and addresses for the life of a process,
 so putting these variables into `os.environ` of the test itself is not safe. It is built from nothing (PATH,
-locale, a private HOME and TMPDIR), so nothing inherited can lead to the real Azure; add to it what your process
-needs, for instance ``env | {"PYTHONPATH": str(repository)}``. Scripts run from the repository's root need no
+locale, a private HOME and TMPDIR), so nothing inherited can lead to the real Azure; add to it what your
+process needs, for instance ``env | {"A": "1"}``. Scripts run from the repository's root need no
 PYTHONPATH when started with ``-m``.
 
 The interface::
 
-    StandIn(run_jobs=False, mounts=None, idempotent=False)    context manager; .start(), .close() without `with`
+    StandIn(run_jobs=False, mounts=None, idempotent=False)    a context manager; or .start() and .close()
       run_jobs: start every submission as soon as it arrives, as Azure ML does
       mounts: {datastore path: local folder}, as by .mount
       idempotent: keep a metric value whose id arrives again only once (what Azure ML does is not documented)
@@ -27,8 +27,8 @@ The interface::
     .write_config(folder) -> Path       folder/config.json of the workspace
     .workspace: Workspace(subscription_id, resource_group, name), .ca_file, .proxy_url, .folder (scratch)
     # what it holds
-    .metrics(run_id) -> list[Metric]    name, step (None without), value, arrived (time.monotonic), columns (of a
-                                        row or table), id; in order of arrival
+    .metrics(run_id) -> list[Metric]    name, step (None without), value, arrived (time.monotonic),
+                                        columns (of a row or table), id; in order of arrival
     .run(run_id) -> RunRecord           .status .tags .properties .events .display_name .parent .error
                                         .definition (as submitted) ...
     .runs(experiment=None) -> list[RunRecord]
@@ -41,11 +41,12 @@ The interface::
     .mount(path, folder, datastore="workspaceblobstore")          datastore path backed by a local folder
     .snapshot(run_id) -> dict[str, bytes]            files that were submitted
     .requests -> list[Request]                       route, method, host, path, status, fault, arrived, body
-    .unexpected -> list[str]                         unknown hosts and routes; .forgive(pattern) takes them back
+    .unexpected -> list[str]                         unknown hosts and routes; .forgive(pattern) takes back
     # misbehaviour, on the routes named by `on`: "metrics", "artifacts", "blobs", "history", "execution",
     # "snapshots", "environments", "computes", "datastores", "models", "management", "login", or a regular
     # expression searched in host + path; None: every route
-    .misbehave(kind, on=None, requests=None, seconds=None, retry_after=None, delay=None) -> Fault(.hits, .lift())
+    .misbehave(kind, on=None, requests=None, seconds=None, retry_after=None, delay=None)
+                                        -> Fault(.hits, .lift())
       kind: "latency" (delay seconds), "429", "500", "503", "400", any status, "drop", "store-and-drop",
             "silence", "refuse" (the whole service: nothing listens), "expired" (401)
       requests: lifted after so many hits; seconds: lifted after so long; neither: until .behave()

@@ -1,13 +1,15 @@
 """The environments of processes: built from nothing, so that nothing inherited can lead to the real Azure."""
 
+import json
 import os
+import shlex
 import sys
 import sysconfig
 from pathlib import Path
 
 from scripts.standin.routes.login import PASSWORD
 from scripts.standin.routes.management import API, DISCOVERY
-from scripts.standin.state import PRINCIPAL, TENANT, State
+from scripts.standin.state import PRINCIPAL, TENANT, State, Workspace
 from scripts.standin.tokens import job_token
 
 # Everything else stays behind. The thread counts are the machine's business, not Azure's.
@@ -18,9 +20,8 @@ def bare(home: Path, proxy_url: str, ca_file: Path) -> dict[str, str]:
     """Return what every process gets: a path, a private home, the proxy and its certificate authority."""
     temporary = home / "tmp"
     temporary.mkdir(parents=True, exist_ok=True)
-    scripts = sysconfig.get_path("scripts")
     return {name: os.environ[name] for name in _INHERITED if name in os.environ} | {
-        "PATH": os.pathsep.join([scripts, str(Path(sys.executable).parent), os.defpath]),
+        "PATH": _path(),
         "HOME": str(home),
         "TMPDIR": str(temporary),
         "PYTHONUNBUFFERED": "1",
@@ -36,12 +37,14 @@ def bare(home: Path, proxy_url: str, ca_file: Path) -> dict[str, str]:
     }
 
 
-def client(auth: str, proxy_url: str) -> dict[str, str]:
-    """Return what a laptop's control script signs in with.
+def client(auth: str, proxy_url: str, home: Path, workspace: Workspace) -> dict[str, str]:
+    """Return what a laptop's control script signs in with; for "cli" a session is put into its home.
 
     Raises:
         ValueError: for an unknown kind of sign-in.
     """
+    if auth == "cli":
+        return _azure_cli(home, workspace)
     if auth == "none":
         return {}
     if auth == "service-principal":
@@ -58,7 +61,60 @@ def client(auth: str, proxy_url: str) -> dict[str, str]:
             "IDENTITY_ENDPOINT": endpoint,
             "IDENTITY_HEADER": "stand-in",
         }
-    raise ValueError(f"unknown auth {auth!r}: use 'service-principal', 'managed-identity' or 'none'")
+    raise ValueError(f"unknown auth {auth!r}: use one of service-principal, managed-identity, cli, none")
+
+
+# As much of the Azure CLI as hands out a token.
+_AZ = """\
+import json, sys, time
+from scripts.standin.tokens import jwt
+
+arguments = sys.argv[1:]
+if arguments[:2] != ["account", "get-access-token"]:
+    sys.exit(f"the stand-in's az knows only `account get-access-token`, not {arguments}")
+audience = arguments[arguments.index("--resource") + 1] if "--resource" in arguments else ""
+expiry = time.time() + 3600
+answer = {"accessToken": jwt(3600, aud=audience), "expires_on": int(expiry), "tokenType": "Bearer"}
+answer["expiresOn"] = time.strftime("%Y-%m-%d %H:%M:%S.000000", time.localtime(expiry))
+print(json.dumps(answer))
+"""
+
+
+def _azure_cli(home: Path, workspace: Workspace) -> dict[str, str]:
+    """Make a home in which `az login` has been run, with an `az` that hands out tokens.
+
+    The SDK's `InteractiveLoginAuthentication` finds the session, too; its `AzureCliAuthentication` would need
+    the package azure-cli.
+    """
+    folder, programs = home / ".azure", home / "bin"
+    folder.mkdir()
+    programs.mkdir()
+    account = {
+        "id": workspace.subscription_id,
+        "name": "stand-in",
+        "state": "Enabled",
+        "tenantId": TENANT,
+        "isDefault": True,
+        "environmentName": "AzureCloud",
+        "user": {"name": PRINCIPAL, "type": "servicePrincipal"},
+    }
+    entry = {"client_id": PRINCIPAL, "tenant": TENANT, "client_secret": PASSWORD}
+    (folder / "azureProfile.json").write_text(json.dumps({"subscriptions": [account]}))
+    (folder / "service_principal_entries.json").write_text(json.dumps([entry]))
+    script = programs / "az.py"
+    script.write_text(_AZ)
+    program = programs / "az"
+    root = Path(__file__).parents[2]
+    program.write_text(
+        f"#!/bin/sh\nPYTHONPATH={shlex.quote(str(root))} exec {shlex.quote(sys.executable)} "
+        f'{shlex.quote(str(script))} "$@"\n'
+    )
+    program.chmod(0o755)
+    return {"PATH": os.pathsep.join([str(programs), _path()])}
+
+
+def _path() -> str:
+    return os.pathsep.join([sysconfig.get_path("scripts"), str(Path(sys.executable).parent), os.defpath])
 
 
 def job(state: State, run_id: str, token_seconds: float) -> dict[str, str]:

@@ -19,7 +19,6 @@ from scripts.standin.node import DataError, Node
 from scripts.standin.routes import content
 from scripts.standin.state import FINAL, State
 
-_GRACE = 10.0  # seconds between SIGTERM and SIGKILL
 _TAIL = 20  # lines of the log in the error message
 
 
@@ -31,7 +30,7 @@ class Job:
         run_id: a submitted run.
         folder: where the nodes' folders are made.
         environment: called with a home folder; returns the environment of a process inside the run.
-        grace: seconds that processes have after SIGTERM.
+        grace: seconds between SIGTERM and SIGKILL.
 
     `folders` are the nodes' working directories; `isolation` says how they are hidden from each other.
     """
@@ -42,7 +41,7 @@ class Job:
         run_id: str,
         folder: Path,
         environment: Callable[[Path], dict[str, str]],
-        grace: float = _GRACE,
+        grace: float,
     ) -> None:
         self.run = state.run(run_id)
         if self.run.definition is None or self.run.snapshot is None:
@@ -57,6 +56,7 @@ class Job:
         self.isolation = isolation.method()
         self._processes: list[subprocess.Popen[bytes]] = []
         self._logs: list[Path] = []
+        self._failed: int | None = None  # the rank that failed first
         self._outcome = ""  # what ended it from outside: "Canceled", "Killed"
         self._lock = threading.Lock()
         self._done = threading.Event()
@@ -81,7 +81,10 @@ class Job:
         return self.run.status
 
     def kill(self) -> None:
-        """Take the nodes away, as pre-emption does: SIGKILL, no last look at the outputs; the run is queued again."""
+        """Take the nodes away, as pre-emption does: SIGKILL, and no last look at the outputs.
+
+        The run is back in the queue; `StandIn.restart_job` goes on with it.
+        """
         self._end("Killed")
         self._signal(signal.SIGKILL)
         self._done.wait()
@@ -189,7 +192,7 @@ class Job:
         limit = self._definition.get("maxRunDurationSeconds")
         deadline = time.monotonic() + limit if limit else None
         while running := [process for process in self._processes if process.poll() is None]:
-            if any(process.returncode for process in self._processes if process not in running):
+            if self._first_failure() is not None:
                 self._terminate()
             elif deadline is not None and time.monotonic() > deadline:
                 self._end("Canceled")
@@ -199,18 +202,24 @@ class Job:
         # What they have started and left behind ends with them, as it does on a node.
         self._signal(signal.SIGKILL, everyone=True)
 
+    def _first_failure(self) -> int | None:
+        """Return the rank that failed first; that the others are then made to end is no failure of theirs."""
+        if self._failed is None:
+            codes = [process.poll() for process in self._processes]
+            self._failed = next((rank for rank, code in enumerate(codes) if code), None)
+        return self._failed
+
     def _finish(self) -> None:
         if self._outcome == "Killed":
             self._state.set_status(self.run, "Queued")
         elif self._outcome == "Canceled":
             self._state.set_status(self.run, "Canceled")
         else:
-            codes = [process.returncode for process in self._processes]
-            failed = next(((rank, code) for rank, code in enumerate(codes) if code), None)
-            if failed is None:
+            rank = self._first_failure()
+            if rank is None:
                 self._state.set_status(self.run, "Completed")
                 return
-            rank, code = failed
+            code = self._processes[rank].returncode
             tail = "\n".join(self._logs[rank].read_text(errors="replace").splitlines()[-_TAIL:])
             log = f"user_logs/{self._logs[rank].name}"
             self._fail(

@@ -61,7 +61,7 @@ class Response:
 
     @classmethod
     def of(cls, content: Any) -> "Response":
-        """Make an answer of what a route returned: a `Response`, None (no body), or what `json.dumps` takes."""
+        """Make an answer of what a route returned: a `Response`, None (no body), or content for JSON."""
         if isinstance(content, Response):
             return content
         if content is None:
@@ -166,10 +166,13 @@ class Router:
 
 def call(route: Route, state: "State", request: Request, parameters: dict[str, str]) -> Response:
     """Answer a request by its route."""
+    scope = {name: value for name, value in parameters.items() if name in _SCOPE}
     wanted = {name: value for name, value in parameters.items() if name not in _SCOPE}
     try:
         if not route.public:
             check_token(request.headers.get("authorization", ""))
+        if scope:
+            state.check_scope(**scope)
         return Response.of(route.handler(state, request, **wanted))
     except RefusalError as refusal:
         return refusal.response()

@@ -16,7 +16,7 @@ _VARIABLE = "AZUREML_DATAREFERENCE_"
 COLLECTED = ("outputs", "logs")
 
 # The job's interpreter is the stand-in's own, whose site-packages may know the checkout: installed with
-# `pip install --editable`. A job in the cloud has only its snapshot, so all that leads elsewhere is taken out.
+# `pip install --editable`. A job in the cloud has only its snapshot: what leads elsewhere is taken out.
 _SITE = '''\
 """Leaves only the standard library, installed packages, and the job's own folder importable."""
 import sys
@@ -123,8 +123,8 @@ class Node:
     def command(self, definition: dict[str, Any], data: dict[str, str]) -> list[str]:
         """Return the command line that the run definition asks for.
 
-        A command goes through a shell, which puts variables in; of a script's arguments only data references are
-        replaced, as Azure ML does.
+        A command goes through a shell, which puts variables in; in a script's arguments only data references
+        are replaced, as Azure ML does.
 
         Raises:
             DataError: if there is neither a command nor a script.

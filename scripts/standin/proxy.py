@@ -1,4 +1,4 @@
-"""The proxy: ends every tunnel itself, asks the routes for an answer, forwards nothing, is on loopback only."""
+"""The proxy: ends every tunnel itself, asks the routes for an answer, forwards nothing, on loopback only."""
 
 import contextlib
 import gzip

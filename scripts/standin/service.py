@@ -62,11 +62,17 @@ class StandIn:
         run_jobs: start every submission as soon as it arrives.
         mounts: datastore paths of the default datastore that are backed by local folders.
         idempotent: a metric value whose id has already arrived is kept once instead of twice.
+        grace: seconds that the processes of a job have between SIGTERM and SIGKILL.
     """
 
     def __init__(
-        self, run_jobs: bool = False, mounts: dict[str, Path] | None = None, idempotent: bool = False
+        self,
+        run_jobs: bool = False,
+        mounts: dict[str, Path] | None = None,
+        idempotent: bool = False,
+        grace: float = 10.0,
     ) -> None:
+        self.grace = grace
         self.folder = Path(tempfile.mkdtemp(prefix="standin-"))
         self.workspace = Workspace()
         self.state = State(self.workspace, idempotent)
@@ -129,9 +135,10 @@ class StandIn:
         """Return the environment of a control script on a laptop, which signs in by `auth`.
 
         Args:
-            auth: "service-principal", "managed-identity", or "none".
+            auth: "service-principal", "managed-identity", "cli" (as after `az login`), or "none".
         """
-        return self._bare() | environments.client(auth, self.proxy_url)
+        bare = self._bare()
+        return bare | environments.client(auth, self.proxy_url, Path(bare["HOME"]), self.workspace)
 
     def _bare(self) -> dict[str, str]:
         # A home for each: the SDK caches addresses and snapshots there, and processes must not share them.
@@ -286,12 +293,12 @@ class StandIn:
                 self.state, run.id, 24 * 3600
             )
 
-        self._jobs[run_id] = job = Job(self.state, run_id, self.folder / "jobs", environment)
+        self._jobs[run_id] = job = Job(self.state, run_id, self.folder / "jobs", environment, self.grace)
         job.start()
         return job
 
     def restart_job(self, run_id: str) -> Job:
-        """Run a submission once more, as after a pre-emption: same run, fresh empty folders, artifacts kept."""
+        """Run a submission again, as after a pre-emption: same run, fresh empty folders, artifacts kept."""
         run = self.run(run_id)
         with self.state.changed:
             run.status, run.error, run.ended = "Queued", None, None

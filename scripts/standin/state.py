@@ -7,9 +7,11 @@ import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from scripts.standin.messages import RefusalError, Request
 
+ISO = "%Y-%m-%dT%H:%M:%S.%f0Z"  # Azure's services count tenths of microseconds
 FINAL = ("Completed", "Failed", "Canceled")
 TENANT = "11111111-1111-1111-1111-111111111111"
 PRINCIPAL = "22222222-2222-2222-2222-222222222222"
@@ -147,6 +149,24 @@ class State:
         self.on_submit: Any = None  # called with the run id of each submission
         self.on_cancel: Any = None  # called with the run id; returns whether a job took it
 
+    def check_scope(self, subscription: str, group: str, workspace: str) -> None:
+        """Refuse what is not the one workspace, in Resource Manager's words.
+
+        Raises:
+            RefusalError: 404.
+        """
+        known = self.workspace
+        if subscription.lower() != known.subscription_id.lower():
+            raise RefusalError(
+                404, "SubscriptionNotFound", f"The subscription '{subscription}' could not be found."
+            )
+        if group.lower() != known.resource_group.lower():
+            raise RefusalError(404, "ResourceGroupNotFound", f"Resource group '{group}' could not be found.")
+        if workspace.lower() != known.name.lower():
+            resource = f"Microsoft.MachineLearningServices/workspaces/{workspace}"
+            message = f"The Resource '{resource}' under resource group '{group}' was not found."
+            raise RefusalError(404, "ResourceNotFound", message)
+
     def record(self, request: Request) -> None:
         """Keep a request."""
         with self.lock:
@@ -239,13 +259,11 @@ class State:
 
 def now() -> str:
     """Return the time in the form of Azure's services."""
-    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%f0Z")
+    return datetime.datetime.now(datetime.UTC).strftime(ISO)
 
 
 def signed(container: str, path: str) -> str:
     """Return a blob's address with a (never checked) signature."""
-    from urllib.parse import quote
-
     return (
         f"{BLOBS}/{container}/{quote(path)}?sv=2019-02-02&sr=b&sig=standin&se=2099-01-01T00%3A00%3A00Z&sp=rcw"
     )

@@ -1,8 +1,10 @@
 """Sign-in: the service principal's and the managed identity's tokens."""
 
+import time
 from typing import Any
+from urllib.parse import parse_qs
 
-from scripts.standin.messages import RefusalError, Request, Routes
+from scripts.standin.messages import RefusalError, Request, Response, Routes
 from scripts.standin.state import TENANT, State
 from scripts.standin.tokens import jwt
 
@@ -12,6 +14,16 @@ _SECONDS = 3600
 
 routes = Routes("login", r"login\.microsoftonline\.com", public=True)
 identity_routes = Routes("login", r"127\.0\.0\.1|169\.254\.169\.254", public=True)
+
+
+class SignInError(RefusalError):
+    """An error in the form of OAuth 2.0."""
+
+    def response(self, headers: dict[str, str] | None = None) -> Response:
+        """Return it as an answer."""
+        answer = Response.of({"error": self.code, "error_description": self.message})
+        answer.status = self.status
+        return answer
 
 
 @routes("GET", "/{tenant}/v2.0/.well-known/openid-configuration")
@@ -44,11 +56,9 @@ def instance_discovery(state: State, request: Request) -> dict[str, Any]:
 @routes("POST", "/{tenant}/oauth2/v2.0/token")
 def token(state: State, request: Request, tenant: str) -> dict[str, Any]:
     """Sign a service principal in; any id is taken, only with the right password."""
-    from urllib.parse import parse_qs
-
     form = parse_qs(request.body.decode())
     if form.get("client_secret", [""])[0] != PASSWORD:
-        raise RefusalError(401, "invalid_client", "AADSTS7000215: Invalid client secret provided.")
+        raise SignInError(401, "invalid_client", "AADSTS7000215: Invalid client secret provided.")
     return {
         "token_type": "Bearer",
         "expires_in": _SECONDS,
@@ -57,13 +67,17 @@ def token(state: State, request: Request, tenant: str) -> dict[str, Any]:
     }
 
 
+@routes("POST", "/{tenant}/oauth2/v2.0/devicecode")
+def device_code(state: State, request: Request, tenant: str) -> None:
+    """Refuse to sign a person in: there is none."""
+    raise SignInError(400, "authorization_declined", "Nobody is there to sign in.")
+
+
 @identity_routes("GET", "/msi/token")
 @identity_routes("POST", "/msi/token")
 @identity_routes("GET", "/metadata/identity/oauth2/token")
 def managed_identity(state: State, request: Request) -> dict[str, Any]:
     """Return a token of this machine's identity."""
-    import time
-
     resource = request.query.get("resource", "https://management.core.windows.net/")
     return {
         "access_token": jwt(_SECONDS, aud=resource),

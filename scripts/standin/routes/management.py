@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from scripts.standin.messages import WORKSPACE, RefusalError, Request, Routes
+from scripts.standin.messages import WORKSPACE, Request, Routes
 from scripts.standin.state import ACCOUNT, REGION, TENANT, State
 
 API = f"https://{REGION}.api.azureml.ms"
@@ -24,25 +24,6 @@ def subscriptions(state: State, request: Request) -> dict[str, Any]:
         "state": "Enabled",
     }
     return {"value": [entry], "count": {"type": "Total", "value": 1}}
-
-
-def check_scope(state: State, subscription: str, group: str, workspace: str) -> None:
-    """Refuse what is not the one workspace, in Resource Manager's words.
-
-    Raises:
-        RefusalError: 404, and for the subscription 403.
-    """
-    known = state.workspace
-    if subscription.lower() != known.subscription_id.lower():
-        raise RefusalError(
-            404, "SubscriptionNotFound", f"The subscription '{subscription}' could not be found."
-        )
-    if group.lower() != known.resource_group.lower():
-        raise RefusalError(404, "ResourceGroupNotFound", f"Resource group '{group}' could not be found.")
-    if workspace.lower() != known.name.lower():
-        path = f"Microsoft.MachineLearningServices/workspaces/{workspace}"
-        message = f"The Resource '{path}' under resource group '{group}' was not found."
-        raise RefusalError(404, "ResourceNotFound", message)
 
 
 @routes("GET", WORKSPACE)

@@ -1,10 +1,11 @@
 """Metrics: batches come in, lists and whole series go out."""
 
+import datetime
 import uuid
 from typing import Any
 
 from scripts.standin.messages import WORKSPACE, RefusalError, Request, Response, Routes
-from scripts.standin.state import Metric, MetricSeries, RunRecord, State
+from scripts.standin.state import ISO, Metric, MetricSeries, RunRecord, State, now
 
 # https://learn.microsoft.com/azure/machine-learning/resource-limits-capacity#metrics
 MAX_NAMES = 50
@@ -78,10 +79,17 @@ def _store(state: State, run: RunRecord, dto: dict[str, Any], arrived: float) ->
                 data,
                 identity,
                 kind,
-                value.get("createdUtc"),
+                _utc(value.get("createdUtc")),
             )
         )
     return ""
+
+
+def _utc(stamp: str | None) -> str:
+    """Return a time with all its digits, so that times can be compared as text."""
+    if stamp is None:
+        return now()
+    return datetime.datetime.fromisoformat(stamp).astimezone(datetime.UTC).strftime(ISO)
 
 
 @routes("POST", f"/metric/v2.0{WORKSPACE}/runs/{{run_id}}/list")
@@ -108,7 +116,8 @@ def full_series(state: State, request: Request, run_id: str) -> dict[str, Any]:
             raise RefusalError(404, "UserError", f"Metric {name!r} not found")
         series = run.metrics[name]
         first = int(wanted.get("continuationToken") or 0)
-        page = series.values[first : first + _PAGE]
+        # In the order in which they were logged: the SDK's batches overtake each other.
+        page = sorted(series.values, key=lambda value: value.created)[first : first + _PAGE]
         more = first + _PAGE < len(series.values)
         return {
             "dataContainerId": run.container,
