@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -125,6 +126,7 @@ def connect(address: Address, auth: str) -> "Workspace":
         UserError: sign-in refused, workspace not found, service or network down.
     """
     os.environ.setdefault("AZUREML_DEFAULT_BACKOFF", _BACK_OFF)
+    logging.getLogger("azureml").addHandler(logging.NullHandler())  # what it would print comes as an exception, too
     from azureml.core import Workspace
 
     with explained(f"workspace {address.workspace} of resource group {address.resource_group}"):
