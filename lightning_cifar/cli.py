@@ -21,7 +21,7 @@ from lightning_cifar.errors import UserError
 from lightning_cifar.interruption import Interrupted, raise_when_signalled
 from lightning_cifar.prediction import PredictionPrinter
 from lightning_cifar.report import summary, write_figures
-from lightning_cifar.sources.factory import choose_source
+from lightning_cifar.sources.fallback import choose_source
 
 DEFAULTS = Path(__file__).with_name("config.yaml")
 

@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
@@ -13,8 +14,9 @@ from lightning_cifar.augment import crop_and_flip
 from lightning_cifar.batches import BatchLoader, EvalOrder, TrainOrder
 from lightning_cifar.errors import UserError
 from lightning_cifar.sources import LabelledImages, Source, Split
-from lightning_cifar.sources.cifar10 import DEFAULT_MIRRORS
-from lightning_cifar.sources.factory import choose_source
+from lightning_cifar.sources.cache import Arrays
+from lightning_cifar.sources.fallback import choose_source
+from lightning_cifar.sources.folder import read_files
 
 
 class CIFAR10DataModule(LightningDataModule):
@@ -30,7 +32,7 @@ class CIFAR10DataModule(LightningDataModule):
         val_size: images of the training set to validate on, 0 or more.
         split_seed: chooses them; no other seed does.
         augment: shift (up to 4 pixels) and mirror the training images at random.
-        mirrors: addresses of the official archive, tried in order.
+        mirrors: addresses of the official archive, tried in order; by default a fast one and the official one.
         fallback: `synthetic` to train on the built-in set where `cifar10` cannot be had; by default that is an error.
         allow_unverified: read batches in CIFAR-10's layout whose MD5 is not the published one.
         eval_batch_size: images in a batch of validation, test and prediction.
@@ -45,7 +47,7 @@ class CIFAR10DataModule(LightningDataModule):
         val_size: int = 5000,
         split_seed: int = 0,
         augment: bool = False,
-        mirrors: list[str] = list(DEFAULT_MIRRORS),  # noqa: B006  # never changed; shown by --help
+        mirrors: list[str] | None = None,
         fallback: Literal["synthetic"] | None = None,
         allow_unverified: bool = False,
         eval_batch_size: int = 500,
@@ -153,13 +155,10 @@ class CIFAR10DataModule(LightningDataModule):
         Raises:
             UserError: no path is given, or an image there is no image.
         """
-        from lightning_cifar.sources.folder import decode_images
-
         if self.predict_path is None:
             raise UserError("predict needs images: name a file or a folder with --data.predict_path")
-        images = decode_images(self.predict_files())
-        count = len(images)
-        return self._eval_loader(LabelledImages(images, torch.zeros(count, dtype=torch.int64)), torch.arange(count))
+        images = read_files([str(file) for file in self.predict_files()], "predict")
+        return self._eval_loader(Arrays(images, np.zeros(len(images), np.int64)).to_torch(), torch.arange(len(images)))
 
     def predict_files(self) -> list[Path]:
         """List the images of `predict_path`: itself, or all files in it and below, by name.

@@ -72,14 +72,10 @@ def unpack(archive: Archive, path: Path, into: Path) -> Path:
             with tarfile.open(path) as tar:
                 tar.extractall(temporary, members=_batches(archive, tar), filter="data")
         except (tarfile.TarError, EOFError, zlib.error) as error:
-            raise UserError(
-                f"{path} is truncated or no archive ({error}): replace it with a whole one"
-            ) from error
+            raise UserError(f"{path} is truncated or no archive ({error}): replace it with a whole one") from error
         folder = Path(temporary) / archive.folder
         if missing := archive.missing_from(folder):
-            raise UserError(
-                f"{path} lacks {archive.folder}/{missing[0]}: replace it with the official archive"
-            )
+            raise UserError(f"{path} lacks {archive.folder}/{missing[0]}: replace it with the official archive")
         try:
             folder.replace(final)
         except OSError:

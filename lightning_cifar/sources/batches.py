@@ -36,12 +36,7 @@ def read_batch(path: Path, classes: int) -> tuple[NDArray[np.uint8], NDArray[np.
     """
     batch = read_pickle(path)
     data, labels = (_plain(_entry(batch, name)) for name in ("data", "labels"))
-    if (
-        not isinstance(data, np.ndarray)
-        or data.dtype != np.uint8
-        or data.shape[1:] != (PIXELS,)
-        or not len(data)
-    ):
+    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape[1:] != (PIXELS,) or not len(data):
         found = f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
         raise InvalidBatchError(f"its data is {found} instead of uint8 (N, {PIXELS})")
     try:

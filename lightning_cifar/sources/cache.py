@@ -38,9 +38,7 @@ class Arrays(NamedTuple):
 
         from lightning_cifar.sources import LabelledImages
 
-        return LabelledImages(
-            torch.from_numpy(self.images).permute(0, 3, 1, 2), torch.from_numpy(self.labels)
-        )
+        return LabelledImages(torch.from_numpy(self.images).permute(0, 3, 1, 2), torch.from_numpy(self.labels))
 
 
 class Cache:
@@ -71,11 +69,7 @@ class Cache:
             except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
                 continue
             images, labels = arrays
-            if (
-                images.dtype == np.uint8
-                and images.shape == (len(labels), 32, 32, 3)
-                and labels.dtype == np.int64
-            ):
+            if images.dtype == np.uint8 and images.shape == (len(labels), 32, 32, 3) and labels.dtype == np.int64:
                 return arrays
         return None
 
@@ -95,9 +89,7 @@ class Cache:
                 reason = f"{path.parent}: {error.strerror or error}"
             else:
                 return True
-        warnings.warn(
-            f"going on without a cache, so the next run decodes the images again ({reason})", stacklevel=2
-        )
+        warnings.warn(f"going on without a cache, so the next run decodes the images again ({reason})", stacklevel=2)
         return False
 
 

@@ -164,8 +164,7 @@ class Cifar10Source:
                 names = read_label_names(meta)
             if names != list(CLASS_NAMES):
                 raise UserError(
-                    f"{meta} names other classes than CIFAR-10's ({', '.join(names)[:80]}): "
-                    "use a folder of images"
+                    f"{meta} names other classes than CIFAR-10's ({', '.join(names)[:80]}): use a folder of images"
                 )
 
 

@@ -39,9 +39,7 @@ def read_image(path: str | Path) -> tuple[NDArray[np.uint8], tuple[int, int]]:
             if size != (SIZE, SIZE):
                 image.draft("RGB", (SIZE, SIZE))  # a large JPEG is decoded at a fraction of its size
             upright: Image.Image = ImageOps.exif_transpose(image) if image.getexif() else image
-            if upright.mode.startswith(
-                "I"
-            ):  # 16 bits a pixel; Pillow's own conversion would clip them to white
+            if upright.mode.startswith("I"):  # 16 bits a pixel; Pillow's own conversion would clip them to white
                 upright = Image.fromarray((np.asarray(upright).astype(np.uint32) >> 8).astype(np.uint8))
             if upright.mode != "RGB":
                 upright = upright.convert("RGB")
@@ -49,9 +47,7 @@ def read_image(path: str | Path) -> tuple[NDArray[np.uint8], tuple[int, int]]:
                 upright = upright.resize((SIZE, SIZE), Image.Resampling.BILINEAR, reducing_gap=2.0)
             return np.asarray(upright), size
     except Exception as error:  # Pillow's plugins raise whatever their parsers meet in a broken file
-        raise UnreadableImageError(
-            str(path), str(error).partition("\n")[0] or type(error).__name__
-        ) from error
+        raise UnreadableImageError(str(path), str(error).partition("\n")[0] or type(error).__name__) from error
 
 
 def read_images(paths: Sequence[str], out: NDArray[np.uint8]) -> Counter[str]:

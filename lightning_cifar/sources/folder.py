@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.progress import Progress
 
 from lightning_cifar.errors import UserError
@@ -72,9 +73,7 @@ class FolderSource:
         """
         classes = self.class_names()
         if missing := sorted(set(classes) - set(self._class_folders("test"))):
-            warnings.warn(
-                f"no test images of class {', '.join(missing)} in {self.folder / 'test'}", stacklevel=2
-            )
+            warnings.warn(f"no test images of class {', '.join(missing)} in {self.folder / 'test'}", stacklevel=2)
         for split in _SPLITS:
             listing = self._listings[split] = self._list(split)
             if not self._caches[split].has(listing.key):
@@ -111,9 +110,7 @@ class FolderSource:
             digest.update(os.fsencode(f"\0{name}/"))
             files = _files(self.folder / split / name) if name in present else []
             if split == "train" and not files:
-                raise UserError(
-                    f"{self.folder / split / name} holds no images: add some, or remove the folder"
-                )
+                raise UserError(f"{self.folder / split / name} holds no images: add some, or remove the folder")
             prefix = len(os.fspath(self.folder / split / name))
             for path, size, modified in files:
                 digest.update(os.fsencode(f"\0{path[prefix:]}\0{size}\0{modified}"))
@@ -124,7 +121,7 @@ class FolderSource:
         return _Listing(paths, labels, digest.hexdigest())
 
     def _decode_and_cache(self, split: Split, listing: _Listing) -> Arrays:
-        arrays = _decode(split, listing)
+        arrays = Arrays(read_files(listing.paths, split), np.array(listing.labels, np.int64))
         if not self._caches[split].write(listing.key, arrays):
             self._decoded[split] = arrays
         return arrays
@@ -141,22 +138,30 @@ def _files(folder: Path) -> Sequence[tuple[str, int, int]]:
     return sorted(found)
 
 
-def _decode(split: Split, listing: _Listing) -> Arrays:
+def read_files(paths: Sequence[str], what: str) -> NDArray[np.uint8]:
+    """Decode image files, with a progress bar, and a warning where some had to be resized.
+
+    Args:
+        paths: the files, in the order of the result.
+        what: what they are called on the progress bar: `train`, say.
+
+    Returns:
+        uint8 (N, 32, 32, 3).
+
+    Raises:
+        UserError: a file is no image that Pillow can read.
+    """
     with Progress(console=console) as progress:
-        task = progress.add_task(f"Decoding images ({split})", total=len(listing.paths))
+        task = progress.add_task(f"Decoding images ({what})", total=len(paths))
         try:
-            images, other_sizes = workers.read_all(listing.paths, lambda count: progress.advance(task, count))
+            images, other_sizes = workers.read_all(paths, lambda count: progress.advance(task, count))
         except decode.UnreadableImageError as error:
             path, reason = error.args
-            raise UserError(
-                f"{path} is not an image that can be read ({reason}): remove or replace it"
-            ) from error
+            raise UserError(f"{path} is not an image that can be read ({reason}): remove or replace it") from error
     if other_sizes:
         sizes = ", ".join(f"{count} of {size}" for size, count in other_sizes.most_common(3))
         more = ", …" if len(other_sizes) > 3 else ""
         warnings.warn(
-            f"{other_sizes.total()} of {len(listing.paths)} {split} images were resized to 32x32 "
-            f"({sizes}{more})",
-            stacklevel=2,
+            f"{other_sizes.total()} of {len(paths)} {what} images were resized to 32x32 ({sizes}{more})", stacklevel=2
         )
-    return Arrays(images, np.array(listing.labels, np.int64))
+    return images

@@ -29,9 +29,7 @@ class SyntheticSource:
 
     name = "synthetic"
 
-    def __init__(
-        self, cache_dir: Path, seed: int = 0, train_size: int = 50_000, test_size: int = 10_000
-    ) -> None:
+    def __init__(self, cache_dir: Path, seed: int = 0, train_size: int = 50_000, test_size: int = 10_000) -> None:
         self.seed = seed
         self.sizes: dict[Split, int] = {"train": train_size, "test": test_size}
         folders = [Path(cache_dir).expanduser(), user_cache_folder(Path(cache_dir))]

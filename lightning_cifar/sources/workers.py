@@ -76,9 +76,7 @@ def read_all(
     threads = ThreadPoolExecutor(count)
     try:
         workers.extend(_start() for _ in range(count))
-        for _ in threads.map(
-            lambda worker: work(lambda block: _ask(worker, paths[block], images[block])), workers
-        ):
+        for _ in threads.map(lambda worker: work(lambda block: _ask(worker, paths[block], images[block])), workers):
             pass
     finally:
         stop()  # whatever went wrong: without their workers and with nothing left to take, the threads end
