@@ -100,9 +100,7 @@ def run_training(
     """Run a training process; return its costs, the seconds it took to end, and whether it ended by itself."""
     command = [python, "-m", "scripts.benchmark_logger", "--train", logger_name, "--number", str(number)]
     env = env | {"PYTHONPATH": str(REPOSITORY)}
-    with subprocess.Popen(
-        command, env=env, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
+    with subprocess.Popen(command, env=env, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stderr is not None
         errors = process.stderr
         threading.Thread(target=errors.read, daemon=True).start()
@@ -170,9 +168,7 @@ class _Delay(BaseHTTPRequestHandler):
 def benchmark_mlflow(python: str, number: int) -> Row | None:
     """Measure MLFlowLogger against an MLflow server behind a delay; None without mlflow."""
     if subprocess.run([python, "-c", "import mlflow.server"], capture_output=True).returncode != 0:
-        print(
-            f"mlflow is not installed for {python}: its row is left out (pip install mlflow)", file=sys.stderr
-        )
+        print(f"mlflow is not installed for {python}: its row is left out (pip install mlflow)", file=sys.stderr)
         return None
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         proxy = ThreadingHTTPServer(("127.0.0.1", 0), _Delay)
@@ -236,16 +232,10 @@ def table(rows: list[Row]) -> str:
 
 def main() -> None:
     """Measure, print the table, keep the numbers."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--number", type=int, default=10_000, help="metrics per row (default: %(default)s)")
-    parser.add_argument(
-        "--mlflow-number", type=int, default=100, help="for MLFlowLogger, which waits for each"
-    )
-    parser.add_argument(
-        "--mlflow-python", default=sys.executable, help="an interpreter that has mlflow and Lightning"
-    )
+    parser.add_argument("--mlflow-number", type=int, default=100, help="for MLFlowLogger, which waits for each")
+    parser.add_argument("--mlflow-python", default=sys.executable, help="an interpreter that has mlflow and Lightning")
     parser.add_argument("--states", nargs="+", choices=STATES, default=list(STATES))
     parser.add_argument("--json", type=Path, help="keep the numbers in this file")
     parser.add_argument("--train", help=argparse.SUPPRESS)

@@ -63,9 +63,7 @@ def job(azure: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
             monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
     yield Job(azure, "run-1")
-    assert not [name for name in sys.modules if name.startswith("azureml.")], (
-        "the training process holds azureml"
-    )
+    assert not [name for name in sys.modules if name.startswith("azureml.")], "the training process holds azureml"
 
 
 @pytest.fixture

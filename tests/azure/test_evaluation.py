@@ -46,7 +46,5 @@ def test_training_and_the_test_after_it_keep_the_trainers_own_steps(job, tmp_pat
     trainer = trainer_of(job, tmp_path, max_epochs=2)
     trainer.fit(LoggingModel(), ckpt_path=checkpoint)
     trainer.test(LoggingModel(), ckpt_path=checkpoint)
-    steps = {
-        name: {s for n, s, _ in job.points() if n == name} for name in ("train_loss", "val_loss", "test_loss")
-    }
+    steps = {name: {s for n, s, _ in job.points() if n == name} for name in ("train_loss", "val_loss", "test_loss")}
     assert steps == {"train_loss": {5, 7}, "val_loss": {7}, "test_loss": {8}}

@@ -121,9 +121,7 @@ def test_in_a_job_the_jobs_run_is_taken_and_no_second_one_started(job):
         ('{"subscription_id": "s", "workspace_name": "w"}', "lacks resource_group"),
     ],
 )
-def test_a_workspace_config_that_cannot_be_used_says_what_and_what_next(
-    tmp_path, monkeypatch, content, message
-):
+def test_a_workspace_config_that_cannot_be_used_says_what_and_what_next(tmp_path, monkeypatch, content, message):
     monkeypatch.delenv("AZUREML_RUN_ID", raising=False)
     monkeypatch.chdir(tmp_path)
     if content is not None:

@@ -68,9 +68,7 @@ def test_a_service_that_does_not_answer_is_an_error_and_no_new_start(azure, tmp_
     azure.add_artifact("run-1", "outputs/a/version_0/checkpoints/last.ckpt", b"weights")
     azure.misbehave("403", on="artifacts")
     message = ask(azure, tmp_path / "node", seconds=1.0)
-    assert (
-        "cannot learn whether run run-1 has left a checkpoint" in message and len(message.splitlines()) == 1
-    )
+    assert "cannot learn whether run run-1 has left a checkpoint" in message and len(message.splitlines()) == 1
 
 
 def test_on_disk_the_highest_version_wins_and_the_latest_change_within_it(tmp_path, monkeypatch):
