@@ -4,7 +4,7 @@ import contextlib
 import errno
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -63,6 +63,14 @@ class CLI(LightningCLI):
             parser_class=Parser,
             parser_kwargs={name: {"default_config_files": [str(DEFAULTS)]} for name in self.subcommands()},
             args=None if args is None else list(args),
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the hook that is asked where to resume."""
+        parser.add_argument(
+            "--resume",
+            type=Callable[[Path], str | None] | None,
+            help="Before fit without --ckpt_path: is given the results folder, says what to resume from, if anything.",
         )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
@@ -191,7 +199,10 @@ class CLI(LightningCLI):
         return trainer
 
     def before_fit(self) -> None:
-        """Start the clock."""
+        """Ask where to resume, and start the clock."""
+        config = self.config_init[self.subcommand]
+        if config.ckpt_path is None and config.resume is not None:
+            config.ckpt_path = config.resume(Path(self.trainer.default_root_dir))
         self.started = monotonic()
 
     def after_fit(self) -> None:

@@ -31,6 +31,8 @@ class SaveConfig(SaveConfigCallback):
         chosen["max_epochs"] = trainer.max_epochs
         for logger in trainer.loggers:
             logger.log_hyperparams(chosen)
+            if trainer.log_dir and hasattr(logger, "log_artifact"):
+                logger.log_artifact(Path(trainer.log_dir) / self.config_filename)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take note that the run has begun."""

@@ -1,15 +1,17 @@
-"""What the tests share: small folders of images, and runs of the command line in a process of their own."""
+"""What the tests share: small folders of images, runs of the command line, and a loopback Azure ML."""
 
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from scripts.standin import StandIn
 
 ROOT = Path(__file__).parents[1]
 
@@ -98,3 +100,12 @@ class Main:
 def main(tmp_path: Path, capsys: pytest.CaptureFixture) -> Main:
     """The command line within this process, in an empty folder."""
     return Main(tmp_path, capsys)
+
+
+@pytest.fixture
+def azure() -> Iterator[StandIn]:
+    """Yield a running loopback Azure ML; a request that it did not expect fails the test."""
+    with StandIn() as service:
+        yield service
+        unexpected = service.unexpected
+    assert not unexpected, f"requests that the stand-in did not expect: {unexpected}"

@@ -1,0 +1,87 @@
+"""Sends what did not get through: `python -m lightning_cifar.azure.replay FILE`.
+
+FILE is the record that AzureMLLogger's warning named; it lies among a job's outputs as well. Inside a job it
+has to be that job's; anywhere else the file says which run of which workspace it belongs to, and the SDK
+signs in as it always does. What the service has is read back first, so each (name, step) is there once,
+however often this is called and wherever it was interrupted.
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from lightning_cifar.azure.process import start_forwarder
+from lightning_cifar.azure.run import RunAddress, require_azureml
+from lightning_cifar.azure.spool import Progress, pending, read_entries, read_header, sent_file
+from lightning_cifar.errors import UserError
+
+
+def replay(file: Path, seconds: float) -> str:
+    """Send what `file` holds and the service lacks; return what was done, as a sentence.
+
+    Args:
+        file: a record of AzureMLLogger's.
+        seconds: give up after so long.
+
+    Raises:
+        UserError: the file is foreign, damaged, or another run's; or the service did not take it in time.
+    """
+    file = file.absolute()
+    address, start = read_header(file)
+    _check_run(file, address)
+    whole = max((end for _, end in read_entries(file, start)), default=start)
+    if Progress.read(file).offset > whole:
+        raise UserError(
+            f"{file} is shorter than what was sent from it: fetch it again, or delete {sent_file(file)} to "
+            "compare all of it with the run"
+        )
+    require_azureml()
+    before = pending(file)
+    # The forwarder is this process's child and leaves as soon as this process does, Ctrl-C included.
+    process = start_forwarder(file, seconds=0.0, variables={})
+    try:
+        _wait(file, whole, process, time.monotonic() + seconds)
+    finally:
+        process.kill()
+        process.wait()
+    left = pending(file)
+    if left:
+        reason = Progress.read(file).error or f"no answer within {seconds:.0f} s"
+        raise UserError(f"{left} entries of {file} are not yet at run {address.run_id} ({reason}): run this again")
+    cut = " (its last line was cut off while it was written)" if file.stat().st_size > whole else ""
+    return f"run {address.run_id} has everything of {file}{cut}; {before} entries were missing or unconfirmed"
+
+
+def _check_run(file: Path, address: RunAddress) -> None:
+    job = RunAddress.of_job()
+    if job is not None and job.run_id != address.run_id:
+        raise UserError(
+            f"{file} belongs to run {address.run_id}, and this job is run {job.run_id}: "
+            "replay it in its own job, or outside a job"
+        )
+
+
+def _wait(file: Path, whole: int, process: "subprocess.Popen[bytes]", until: float) -> None:
+    while Progress.read(file).offset < whole and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.1)
+
+
+def main() -> None:
+    """Read the command line and replay; exit 1 with one line if something is left."""
+    parser = argparse.ArgumentParser(
+        prog="python -m lightning_cifar.azure.replay",
+        description="Sends the metrics that did not reach Azure ML.",
+    )
+    parser.add_argument("file", type=Path, help="the .jsonl file that AzureMLLogger's warning named")
+    parser.add_argument("--seconds", type=float, default=300.0, help="give up after so long (default: %(default)s)")
+    args = parser.parse_args()
+    try:
+        print(replay(args.file, args.seconds))
+    except UserError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""See an Azure ML job work before it costs anything: `python -m scripts.rehearse [FLAGS] -- [FLAGS OF fit]`.
+
+    python -m scripts.rehearse --nodes 2 -- --trainer.max_epochs 1 --trainer.limit_train_batches 500
+    make rehearse NODES=2 EPOCHS=1 ARGS="--trainer.limit_train_batches 500"
+
+The submission is the one of `scripts.submit`, flags and all, sent with the unmodified SDK; a stand-in for
+Azure ML on this machine takes it, runs the snapshot as described, and keeps the metrics that arrive. No
+account is needed.
+"""
+
+import argparse
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lightning_cifar.errors import UserError
+from scripts import console, curves
+from scripts.submit import ROOT, split
+
+if TYPE_CHECKING:
+    from scripts.standin import StandIn
+    from scripts.standin.state import RunRecord
+
+_MOUNTED = "rehearsal"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Rehearse a job; return its exit code, or 1 if its metrics did not arrive as they should."""
+    own, flags = split(arguments)
+    args, for_submit = read_flags(own)
+
+    from scripts.standin import StandIn
+
+    with StandIn(run_jobs=True) as azure:
+        data = provide(args.data, azure)
+        config = azure.write_config(azure.folder)
+        console.say("rehearsal: Azure ML is a stand-in on this machine; nothing leaves it")
+        code = submit(azure, ["--config", str(config), "--wait", *data, *for_submit, "--", *flags])
+        if not azure.runs():
+            return code or 1
+        complaints = report(azure, azure.runs()[-1], args.to)
+        if code == console.INTERRUPTED:
+            return code
+    if code or complaints:
+        raise UserError(f"rehearsal: {'; '.join(complaints) if complaints else 'the job failed, as said above'}")
+    return 0
+
+
+def read_flags(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Read this script's own flags; return them and those meant for `scripts.submit`."""
+    parser = console.Parser(
+        "rehearse",
+        usage="python -m scripts.rehearse [FLAGS] [FLAGS OF scripts.submit] -- [FLAGS OF fit]",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--data", default="synthetic", help="synthetic (default), or a folder, as if it were mounted")
+    parser.add_argument("--to", type=Path, default=ROOT / "downloads" / "rehearsal.png", metavar="FILE.png")
+    return parser.parse_known_args(arguments)
+
+
+def provide(data: str, azure: "StandIn") -> list[str]:
+    """Hand the job its data; return what to tell `scripts.submit`.
+
+    Raises:
+        UserError: the data is not on this machine, and a rehearsal has no internet.
+    """
+    if data == "synthetic":
+        return ["--data", data]
+    if data == "cifar10":
+        raise UserError("a rehearsal downloads nothing; give a folder that holds the archive, for instance DATA=data")
+    from scripts.upload_data import choose
+
+    folder = Path(data)
+    choose(folder)
+    azure.mount(_MOUNTED, folder.parent if folder.is_file() else folder)
+    return ["--data", f"workspaceblobstore:{_MOUNTED}", "--data-mode", "mount"]
+
+
+def submit(azure: "StandIn", arguments: Sequence[str]) -> int:
+    """Submit as a user would, in a process that knows nothing but the stand-in; return its exit code."""
+    command = [sys.executable, "-m", "scripts.submit", *arguments]
+    process = subprocess.Popen(command, cwd=ROOT, env=azure.client_environment())
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is a question that scripts.submit asks
+    try:
+        return process.wait()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def report(azure: "StandIn", run: "RunRecord", file: Path) -> list[str]:
+    """Print the metrics that arrived and draw them; return what is wrong with them."""
+    from rich.console import Console
+
+    arrived = [metric for metric in azure.metrics(run.id) if isinstance(metric.value, int | float)]
+    found: curves.Curves = {}
+    for metric in arrived:
+        found.setdefault(metric.name, []).append(curves.Point(metric.step, float(metric.value)))
+    found = {name: sorted(points, key=lambda point: point.step or 0) for name, points in sorted(found.items())}
+    console.say(f"the job's folders were hidden from each other by {azure.job(run.id).isolation}")
+    complaints = [f"the stand-in did not expect {request}" for request in azure.unexpected]
+    if not found:
+        return [
+            *complaints,
+            *(["no metric arrived; is AzureMLLogger among the loggers?"] if run.status == "Completed" else []),
+        ]
+    Console(width=None if Console().is_terminal else 120).print(curves.table(found))
+    names = curves.worth_drawing([found])
+    console.say(f"the curves are in {curves.draw({run.id: found}, names, file)}")
+    twice = [key for key, count in Counter((metric.name, metric.step) for metric in arrived).items() if count > 1]
+    return [*complaints, *(f"{name} of step {step} arrived more than once" for name, step in twice[:5])]
+
+
+if __name__ == "__main__":
+    console.run(main)

@@ -1,0 +1,87 @@
+"""A training process in a job of the loopback Azure ML: the test's own, which must never import azureml."""
+
+import atexit
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lightning_cifar import AzureMLLogger
+from lightning_cifar.azure.journal import Journal
+from scripts.standin import StandIn
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+class Job:
+    """This process as the training process of run `run_id`."""
+
+    def __init__(self, azure: StandIn, run_id: str) -> None:
+        self.azure, self.run_id = azure, run_id
+
+    def logger(self, **arguments: Any) -> AzureMLLogger:
+        return AzureMLLogger(**arguments)
+
+    def points(self) -> list[tuple[str, int | None, Any]]:
+        """What has arrived, sorted."""
+        return sorted((m.name, m.step, m.value) for m in self.azure.metrics(self.run_id))
+
+    def spool(self, kind: str = "metrics") -> Path:
+        (path,) = Path("outputs/azureml-metrics").glob(f"*-{kind}.jsonl")
+        return path
+
+
+@pytest.fixture(autouse=True)
+def journals(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """End the forwarders of a test with it, and let none of its journals be closed at the end of all tests."""
+    journals: list[Journal] = []
+    begin = Journal.__init__
+
+    def remember(journal: Journal, *args: Any) -> None:
+        journals.append(journal)
+        begin(journal, *args)
+
+    monkeypatch.setattr(Journal, "__init__", remember)
+    yield
+    for journal in journals:
+        atexit.unregister(journal.close)
+        for spool in getattr(journal, "_spools", {}).values():
+            if spool._process is not None and spool._process.poll() is None:
+                os.killpg(spool._process.pid, signal.SIGKILL)
+                spool._process.wait()
+
+
+@pytest.fixture
+def job(azure: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Job]:
+    for name, value in azure.job_environment("run-1").items():
+        if name not in ("PATH", "HOME", "TMPDIR", "PYTHONDONTWRITEBYTECODE"):
+            monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    yield Job(azure, "run-1")
+    assert not [name for name in sys.modules if name.startswith("azureml.")], "the training process holds azureml"
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Callable[[str], list[str]]:
+    """Write a script and return the command that runs it."""
+
+    def write(text: str) -> list[str]:
+        path = tmp_path / f"script_{len(list(tmp_path.glob('script_*')))}.py"
+        path.write_text(text)
+        return [sys.executable, str(path)]
+
+    return write
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+    """Wait for a condition to hold, and return what it returned."""
+    until = time.monotonic() + seconds
+    while not (result := condition()):
+        assert time.monotonic() < until, "it did not come to pass in time"
+        time.sleep(0.05)
+    return result
