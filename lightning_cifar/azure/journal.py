@@ -118,8 +118,9 @@ class Journal:
         if left:
             self._warned = True
             rank_zero_warn(
-                f"AzureMLLogger: {left} entries have not reached Azure ML ({progress.error or 'no answer'}). "
-                f"They are kept in {path}; send them later with: python -m lightning_cifar.azure.replay {path}"
+                f"AzureMLLogger: {left} entries have not reached Azure ML "
+                f"({progress.error or 'no answer'}). They are kept in {path}; "
+                f"send them later with: python -m lightning_cifar.azure.replay {path}"
             )
         elif progress.rejected:
             self._warned = True

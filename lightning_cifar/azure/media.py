@@ -19,8 +19,9 @@ def artifact_name(folder: str, key: str, step: int | None, suffix: str) -> str:
 
 
 def safe_name(path: str) -> str:
-    """Return an artifact's path of plain letters only: the SDK escapes any other character twice, so that the
-    content goes to another name than the service knows.
+    """Return an artifact's path of plain characters only.
+
+    The SDK escapes any other twice, so that the content goes to another name than the service knows.
     """
     parts = [re.sub(r"[^A-Za-z0-9._-]+", "-", part) for part in path.split("/")]
     return "/".join(part for part in parts if part.strip("."))

@@ -74,7 +74,7 @@ class ResumeFromRun:
             answer = json.loads(done.stdout.splitlines()[-1])
         except (IndexError, ValueError):
             raise UserError(
-                f"asking the run for a checkpoint failed with exit code {done.returncode}: see its messages above"
+                f"asking the run for a checkpoint failed with exit code {done.returncode}: see above"
             ) from None
         if "error" in answer:
             raise UserError(answer["error"])
@@ -99,8 +99,8 @@ def fetch(results: Path, pattern: str, seconds: float) -> str | None:
             if time.monotonic() > give_up:
                 raise UserError(
                     f"cannot learn whether run {address.run_id} has left a checkpoint "
-                    f"({type(error).__name__}: {' '.join(str(error).split())[:150]}): start the job again "
-                    "later, or without a resume hook to start anew"
+                    f"({type(error).__name__}: {' '.join(str(error).split())[:150]}): start the job "
+                    "again later, or without a resume hook to start anew"
                 ) from error
             time.sleep(RETRY_SECONDS)
 
