@@ -3,8 +3,8 @@
 Each row is a training process of its own that logs metrics one call at a time, as fast as it can, and then
 ends; the service is the loopback Azure ML on this machine. Beside `AzureMLLogger` stand `Run.log` as the
 tutorial uses it, the same with `Run.flush` at the end, and Lightning's MLFlowLogger against an MLflow server
-with the same delay (skipped if mlflow is not installed in the interpreter given by `--mlflow-python`). Prints a
-Markdown table; `--json FILE` keeps the numbers.
+with the same delay (skipped if mlflow is not installed in the interpreter given by `--mlflow-python`). Prints
+a Markdown table; `--json FILE` keeps the numbers.
 """
 
 import argparse
