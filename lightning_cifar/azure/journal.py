@@ -4,6 +4,7 @@ import atexit
 import os
 import secrets
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -75,6 +76,15 @@ class Journal:
         except OSError as error:
             rank_zero_warn(f"AzureMLLogger cannot record {next(iter(entry))!r}: {error}")
 
+    def add_file(self, entry: dict[str, Any], path: str, save: Callable[[Path], None]) -> None:
+        """Record an entry that refers to a file, which `save` writes to the path that it is given."""
+        try:
+            save(self.files / path)
+        except OSError as error:
+            rank_zero_warn(f"AzureMLLogger cannot record {path!r}: {error}")
+        else:
+            self.add("media", entry | {"path": path})
+
     def end(self, status: str, reason: str | None = None) -> None:
         """Give an interactive run its status, once, after everything before; leave any other run's alone."""
         if self._address.interactive and not self._ended:
@@ -108,7 +118,9 @@ class Journal:
         """End an interactive run as Completed, unless it has ended otherwise, and wait for everything."""
         # A forked child inherits this exit handler, but not the journal.
         if self.pid == os.getpid() and any(spool.used for spool in self._spools.values()):
-            self.end("Completed")
+            if self._address.interactive and not self._ended:
+                self.drain(self._timeout)  # uploads have a forwarder of their own: they come before the end
+                self.end("Completed")
             self.drain(self._timeout)
 
     def _warn(self, path: Path) -> None:

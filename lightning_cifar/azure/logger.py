@@ -44,11 +44,11 @@ class AzureMLLogger(StudioLogging, Logger):
     success it goes on, because `test` often follows `fit`, and ends as Completed with the process, or at
     `close()`. In a job, the job owns the status.
 
-    Args: run: an `azureml.core.Run` to log to; None: the job's own run, and outside a job none at all.
+    Args:
+        run: an `azureml.core.Run` to log to; None: the job's own run, and outside a job none at all.
         experiment_name: outside a job, start a run of this experiment when something is first logged.
         workspace: where that run is started: an `azureml.core.Workspace`, or the path of a `config.json` or
-        of
-            its folder; None: found from the current folder upwards.
+            of its folder; None: found from the current folder upwards.
         save_dir: folder for checkpoints and, outside a job, for the record of what was logged; None:
             `outputs` in a job; outside, the trainer's `default_root_dir` for the one, the current folder for
             the other.

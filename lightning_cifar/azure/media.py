@@ -30,9 +30,9 @@ def safe_name(path: str) -> str:
 def save_image(image: Any, path: Path) -> None:
     """Write an image as PNG.
 
-    Args: image: a figure of matplotlib's, a PIL image, a path, a tensor (C, H, W) or (H, W), or an array (H,
-        W, C),
-            (H, W) or (C, H, W); floats are in [0, 1], integers in 0..255. C is 1, 3 or 4.
+    Args:
+        image: a figure of matplotlib's, a PIL image, a path, a tensor (C, H, W) or (H, W), or an array
+            (H, W, C), (H, W) or (C, H, W); floats are in [0, 1], integers in 0..255. C is 1, 3 or 4.
         path: the file to make; its folder is made too.
 
     Raises:

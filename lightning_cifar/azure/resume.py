@@ -34,9 +34,9 @@ class ResumeFromRun:
     attempt start with equal disks. The file is fetched where it is called; with a `CheckpointIO` that loads
     on rank 0 only, the other ranks need no more than the answer.
 
-    Args: pattern: which files are checkpoints to resume from, as a glob below the results folder. The newest
-        version
-            folder wins, then the latest change.
+    Args:
+        pattern: which files are checkpoints to resume from, as a glob below the results folder. The newest
+            version folder wins, then the latest change.
         fetch_seconds: how long to go on asking a service that fails.
     """
 
@@ -49,11 +49,11 @@ class ResumeFromRun:
     def __call__(self, results: str | Path) -> str | None:
         """Return the checkpoint to go on from, or None to start anew.
 
-        Args: results: the trainer's `default_root_dir`; in a job, a folder that the platform uploads
-            (`outputs`).
+        Args:
+            results: the trainer's `default_root_dir`; in a job, what the platform uploads, `outputs`.
 
-        Raises: UserError: the run has left a checkpoint, but it cannot be fetched: starting anew would
-            overwrite it.
+        Raises:
+            UserError: the run may have left a checkpoint that cannot be fetched; a new start would waste it.
         """
         if RunAddress.of_job() is None:
             return None
