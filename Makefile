@@ -95,5 +95,5 @@ help:  ## List targets and variables
 		DATA=FOLDER 'cifar10, synthetic, or a folder with train/<class>/* and test/<class>/*' \
 		COMPUTE=NAME 'cluster to submit to (default cpu-cluster)' \
 		'NODES=2 DEVICES=4' 'submit, rehearse: machines, and processes on each' \
-		'SUBMIT_ARGS="--…"' 'flags of submit, rehearse, runs: .venv/bin/python -m scripts.submit --help' \
-		'ARGS="--…"' 'any other flag: .venv/bin/python -m lightning_cifar fit --help'
+		'SUBMIT_ARGS="--x"' 'flags of submit, rehearse, runs: .venv/bin/python -m scripts.submit --help' \
+		'ARGS="--x y"' 'any other flag: .venv/bin/python -m lightning_cifar fit --help'
