@@ -1,6 +1,8 @@
 """Start a loopback Azure ML for a person: `python -m scripts.standin`, Ctrl-C ends it."""
 
 import shlex
+import signal
+import sys
 import threading
 
 from scripts.standin.service import StandIn
@@ -8,6 +10,7 @@ from scripts.standin.service import StandIn
 
 def main() -> None:
     """Print what to export in another terminal, and run until Ctrl-C."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # clean up then, too
     with StandIn(run_jobs=True) as azure:
         config = azure.write_config(azure.folder)
         print("# In another terminal (a subshell, so that nothing of it stays behind):")

@@ -57,12 +57,14 @@ def isolated(command: Sequence[str], hidden: Sequence[Path], read_only: Mapping[
         read_only: folders that it finds elsewhere, not writable: target (an existing folder) to source.
             Without namespaces the target is replaced by a link to the source.
     """
+    # If the stand-in itself is killed, the job's processes go with it.
+    tied = ["setpriv", "--pdeathsig", "KILL", "--"] if shutil.which("setpriv") else []
     unshare = _unshare()
     if unshare is None:
         for target, source in read_only.items():
             if not target.is_symlink():
                 target.rmdir()
                 target.symlink_to(source)
-        return list(command)
+        return [*tied, *command]
     pairs = [str(path) for target, source in read_only.items() for path in (source, target)]
-    return [*unshare, "sh", "-c", _SCRIPT, "sh", *map(str, hidden), "--", *pairs, "--", *command]
+    return [*tied, *unshare, "sh", "-c", _SCRIPT, "sh", *map(str, hidden), "--", *pairs, "--", *command]

@@ -8,13 +8,12 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from scripts.standin.ca import CertificateAuthority
-from scripts.standin.faults import Fault, Faults
+from scripts.standin.faults import Fault, Faults, misbehave
 from scripts.standin.messages import RefusalError, Request, Response, Router, call
 from scripts.standin.state import State
 
@@ -35,29 +34,36 @@ class Proxy:
         self.state, self.router, self.authority, self.faults = state, router, authority, faults
         self.closing = threading.Event()
         self._lock = threading.Lock()
-        self._server: _Server | None = None
+        self._server: _Server | None = None  # the one that listens
+        self._held: _Server | None = (
+            None  # bound, not listening: keeps the port while connections are refused
+        )
         self.port = 0
 
     def start(self) -> None:
-        """Listen on a free port; after a `stop`, on the same port again."""
+        """Listen on a free port; after `refuse`, on the same port again."""
         with self._lock:
-            self._server = _Server((LOOPBACK, self.port), self)
-            self.port = self._server.server_address[1]
-            thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-            thread.start()
+            if self._server is not None:
+                return
+            self._server, self._held = self._held or _Server((LOOPBACK, 0), self), None
+            self._server.server_activate()
+            self.port = self._server.server_port
+            threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
-    def stop(self) -> None:
-        """Listen no more and drop every connection: from now on connections are refused."""
+    def _stop(self, hold: bool) -> None:
         with self._lock:
             server, self._server = self._server, None
-        if server is not None:
+            if server is None:
+                return
             server.shutdown()
             server.server_close()
             server.drop_connections()
+            if hold:
+                self._held = _Server((LOOPBACK, self.port), self)
 
     def refuse(self, fault: Fault) -> None:
-        """Refuse all connections until the fault is lifted."""
-        self.stop()
+        """Drop every connection and refuse new ones until the fault is lifted."""
+        self._stop(hold=True)
 
         def come_back() -> None:
             fault.lifted.wait(fault.remaining())
@@ -70,23 +76,27 @@ class Proxy:
     def close(self) -> None:
         """Stop for good; requests that are being held (latency, silence) end at once."""
         self.closing.set()
-        self.stop()
+        self._stop(hold=False)
+        with self._lock:
+            if self._held is not None:
+                self._held.server_close()
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
-    allow_reuse_address = True
     request_queue_size = 128
 
     def __init__(self, address: tuple[str, int], proxy: Proxy) -> None:
         self.proxy = proxy
         self._open: set[socket.socket] = set()
         self._open_lock = threading.Lock()
-        super().__init__(address, _Connection)
+        super().__init__(address, _Connection, bind_and_activate=False)
+        self.server_bind()
 
     def server_bind(self) -> None:
         # The standard library's would look up this machine's name, which can take seconds.
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         socket.socket.bind(self.socket, self.server_address)
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = LOOPBACK, self.server_address[1]
@@ -158,32 +168,31 @@ class _Connection(BaseHTTPRequestHandler):
         if found:
             request.route = found[0].group
         proxy.state.record(request)
-        struck = proxy.faults.strike(request.route, request.host + request.path)
-        late = sum(fault.delay or 0 for fault in struck)
-        if late and proxy.closing.wait(late):
-            self.close_connection = True
-            return
-        fault = next((fault for fault in struck if fault.kind != "latency"), None)
-        request.fault = struck[-1].kind if struck else ""
+        if found is None:
+            response: Response | None = self._unexpected(request)
+        else:
+            route, parameters = found
+            struck = proxy.faults.strike(request.route, request.host + request.path)
+            request.fault = struck[-1].kind if struck else ""
 
-        def process() -> Response:
-            if not proxy.router.knows_host(request.host):
-                proxy.state.note_unexpected(f"unknown host: {request.method} {request.host}{request.path}")
-                return RefusalError(403, "UnknownHost", "the stand-in forwards nothing").response()
-            if found is None:
-                proxy.state.note_unexpected(f"unknown route: {request.method} {request.host}{request.path}")
-                return RefusalError(
-                    501, "NotImplemented", "the stand-in does not know this request"
-                ).response()
-            return call(found[0], proxy.state, request, found[1])
+            def process() -> Response:
+                return call(route, proxy.state, request, parameters)
 
-        response = misbehave(fault, process, proxy.closing) if fault else process()
+            response = misbehave(struck, process, proxy.closing)
         if response is None:
             _reset(self.raw)
             self.close_connection = True
             return
         request.status = response.status
         self._send(response)
+
+    def _unexpected(self, request: Request) -> Response:
+        proxy, address = self.server.proxy, f"{request.method} {request.host}{request.path}"
+        if proxy.router.knows_host(request.host):
+            proxy.state.note_unexpected(f"unknown route: {address}")
+            return RefusalError(501, "NotImplemented", "the stand-in does not know this request").response()
+        proxy.state.note_unexpected(f"unknown host: {address}")
+        return RefusalError(403, "UnknownHost", "the stand-in forwards nothing").response()
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = answer  # noqa: N815
 
@@ -230,41 +239,6 @@ class _Connection(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Print nothing: the state records every request."""
-
-
-def misbehave(fault: Fault, process: Callable[[], Response], closing: threading.Event) -> Response | None:
-    """Return what the client gets when its request meets `fault`; None: its connection is cut off.
-
-    Args:
-        fault: any kind but "latency" and "refuse".
-        process: answers the request properly; called only where the fault leaves the request its effect.
-        closing: set when the service goes down; ends a silence.
-    """
-    if fault.kind == "drop":
-        return None
-    if fault.kind == "store-and-drop":
-        process()
-        return None
-    if fault.kind == "silence":
-        while not closing.is_set() and fault.active:
-            fault.lifted.wait(0.2)
-        return None
-    retry = {} if fault.retry_after is None else {"Retry-After": f"{fault.retry_after:g}"}
-    if fault.kind == "expired":
-        return RefusalError(401, "ExpiredAuthenticationToken", "The access token has expired.").response(
-            retry
-        )
-    return RefusalError(
-        int(fault.kind), _CODES.get(fault.kind, "Misbehaving"), "The stand-in was told to."
-    ).response(retry)
-
-
-_CODES = {
-    "400": "BadRequest",
-    "429": "TooManyRequests",
-    "500": "InternalServerError",
-    "503": "ServiceUnavailable",
-}
 
 
 def _reset(connection: socket.socket) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 from scripts.standin import StandIn
 from scripts.standin import isolation as isolation_module
 from scripts.standin.node import Node
-from scripts.standin.state import RunRecord
+from scripts.standin.records import RunRecord
 
 
 @pytest.fixture
@@ -324,6 +325,47 @@ while not from_before and not pathlib.Path("stop").exists():
     assert second.folders != first.folders
     (second.folders[0] / "stop").touch()
     assert azure.wait(run_id, 20) == "Completed"
+
+
+def test_what_a_job_leaves_behind_ends_with_it(azure, submit) -> None:
+    code = """
+import subprocess, sys
+left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
+print(left.pid)
+"""
+    run_id = submit({"say.py": code}, script="say.py")
+    assert azure.start_job(run_id).wait(20) == "Completed"
+    left = Path("/proc", azure.job(run_id).log.strip(), "cmdline")
+    assert not left.exists() or not left.read_bytes()  # gone, or dead and never waited for
+
+
+def test_a_job_ends_when_the_stand_in_is_killed() -> None:
+    code = """if True:
+        import time
+        from scripts.standin import StandIn
+        with StandIn() as azure:
+            azure.state.blobs["snapshots"] = {"x": b"import time; print('up', flush=True); time.sleep(60)"}
+            azure.state.snapshots["one"] = {"say.py": "x"}
+            run = azure.state.add_run("run", "jobs")
+            run.snapshot, run.definition = "one", {"script": "say.py"}
+            job = azure.start_job("run")
+            while "up" not in job.log:
+                time.sleep(0.02)
+            print(job.pids[0], azure.folder, flush=True)
+            time.sleep(60)
+    """
+    service = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert service.stdout is not None
+    pid, folder = service.stdout.readline().split()
+    service.kill()
+    service.wait()
+    deadline = time.monotonic() + 5
+    while (
+        (left := Path("/proc", pid, "cmdline")).exists() and left.read_bytes() and time.monotonic() < deadline
+    ):
+        time.sleep(0.05)
+    shutil.rmtree(folder)
+    assert not left.exists() or not left.read_bytes()
 
 
 def test_closing_the_service_ends_its_jobs(submit, azure) -> None:

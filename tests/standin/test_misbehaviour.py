@@ -116,7 +116,9 @@ def test_a_fault_hits_only_the_routes_it_is_for(running, post, on: str, status: 
     assert post(running, LOSS).status_code == status
 
 
-@pytest.mark.parametrize("mistake", [{"kind": "sulk"}, {"kind": "latency"}, {"kind": "200"}])
+@pytest.mark.parametrize(
+    "mistake", [{"kind": "sulk"}, {"kind": "latency"}, {"kind": "200"}, {"kind": "refuse", "on": "metrics"}]
+)
 def test_an_unknown_misbehaviour_is_refused_at_once(azure: StandIn, mistake: dict) -> None:
     with pytest.raises(ValueError, match="misbehaviour"):
         azure.misbehave(**mistake)

@@ -5,7 +5,8 @@ import uuid
 from typing import Any
 
 from scripts.standin.messages import WORKSPACE, RefusalError, Request, Response, Routes
-from scripts.standin.state import ISO, Metric, MetricSeries, RunRecord, State, now
+from scripts.standin.records import Metric, MetricSeries, RunRecord
+from scripts.standin.state import ISO, State, now
 
 # https://learn.microsoft.com/azure/machine-learning/resource-limits-capacity#metrics
 MAX_NAMES = 50
@@ -25,8 +26,11 @@ def post_batch(state: State, request: Request, run_id: str) -> Response:
     dtos = content.get("values") if isinstance(content, dict) else None
     if not isinstance(dtos, list):
         raise RefusalError(400, "BadArgument", "The batch has no values")
-    if sum(len(dto.get("value") or []) for dto in dtos) > MAX_ROWS_PER_BATCH:
-        raise RefusalError(400, "BadArgument", f"A batch holds at most {MAX_ROWS_PER_BATCH} rows")
+    most = max((len(dto.get("value") or []) for dto in dtos), default=0)
+    if most > MAX_ROWS_PER_BATCH:
+        # The service's words, as quoted in https://github.com/mlflow/mlflow/issues/11462.
+        field = f"FieldName=MetricV2Dto.Value/Count, Limit={MAX_ROWS_PER_BATCH}, Size={most}"
+        raise RefusalError(400, "ValidationError", f"A field of the entity is over the size limit. {field}.")
     if any(not dto.get("name") for dto in dtos):
         raise RefusalError(400, "BadArgument", "The Name field is required")
     errors = []
