@@ -21,7 +21,34 @@ train-local: .venv/installed  ## Train Net on CIFAR-10, test it, draw figures: r
 tensorboard: .venv/installed  ## Show the curves of all runs in a browser
 	$(PYTHON) -m tensorboard.main --logdir results
 
+##@ Train on Azure ML
+REMOTE = $(if $(DATA),--data "$(DATA)") $(if $(NODES),--nodes $(NODES)) $(if $(DEVICES),--devices $(DEVICES))
+
+.PHONY: submit
+submit: .venv/installed  ## The same training as an Azure ML job (SUBMIT_ARGS=--dry-run only shows it)
+	$(PYTHON) -m scripts.submit $(if $(COMPUTE),--compute "$(COMPUTE)") $(REMOTE) $(SUBMIT_ARGS) -- $(FLAGS)
+
+.PHONY: rehearse
+rehearse: .venv/installed  ## The same job on a loopback Azure ML on this machine: no account needed
+	$(PYTHON) -m scripts.rehearse $(REMOTE) $(SUBMIT_ARGS) -- $(FLAGS)
+
+.PHONY: upload-data
+upload-data: .venv/installed  ## Put a folder of images into the workspace's datastore: DATA=FOLDER
+	$(PYTHON) -m scripts.upload_data "$(DATA)" $(SUBMIT_ARGS)
+
+.PHONY: runs
+runs: .venv/installed  ## List the latest runs; more: .venv/bin/python -m scripts.runs --help
+	$(PYTHON) -m scripts.runs list $(SUBMIT_ARGS)
+
+.PHONY: cancel
+cancel: .venv/installed  ## Cancel the run submitted last
+	$(PYTHON) -m scripts.runs cancel $(SUBMIT_ARGS)
+
 ##@ Develop
+.PHONY: benchmark
+benchmark: .venv/installed  ## Training speed beside the tutorial's loop and the bare one
+	$(PYTHON) -m scripts.benchmark $(if $(DATA),--data "$(DATA)") $(BENCHMARK_ARGS)
+
 .PHONY: test
 test: .venv/installed-dev  ## Run the tests
 	$(PYTHON) -m pytest -n 2 --cov --cov-report=term $(PYTEST_ARGS)
@@ -59,11 +86,14 @@ clean:  ## Remove caches; never data or results
 help:  ## List targets and variables
 	@awk 'BEGIN {FS = ":.*## "} \
 		/^##@/ {printf "\n%s\n", substr($$0, 5)} \
-		/^[a-z][a-z-]*:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+		/^[a-z][a-z-]*:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@printf '\nVariables\n'
-	@printf '  %-14s %s\n' \
+	@printf '  %-18s %s\n' \
 		EPOCHS=5 'passes over the training images (default 2)' \
 		BATCH_SIZE=64 'images in a batch (default 4)' \
 		ACCELERATOR=gpu 'cpu, gpu, mps or auto (default)' \
 		DATA=FOLDER 'cifar10, synthetic, or a folder with train/<class>/* and test/<class>/*' \
+		COMPUTE=NAME 'cluster to submit to (default cpu-cluster)' \
+		'NODES=2 DEVICES=4' 'submit, rehearse: machines, and processes on each' \
+		'SUBMIT_ARGS="--…"' 'flags of submit, rehearse, runs: .venv/bin/python -m scripts.submit --help' \
 		'ARGS="--…"' 'any other flag: .venv/bin/python -m lightning_cifar fit --help'

@@ -101,15 +101,16 @@ class BatchLoader:
             self._epoch, self._next_batch = epoch, 0
         order = self._indices[list(self.sampler)]
         # Under several processes shares may differ by one image: equal numbers of batches, sizes differing by one.
-        splits = order.tensor_split(self._batches) if self._even else order.split(self.batch_size)
+        size = len(order) / len(self) if self._even else self.batch_size
         for batch in range(self._next_batch, len(self)):
-            images = self._pixels.index_select(0, splits[batch]).permute(0, 3, 1, 2)
+            chosen = order[round(batch * size) : round((batch + 1) * size)]
+            images = self._pixels.index_select(0, chosen).permute(0, 3, 1, 2)
             if self._augment is not None:
                 # A seed for each batch, so that a resumed epoch draws what the uninterrupted one would have drawn.
                 self._generator.manual_seed(hash((self._seed, self._epoch, batch)))
                 images = self._augment(images, self._generator)
             self._next_batch = batch + 1
-            yield to_float(images), self._labels.index_select(0, splits[batch])
+            yield to_float(images), self._labels.index_select(0, chosen)
 
     def state_dict(self) -> dict[str, Any]:
         """Name the epoch and the next batch; Lightning keeps it in the checkpoint."""

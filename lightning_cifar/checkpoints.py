@@ -1,6 +1,8 @@
 """How checkpoints reach the disk and come back: whole or not at all, on one node or on many."""
 
 import os
+import pickle
+import re
 import tempfile
 import zipfile
 from pathlib import Path
@@ -70,23 +72,35 @@ class WholeFileCheckpointIO(TorchCheckpointIO):
         return parcel[0]
 
     def _read(self, path: Any, map_location: Any, weights_only: bool | None) -> dict[str, Any]:
-        check_whole(Path(path))
-        try:
-            return super().load_checkpoint(path, map_location, weights_only)
-        except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-            raise UserError(f"cannot read the checkpoint {path}: it is damaged; name another one") from error
+        check_loads(Path(path))
+        return super().load_checkpoint(path, map_location, weights_only)
 
 
-def check_whole(path: Path) -> None:
-    """Make sure that a checkpoint exists and was not cut short.
+def check_loads(path: Path) -> None:
+    """Make sure that a checkpoint of Lightning's exists and is whole, without reading its weights.
 
     Raises:
-        UserError: it is missing, or its end (where a zip archive keeps its list of contents) is.
+        UserError: it is missing, cut short (a zip archive keeps its list of contents at the end), or none.
     """
     if not path.is_file():
         raise UserError(f"no checkpoint {path}: the file does not exist; name one with --ckpt_path FILE")
     if not zipfile.is_zipfile(path):
         raise UserError(f"the checkpoint {path} is truncated, or no checkpoint at all; name another one")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{path} holds more than weights and plain values ({_global(error)}); name another one"
+        ) from error
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        raise UserError(f"cannot read the checkpoint {path}: it is damaged, or none; name another one") from error
+    if not isinstance(content, dict) or not {"state_dict", "pytorch-lightning_version"} <= content.keys():
+        raise UserError(f"{path} is no checkpoint that Lightning saved; name another one with --ckpt_path FILE")
+
+
+def _global(error: pickle.UnpicklingError) -> str:
+    found = re.search(r"GLOBAL (\S+)", str(error))
+    return found[1] if found else "a damaged pickle"
 
 
 class RunCheckpoint(ModelCheckpoint):

@@ -4,23 +4,26 @@ import contextlib
 import errno
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic
-from typing import Any, NoReturn
+from typing import Any
 
 from pytorch_lightning import Trainer
-from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from lightning_cifar.checkpoints import check_whole, newest
+from lightning_cifar.checkpoints import check_loads, newest
 from lightning_cifar.classifier import CIFAR10Classifier
 from lightning_cifar.datamodule import CIFAR10DataModule
-from lightning_cifar.errors import UserError
+from lightning_cifar.errors import UserError, complain, one_line, raised_by_lightning
 from lightning_cifar.interruption import Interrupted, raise_when_signalled
+from lightning_cifar.parser import HELP, Parser, check_config, values_of
 from lightning_cifar.prediction import PredictionPrinter
 from lightning_cifar.report import summary, write_figures
+from lightning_cifar.save_config import SaveConfig
 from lightning_cifar.sources.fallback import choose_source
 
 DEFAULTS = Path(__file__).with_name("config.yaml")
@@ -34,30 +37,6 @@ NOISE = (
     ".*isinstance.treespec, LeafSpec.. is deprecated.*",  # Lightning's own business
 )
 """Lightning's warnings that do not hold here."""
-
-
-class Parser(LightningArgumentParser):
-    """LightningCLI's parser, with errors of one line."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Raise what would have been a page of usage.
-
-        Raises:
-            UserError: always.
-        """
-        raise UserError(f"{one_line(message)}; see python -m lightning_cifar fit --help") from ex
-
-
-class SaveConfig(SaveConfigCallback):
-    """Keeps the whole configuration with the run, and hands it to the loggers: data, optimizer and all."""
-
-    def save_config(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """Log the settings that a run is compared by."""
-        settings = self.config.as_dict()
-        chosen = {name: settings[name] for name in ("seed_everything", "data", "optimizer", "lr_scheduler")}
-        chosen["max_epochs"] = trainer.max_epochs
-        for logger in trainer.loggers:
-            logger.log_hyperparams(chosen)
 
 
 class Checked(Exception):  # noqa: N818  # no error: the flags are good, and nothing was built
@@ -86,21 +65,32 @@ class CLI(LightningCLI):
             args=None if args is None else list(args),
         )
 
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the hook that is asked where to resume."""
+        parser.add_argument(
+            "--resume",
+            type=Callable[[Path], str | None] | None,
+            help="Before fit without --ckpt_path: is given the results folder, says what to resume from, if anything.",
+        )
+
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, and find the file that `--ckpt_path last` or `best` means."""
-        if self.given and self._names_another_optimizer():
+        if any(name.rpartition(".")[2] != "SGD" for name in values_of("--optimizer", self.given)):
             # Forget SGD first: jsonargparse would carry its weight_decay of 0 over to AdamW, for one.
             self.given.insert(1, "--optimizer=null")
+        for file in values_of("--config", self.given):
+            check_config(Path(file))
         self.config = parser.parse_args(self.given)
         if self.check_only:
             raise Checked
         config = self.config[self.config.subcommand]
+        self.given_net = config.model.net and config.model.net.clone()
         if config.ckpt_path is None:
             if self.config.subcommand != "fit":
                 raise UserError(
                     f"{self.config.subcommand} needs a trained network: give --ckpt_path last, best or FILE"
                 )
-        elif rank_zero_only.rank != 0:
+        elif rank_zero_only.rank != 0:  # type: ignore[attr-defined]  # set where mypy does not look
             # Nodes share no files: process 0 reads the checkpoint and hands it over, whatever the name here.
             config.ckpt_path = "handed-over-by-process-0.ckpt"
         else:
@@ -109,7 +99,7 @@ class CLI(LightningCLI):
     @staticmethod
     def _checkpoint(wanted: str, results: Path) -> str:
         path = newest(results, wanted) if wanted in ("last", "best") else Path(wanted)
-        check_whole(path)
+        check_loads(path)
         if wanted != str(path):
             print(f"--ckpt_path {wanted} is {path}")
         return str(path)
@@ -117,7 +107,11 @@ class CLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Fit the network to the data, and the run's folder to the results folder."""
         config = self.config[self.subcommand]
-        if self.subcommand != "predict":
+        if config.ckpt_path is not None:
+            self._check_named_net(config)
+        if self.subcommand == "predict":  # prints, and leaves nothing behind
+            config.trainer.logger, self.save_config_callback = False, None
+        else:
             self._fit_net_to_data(config)
         if config.trainer.log_every_n_steps is not None:
             config.model.loss_window = config.trainer.log_every_n_steps
@@ -134,6 +128,28 @@ class CLI(LightningCLI):
                 settings.save_dir = config.trainer.default_root_dir
             if settings.get("name") == "lightning_logs":
                 settings.name = Path(config.data.source).name
+        if (
+            config.trainer.logger is False and self.subcommand == "fit"
+        ):  # checkpoints need a folder of the run all the same
+            results = TensorBoardLogger(config.trainer.default_root_dir, Path(config.data.source).name)
+            config.trainer.default_root_dir = results.log_dir
+
+    def _check_named_net(self, config: Any) -> None:
+        """LightningCLI silently puts the checkpoint's network in the place of the one that a flag names."""
+
+        def described(net: Any) -> str:
+            settings = dict(net.get("init_args") or {})
+            if not self._mentions("num_classes"):
+                settings.pop("num_classes", None)
+            return f"{net.class_path}({', '.join(f'{name}={value}' for name, value in settings.items())})"
+
+        given, held = self.given_net, config.model.net
+        named = given and (given.class_path != "lightning_cifar.Net" or self._mentions("--model.net"))
+        if named and described(given) != described(held):
+            raise UserError(
+                f"--model.net is {described(given)}, but the checkpoint {config.ckpt_path} holds {described(held)}; "
+                "leave --model.net out, or train that network from its beginning"
+            )
 
     def _fit_net_to_data(self, config: Any) -> None:
         data = config.data
@@ -149,21 +165,12 @@ class CLI(LightningCLI):
         config.model.class_names = names
         settings = config.model.net.get("init_args") if config.model.net else None
         if settings and "num_classes" in settings:
-            if settings.num_classes != len(names) and self._mentions("num_classes"):
+            given = self.given_net.init_args.get("num_classes")
+            if given != len(names) and self._mentions("num_classes"):
                 raise UserError(
-                    f"model.net.num_classes is {settings.num_classes}, but the data has {len(names)} classes; "
-                    "leave it out"
+                    f"model.net.num_classes is {given}, but the data has {len(names)} classes; leave it out"
                 )
             settings.num_classes = len(names)
-
-    def _names_another_optimizer(self) -> bool:
-        pairs = zip(self.given, [*self.given[1:], ""], strict=True)
-        named = [
-            after if flag == "--optimizer" else flag.partition("=")[2]
-            for flag, after in pairs
-            if flag == "--optimizer" or flag.startswith("--optimizer=")
-        ]
-        return any(name.rpartition(".")[2] != "SGD" for name in named)
 
     def _mentions(self, flag: str) -> bool:
         """Say whether the user gave a flag: after parsing, a given value looks like a default."""
@@ -179,7 +186,10 @@ class CLI(LightningCLI):
         try:
             super().instantiate_classes()
         except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError) as error:
-            raise UserError(one_line(str(error))) from error
+            reason, accelerator = one_line(str(error)), self.config[self.subcommand].trainer.accelerator
+            if "backend found" in reason or "can not run on your system" in reason:
+                reason = f"no {accelerator} here for --trainer.accelerator {accelerator} ({reason}); leave it out"
+            raise UserError(f"{reason}; {HELP}") from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer; for `predict`, one that prints."""
@@ -189,7 +199,10 @@ class CLI(LightningCLI):
         return trainer
 
     def before_fit(self) -> None:
-        """Start the clock."""
+        """Ask where to resume, and start the clock."""
+        config = self.config_init[self.subcommand]
+        if config.ckpt_path is None and config.resume is not None:
+            config.ckpt_path = config.resume(Path(self.trainer.default_root_dir))
         self.started = monotonic()
 
     def after_fit(self) -> None:
@@ -241,28 +254,8 @@ def main(args: Sequence[str] | None = None) -> int:
         return complain(
             f"cannot write {error.filename or 'to the disk'}: {error.strerror}; free some space or name another place"
         )
-    except (MisconfigurationException, ValueError) as error:
+    except (MisconfigurationException, ValueError, RuntimeError) as error:
         if not raised_by_lightning(error):
             raise
-        return complain(one_line(str(error)))
+        return complain(f"{one_line(str(error))}; {HELP}")
     return 0
-
-
-def complain(message: str) -> int:
-    """Print an error for people; give the exit code that goes with it."""
-    print(f"error: {message}", file=sys.stderr)
-    return 1
-
-
-def one_line(message: str) -> str:
-    """Fold what a library says over several lines into one."""
-    return "; ".join(line.strip(" -*") for line in message.splitlines() if line.strip(" -*"))
-
-
-def raised_by_lightning(error: BaseException) -> bool:
-    """Say whether an exception comes from Lightning's own checks of its arguments."""
-    traceback = error.__traceback__
-    while traceback and traceback.tb_next:
-        traceback = traceback.tb_next
-    module = traceback.tb_frame.f_globals.get("__name__", "") if traceback else ""
-    return module.split(".")[0] in ("pytorch_lightning", "lightning_fabric", "lightning")

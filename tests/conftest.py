@@ -1,4 +1,4 @@
-"""What the tests share: folders of images, the command line as a process, a loopback Azure ML."""
+"""What the tests share: small folders of images, runs of the command line, and a loopback Azure ML."""
 
 import os
 import signal

@@ -20,9 +20,7 @@ def steps_of_checkpoint(trainer: Any) -> int:
         # Only the count is wanted: tensors are mapped, not read, and nothing in the file is executed.
         checkpoint = torch.load(trainer.ckpt_path, map_location="cpu", mmap=True, weights_only=True)
         return _steps(checkpoint)
-    except (
-        Exception
-    ):  # remote, of an old format, or holding more than weights: Lightning has loaded it, ask that
+    except Exception:  # remote, of an old format, or holding more than weights: Lightning has loaded it, ask that
         loaded = getattr(getattr(trainer, "_checkpoint_connector", None), "_loaded_checkpoint", None) or {}
         return _steps(loaded)
 

@@ -133,9 +133,7 @@ class Forwarder:
         self._board.step_began = 0.0
         if self._board.token:
             os.environ["AZUREML_RUN_TOKEN"] = self._board.token
-            os.environ.pop(
-                "AZUREML_RUN_TOKEN_EXPIRY", None
-            )  # the old token's; the SDK finds the new one's in it
+            os.environ.pop("AZUREML_RUN_TOKEN_EXPIRY", None)  # the old token's; the SDK finds the new one's in it
         pid = os.fork()
         if pid == 0:
             Worker(self._spool, self._address, self._start, self._board).run()
@@ -171,17 +169,11 @@ def _record(spool: Path, error: Exception, fatal: bool = False) -> None:
 
 def main() -> NoReturn:
     """Read the command line that `AzureMLLogger` and `replay` write, and forward."""
-    parser = argparse.ArgumentParser(
-        description="Sends a spool to Azure ML; started by AzureMLLogger and replay."
-    )
+    parser = argparse.ArgumentParser(description="Sends a spool to Azure ML; started by AzureMLLogger and replay.")
     parser.add_argument("spool", type=Path)
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)
     args = parser.parse_args()
-    # Read by the SDK when it is imported: its waits of up to 128 s are no use to a process that tries again
-    # itself.
-    for name in ("AZUREML_DEFAULT_BACKOFF", "AZUREML_DEFAULT_500_BACKOFF", "AZUREML_DEFAULT_503_BACKOFF"):
-        os.environ[name] = "1"
     sys.exit(Forwarder(args.spool.absolute(), args.parent, args.seconds).run())
 
 

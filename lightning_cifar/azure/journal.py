@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import secrets
 import time
 from pathlib import Path
 from typing import Any, Literal
@@ -40,7 +41,7 @@ class Journal:
         self.pid = os.getpid()
         self._address = address
         self._timeout = timeout
-        stem = f"{address.run_id}-{time.strftime('%Y%m%d-%H%M%S')}-{self.pid}"
+        stem = f"{address.run_id}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
         root = folder / "azureml-metrics"
         kinds: tuple[Kind, ...] = ("metrics", "media")
         self._spools = {
@@ -63,9 +64,7 @@ class Journal:
         except OSError as error:
             if not self._warned:
                 self._warned = True
-                rank_zero_warn(
-                    f"AzureMLLogger cannot record metrics; the training goes on without them: {error}"
-                )
+                rank_zero_warn(f"AzureMLLogger cannot record metrics; the training goes on without them: {error}")
 
     def add(self, kind: Kind, entry: dict[str, Any]) -> None:
         """Record one entry."""
@@ -95,9 +94,7 @@ class Journal:
             self._give_up_at = None
         elif soon < self._give_up_at:
             left = self._give_up_at - soon
-            rank_zero_info(
-                f"Waiting for Azure ML to take what was logged last, at most {left:.0f} s more ..."
-            )
+            rank_zero_info(f"Waiting for Azure ML to take what was logged last, at most {left:.0f} s more ...")
             if all(spool.wait(self._give_up_at) for spool in spools):
                 self._give_up_at = None
         for spool in spools:

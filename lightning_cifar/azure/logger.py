@@ -73,6 +73,7 @@ class AzureMLLogger(StudioLogging, Logger):
         super().__init__()
         self._address = RunAddress.of_run(run) if run is not None else RunAddress.of_job()
         self._experiment_name = experiment_name if run is None else None
+        self._run = run
         self._workspace = workspace
         self._variables = sign_in_variables(workspace if run is None else run)
         self._save_dir = None if save_dir is None else os.fspath(save_dir)
@@ -94,7 +95,8 @@ class AzureMLLogger(StudioLogging, Logger):
         state = self.__dict__.copy()
         for name in ("_experiment", "_journal", "_book", "_checkpoint_callback"):
             del state[name]
-        if hasattr(self._workspace, "subscription_id"):  # it holds connections; its address is enough
+        state["_run"] = None  # its address is enough, as is the workspace's
+        if self._live_workspace is not None:
             state["_address"], state["_workspace"] = self._require_address(), None
         return state
 
@@ -135,7 +137,7 @@ class AzureMLLogger(StudioLogging, Logger):
             return DummyExperiment()
         if self._experiment is None:
             require_azureml()
-            self._experiment = RunProxy(self._require_address())
+            self._experiment = RunProxy(self._require_address(), self._run, self._live_workspace)
         return self._experiment
 
     @rank_zero_only
@@ -206,6 +208,11 @@ class AzureMLLogger(StudioLogging, Logger):
     @property
     def _in_job(self) -> bool:
         return self._address is not None and self._address.in_its_job
+
+    @property
+    def _live_workspace(self) -> Any:
+        """The workspace, if an object was passed and not a path."""
+        return self._workspace if hasattr(self._workspace, "subscription_id") else None
 
     def _require_address(self) -> RunAddress:
         if self._address is None:

@@ -19,8 +19,9 @@ def artifact_name(folder: str, key: str, step: int | None, suffix: str) -> str:
 
 
 def safe_name(path: str) -> str:
-    """Return an artifact's path of plain letters only: the SDK escapes any other character twice, so that the
-    content goes to another name than the service knows.
+    """Return an artifact's path of plain letters only.
+
+    The SDK escapes any other character twice, so that the content goes to another name than the service knows.
     """
     parts = [re.sub(r"[^A-Za-z0-9._-]+", "-", part) for part in path.split("/")]
     return "/".join(part for part in parts if part.strip("."))
@@ -55,9 +56,7 @@ def as_list(images: Any) -> list[Any]:
     return list(images) if isinstance(images, list | tuple) else [images]
 
 
-def table_entry(
-    name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], step: int | None
-) -> dict[str, Any]:
+def table_entry(name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], step: int | None) -> dict[str, Any]:
     """Return a table as an entry, with a column `step` if there is one.
 
     A column holds either finite numbers or strings, because the service fixes its type by the first value;
@@ -71,9 +70,7 @@ def table_entry(
     if step is not None and "step" not in columns:
         columns, table = [*columns, "step"], [[*row, step] for row in table]
     if len(columns) > MAX_COLUMNS:
-        raise ValueError(
-            f"table {name!r} has {len(columns)} columns, Azure ML takes {MAX_COLUMNS}: leave some out"
-        )
+        raise ValueError(f"table {name!r} has {len(columns)} columns, Azure ML takes {MAX_COLUMNS}: leave some out")
     if any(len(row) != len(columns) for row in table):
         raise ValueError(f"table {name!r} has rows that are not as long as its {len(columns)} columns")
     for index in range(len(columns)):
@@ -87,9 +84,7 @@ def table_entry(
 
 def hyperparameters_entry(name: str, params: Mapping[str, Any]) -> dict[str, Any]:
     """Return hyperparameters, flat, as one table of two columns."""
-    return table_entry(
-        name, ("name", "value"), [(key, str(value)) for key, value in params.items()], step=None
-    )
+    return table_entry(name, ("name", "value"), [(key, str(value)) for key, value in params.items()], step=None)
 
 
 def confusion_matrix_entry(name: str, matrix: Any, class_names: Sequence[str]) -> dict[str, Any]:
@@ -100,9 +95,7 @@ def confusion_matrix_entry(name: str, matrix: Any, class_names: Sequence[str]) -
     """
     counts = np.asarray(_plain(matrix))
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or counts.shape[0] != len(class_names):
-        raise ValueError(
-            f"confusion matrix {name!r} has shape {counts.shape} for {len(class_names)} class names"
-        )
+        raise ValueError(f"confusion matrix {name!r} has shape {counts.shape} for {len(class_names)} class names")
     data = {"class_labels": [str(label) for label in class_names], "matrix": counts.tolist()}
     # https://learn.microsoft.com/python/api/azureml-core/azureml.core.run.run#azureml-core-run-run-log-confusion-matrix
     value = {"schema_type": "confusion_matrix", "schema_version": "1.0.0", "data": data}
@@ -129,14 +122,10 @@ def _pixels(image: Any) -> np.ndarray[Any, Any]:
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
     if pixels.ndim != 2 and (pixels.ndim != 3 or pixels.shape[2] not in (3, 4)):
-        raise ValueError(
-            f"an image of shape {tuple(np.shape(image))} is neither (C, H, W), (H, W, C) nor (H, W)"
-        )
+        raise ValueError(f"an image of shape {tuple(np.shape(image))} is neither (C, H, W), (H, W, C) nor (H, W)")
     if pixels.dtype.kind == "f":
         pixels = np.nan_to_num(pixels) * 255
-    return np.ascontiguousarray(pixels.round().clip(0, 255) if pixels.dtype.kind == "f" else pixels).astype(
-        np.uint8
-    )
+    return np.ascontiguousarray(pixels.round().clip(0, 255) if pixels.dtype.kind == "f" else pixels).astype(np.uint8)
 
 
 def _plain(value: Any) -> Any:

@@ -78,9 +78,7 @@ class ForwardedSpool:
             if progress.offset >= goal:
                 return True
             now = time.monotonic()
-            if now >= until or (
-                progress.fatal and self._process is not None and self._process.poll() is not None
-            ):
+            if now >= until or (progress.fatal and self._process is not None and self._process.poll() is not None):
                 return False
             if now > asked + 1.0 and self._process is not None and self._process.poll() is None:
                 asked = now
@@ -88,11 +86,21 @@ class ForwardedSpool:
             time.sleep(0.05)
 
 
+def child_environment() -> dict[str, str]:
+    """Return the environment of a process that uses the SDK on this one's behalf.
+
+    It finds this very package, however the training script found it. The SDK's own waits between retries, up to
+    128 s, are cut to seconds: these processes try again themselves.
+    """
+    environment = dict(os.environ)
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [_PACKAGE_PARENT, os.environ.get("PYTHONPATH")]))
+    for name in ("AZUREML_DEFAULT_BACKOFF", "AZUREML_DEFAULT_500_BACKOFF", "AZUREML_DEFAULT_503_BACKOFF"):
+        environment[name] = "1"
+    return environment
+
+
 def start_forwarder(spool: Path, seconds: float, variables: dict[str, str]) -> "subprocess.Popen[bytes]":
     """Start the process that sends `spool`; what it has to say goes to `<spool>.log`."""
-    environment = {**os.environ, **variables}
-    # The forwarder must find this very package, however the training script found it.
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [_PACKAGE_PARENT, os.environ.get("PYTHONPATH")]))
     command = [sys.executable, "-m", "lightning_cifar.azure.forwarder", str(spool)]
     command += ["--parent", str(os.getpid()), "--seconds", str(seconds)]
     if sys.platform == "linux":
@@ -102,7 +110,7 @@ def start_forwarder(spool: Path, seconds: float, variables: dict[str, str]) -> "
         stdout = None if sys.stdout is not None and sys.stdout.isatty() else log
         return subprocess.Popen(
             command,
-            env=environment,
+            env=child_environment() | variables,
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=log,

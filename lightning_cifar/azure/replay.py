@@ -49,9 +49,7 @@ def replay(file: Path, seconds: float) -> str:
     left = pending(file)
     if left:
         reason = Progress.read(file).error or f"no answer within {seconds:.0f} s"
-        raise UserError(
-            f"{left} entries of {file} are not yet at run {address.run_id} ({reason}): run this again"
-        )
+        raise UserError(f"{left} entries of {file} are not yet at run {address.run_id} ({reason}): run this again")
     cut = " (its last line was cut off while it was written)" if file.stat().st_size > whole else ""
     return f"run {address.run_id} has everything of {file}{cut}; {before} entries were missing or unconfirmed"
 
@@ -77,9 +75,7 @@ def main() -> None:
         description="Sends the metrics that did not reach Azure ML.",
     )
     parser.add_argument("file", type=Path, help="the .jsonl file that AzureMLLogger's warning named")
-    parser.add_argument(
-        "--seconds", type=float, default=300.0, help="give up after so long (default: %(default)s)"
-    )
+    parser.add_argument("--seconds", type=float, default=300.0, help="give up after so long (default: %(default)s)")
     args = parser.parse_args()
     try:
         print(replay(args.file, args.seconds))

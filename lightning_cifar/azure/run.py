@@ -48,9 +48,7 @@ class RunAddress:
         if str(run.id).startswith("OfflineRun"):
             return None
         workspace = run.experiment.workspace
-        return cls(
-            run.id, run.experiment.name, workspace.name, workspace.resource_group, workspace.subscription_id
-        )
+        return cls(run.id, run.experiment.name, workspace.name, workspace.resource_group, workspace.subscription_id)
 
     @classmethod
     def new(cls, experiment: str, workspace: Any = None) -> "RunAddress":
@@ -79,8 +77,11 @@ class RunAddress:
         """Return the fields, for JSON."""
         return asdict(self)
 
-    def open(self) -> Any:
+    def open(self, workspace: Any = None) -> Any:
         """Return the real `azureml.core.Run`; an interactive run that does not exist yet is started.
+
+        Args:
+            workspace: the `azureml.core.Workspace`, if it is at hand, with the sign-in that it was made with.
 
         Raises:
             UserError: azureml-core is not installed.
@@ -91,7 +92,7 @@ class RunAddress:
 
         if self.in_its_job:
             return Run.get_context(allow_offline=False)
-        workspace = Workspace.get(
+        workspace = workspace or Workspace.get(
             self.workspace, subscription_id=self.subscription_id, resource_group=self.resource_group
         )
         try:
@@ -113,14 +114,14 @@ class RunProxy:
     thread.
     """
 
-    def __init__(self, address: RunAddress) -> None:
-        self.__dict__.update(_address=address, _run=None)
+    def __init__(self, address: RunAddress, run: Any = None, workspace: Any = None) -> None:
+        self.__dict__.update(_address=address, _run=run, _workspace=workspace)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
         if self.__dict__["_run"] is None:
-            self.__dict__["_run"] = self.__dict__["_address"].open()
+            self.__dict__["_run"] = self.__dict__["_address"].open(self.__dict__["_workspace"])
         return getattr(self.__dict__["_run"], name)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -128,7 +129,7 @@ class RunProxy:
         setattr(self.__dict__["_run"], name, value)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_address": self.__dict__["_address"], "_run": None}
+        return {"_address": self.__dict__["_address"], "_run": None, "_workspace": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -154,9 +155,7 @@ def require_azureml() -> None:
 def status_of(error: BaseException | None) -> int | None:
     """Return the HTTP status behind an exception of the SDK, also where another exception wraps it."""
     while error is not None:
-        status = getattr(error, "status_code", None) or getattr(
-            getattr(error, "response", None), "status_code", None
-        )
+        status = getattr(error, "status_code", None) or getattr(getattr(error, "response", None), "status_code", None)
         if status is not None:
             return int(status)
         error = getattr(error, "inner_exception", None) or error.__cause__ or error.__context__
@@ -182,14 +181,10 @@ def _read_config(path: Path) -> tuple[str, str, str]:
         if not isinstance(config, dict):
             raise ValueError("not an object")
     except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path} is not the JSON of an Azure ML workspace ({error}): download it again"
-        ) from error
+        raise UserError(f"{path} is not the JSON of an Azure ML workspace ({error}): download it again") from error
     missing = [key for key in _CONFIG_KEYS if not config.get(key)]
     if missing:
-        raise UserError(
-            f"{path} lacks {', '.join(missing)}: download it again from the workspace's page in Studio"
-        )
+        raise UserError(f"{path} lacks {', '.join(missing)}: download it again from the workspace's page in Studio")
     subscription_id, resource_group, workspace = (str(config[key]) for key in _CONFIG_KEYS)
     return subscription_id, resource_group, workspace
 

@@ -177,9 +177,7 @@ class _Watch(logging.Handler):
 
 def _row(data: dict[str, Any]) -> tuple[Any, ...]:
     """Return a row in a form that compares equal after its way through the service, which may turn 1 to 1.0."""
-    return tuple(
-        sorted((name, str(float(v)) if isinstance(v, int | float) else str(v)) for name, v in data.items())
-    )
+    return tuple(sorted((name, str(float(v)) if isinstance(v, int | float) else str(v)) for name, v in data.items()))
 
 
 def _name(entry: dict[str, Any]) -> str | None:

@@ -128,9 +128,7 @@ def read_header(spool: Path) -> tuple[RunAddress, int]:
             raise ValueError(f"format {header['format']!r}")
         return RunAddress(**header["run"]), len(line)
     except FileNotFoundError:
-        raise UserError(
-            f"{spool} does not exist: name the .jsonl file that AzureMLLogger's warning named"
-        ) from None
+        raise UserError(f"{spool} does not exist: name the .jsonl file that AzureMLLogger's warning named") from None
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(
             f"{spool} is not a file of AzureMLLogger's ({error}): name the .jsonl file that its warning named"

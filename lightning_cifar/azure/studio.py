@@ -86,9 +86,7 @@ class StudioLogging:
             journal.add("media", {"file": path, "path": path})
 
     @rank_zero_only
-    def log_confusion_matrix(
-        self, key: str, matrix: Any, class_names: Sequence[str], step: int | None = None
-    ) -> None:
+    def log_confusion_matrix(self, key: str, matrix: Any, class_names: Sequence[str], step: int | None = None) -> None:
         """Draw a confusion matrix of counts, (true class, predicted class).
 
         Studio keeps one under each name: a second one gets the step, or a number, added to its own.

@@ -1,5 +1,6 @@
 """The official archive of CIFAR-10: what it holds, and how it is unpacked."""
 
+import gzip
 import tarfile
 import tempfile
 import zlib
@@ -69,9 +70,9 @@ def unpack(archive: Archive, path: Path, into: Path) -> Path:
     into.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=into, prefix=".unfinished-") as temporary:
         try:
-            with tarfile.open(path) as tar:
+            with tarfile.open(path, "r:gz") as tar:
                 tar.extractall(temporary, members=_batches(archive, tar), filter="data")
-        except (tarfile.TarError, EOFError, zlib.error) as error:
+        except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise UserError(f"{path} is truncated or no archive ({error}): replace it with a whole one") from error
         folder = Path(temporary) / archive.folder
         if missing := archive.missing_from(folder):

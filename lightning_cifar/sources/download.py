@@ -31,7 +31,7 @@ from lightning_cifar.errors import UserError
 from lightning_cifar.sources.console import console, say
 
 REMEDIES = (
-    "name other addresses with --data.mirrors, put the archive into {folder} yourself, or train on your own "
+    "name other addresses with --data.mirrors, put the archive into {folder}, or train on your own "
     "images with --data.source FOLDER"
 )
 _ATTEMPTS = 5  # per mirror, each only if the one before got further
@@ -101,7 +101,7 @@ def download(
             f"cannot write {part} ({error.strerror or error}): make room or choose another --data.data_dir; "
             "what has arrived is kept and continued"
         ) from error
-    how = "; ".join(f"{urlsplit(url).hostname or url}: {failure}" for url, failure in failures.items())
+    how = "; ".join(f"{_host(url)}: {failure}" for url, failure in failures.items())
     remedies = REMEDIES.format(folder=target.parent)
     raise UserError(f"cannot download {target.name} ({how or 'no mirrors given'}): {remedies}")
 
@@ -163,7 +163,7 @@ class _Transfer:
         with response, self.part.open("r+b" if start else "wb", buffering=0) as file:
             file.seek(start)
             file.truncate()
-            host = urlsplit(url).hostname or url
+            host = _host(url)
             self.progress.reset(self.task, description=host, completed=start)
             self._copy(response, file, start, host)
 
@@ -186,9 +186,10 @@ class _Transfer:
             if not self.warned and now - begun > self.slow_after and rate < self.slow_rate:
                 self.warned = True
                 minutes = (self.size - have) / rate / 60
+                remedies = REMEDIES.format(folder=self.part.parent)
                 say(
-                    f"{host} is slow, {rate / 1000:.0f} kB/s: {minutes:.0f} more minutes. Instead you can "
-                    f"stop here and {REMEDIES.format(folder=self.part.parent)}; what has arrived is kept and continued."
+                    f"{host} is slow, {rate / 1000:.0f} kB/s: {minutes:.0f} more minutes. You can as well "
+                    f"{remedies}; what has arrived is kept."
                 )
             if not console.is_terminal and now - reported > _REPORT_SECONDS:
                 reported = now
@@ -207,7 +208,7 @@ def _open(url: str, span: slice, size: int, timeout: float) -> tuple[Any, int]:
     Raises:
         _MirrorError: no answer, another answer than the file, or a file of another size.
     """
-    if urlsplit(url).scheme not in ("http", "https"):
+    if not url.lower().startswith(("http://", "https://")):
         raise _MirrorError("not an http:// or https:// address")
     headers = {"User-Agent": "lightning-cifar", "Accept-Encoding": "identity"}
     if span.start or span.stop:
@@ -240,6 +241,13 @@ def _receive(response: Any, limit: int, timeout: float) -> bytes:
         return response.read1(min(limit, 1 << 16))
     except (OSError, http.client.HTTPException) as error:
         raise _MirrorError(_reason(error, timeout)) from error
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or url
+    except ValueError:  # no address at all, as its failure will say
+        return url
 
 
 def _reason(error: Exception, timeout: float) -> str:

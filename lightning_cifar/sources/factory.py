@@ -32,7 +32,7 @@ def make_source(
 
         return Cifar10Source(data_dir, DEFAULT_MIRRORS if mirrors is None else mirrors, allow_unverified)
     folder = Path(source).expanduser()
-    if not folder.is_dir():
+    if not source or not folder.is_dir():
         raise UserError(f"no folder {source!r}: --data.source takes cifar10, synthetic, or a folder of images")
     if any((folder / split).is_dir() for split in ("train", "test")):
         return FolderSource(folder)

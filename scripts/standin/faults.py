@@ -117,9 +117,7 @@ _CODES = {
 }
 
 
-def misbehave(
-    faults: Sequence[Fault], process: Callable[[], Response], closing: threading.Event
-) -> Response | None:
+def misbehave(faults: Sequence[Fault], process: Callable[[], Response], closing: threading.Event) -> Response | None:
     """Return what the client gets when its request meets faults; None: its connection is cut off.
 
     Args:

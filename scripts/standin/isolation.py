@@ -35,9 +35,7 @@ def _unshare() -> tuple[str, ...] | None:
             (source / "file").touch()
             probe = f'test ! -e "{hidden}/file" && test -e "{target}/file"'
             inner = [str(hidden), "--", str(source), str(target), "--", "sh", "-c", probe]
-            tried = subprocess.run(
-                [*command, "sh", "-c", _SCRIPT, "sh", *inner], capture_output=True, check=False
-            )
+            tried = subprocess.run([*command, "sh", "-c", _SCRIPT, "sh", *inner], capture_output=True, check=False)
             if tried.returncode == 0:
                 return command
     return None

@@ -71,9 +71,7 @@ class Job:
             TimeoutError: if that takes longer than `timeout` seconds.
         """
         if not self._done.wait(timeout):
-            raise TimeoutError(
-                f"{self.run.id} is still {self.run.status} after {timeout:g} s; its log:\n{self.log}"
-            )
+            raise TimeoutError(f"{self.run.id} is still {self.run.status} after {timeout:g} s; its log:\n{self.log}")
         return self.run.status
 
     def kill(self) -> None:

@@ -155,11 +155,7 @@ class Router:
     def find(self, method: str, host: str, path: str) -> tuple[Route, dict[str, str]] | None:
         """Return the route and its parameters, or None if the stand-in does not know the request."""
         for route in self._routes:
-            if (
-                route.method == method
-                and route.host.fullmatch(host)
-                and (match := route.path.fullmatch(path))
-            ):
+            if route.method == method and route.host.fullmatch(host) and (match := route.path.fullmatch(path)):
                 return route, {name: unquote(value) for name, value in match.groupdict().items()}
         return None
 
@@ -194,9 +190,7 @@ def check_token(authorization: str) -> None:
         part = authorization.removeprefix("Bearer ").split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
     except (IndexError, ValueError) as error:
-        raise RefusalError(
-            401, "InvalidAuthenticationToken", "The access token is missing or invalid."
-        ) from error
+        raise RefusalError(401, "InvalidAuthenticationToken", "The access token is missing or invalid.") from error
     if claims.get("exp", 0) < time.time():
         raise RefusalError(401, "ExpiredAuthenticationToken", "The access token has expired.")
 

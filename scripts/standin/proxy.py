@@ -35,9 +35,7 @@ class Proxy:
         self.closing = threading.Event()
         self._lock = threading.Lock()
         self._server: _Server | None = None  # the one that listens
-        self._held: _Server | None = (
-            None  # bound, not listening: keeps the port while connections are refused
-        )
+        self._held: _Server | None = None  # bound, not listening: keeps the port while connections are refused
         self.port = 0
 
     def start(self) -> None:

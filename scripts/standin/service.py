@@ -173,9 +173,7 @@ class StandIn:
         with self.state.lock:
             container = self.state.runs[run_id].container
             paths = self.state.artifacts.get(("ExperimentRun", container), [])
-            return {
-                path: blobs.read(self.state, "azureml", f"ExperimentRun/{container}/{path}") for path in paths
-            }
+            return {path: blobs.read(self.state, "azureml", f"ExperimentRun/{container}/{path}") for path in paths}
 
     def add_artifact(self, run_id: str, path: str, content: bytes, experiment: str = "cifar10") -> None:
         """Enter an artifact, as if an earlier attempt of the run had uploaded it."""
@@ -208,9 +206,7 @@ class StandIn:
         container = datastores.container_of(self.state, name)
         return {path: blobs.read(self.state, container, path) for path in blobs.names(self.state, container)}
 
-    def add_environment(
-        self, name: str, version: str = "1", definition: dict[str, Any] | None = None
-    ) -> None:
+    def add_environment(self, name: str, version: str = "1", definition: dict[str, Any] | None = None) -> None:
         """Register an environment, as curated ones are."""
         environment_routes.register(self.state, _CURATED | (definition or {}) | {"name": name}, version)
 
@@ -296,9 +292,7 @@ class StandIn:
         job = self._jobs.get(run_id)
         if not done:
             log = job.log if job else ""
-            raise TimeoutError(
-                f"{run_id} is still {self.run(run_id).status} after {timeout:g} s; its log:\n{log}"
-            )
+            raise TimeoutError(f"{run_id} is still {self.run(run_id).status} after {timeout:g} s; its log:\n{log}")
         return job.wait(timeout) if job else self.run(run_id).status
 
     def _cancel_job(self, run_id: str) -> bool:

@@ -60,9 +60,7 @@ class State:
         """
         known = self.workspace
         if subscription.lower() != known.subscription_id.lower():
-            raise RefusalError(
-                404, "SubscriptionNotFound", f"The subscription '{subscription}' could not be found."
-            )
+            raise RefusalError(404, "SubscriptionNotFound", f"The subscription '{subscription}' could not be found.")
         if group.lower() != known.resource_group.lower():
             raise RefusalError(404, "ResourceGroupNotFound", f"Resource group '{group}' could not be found.")
         if workspace.lower() != known.name.lower():
@@ -167,6 +165,4 @@ def now() -> str:
 
 def signed(container: str, path: str) -> str:
     """Return a blob's address with a (never checked) signature."""
-    return (
-        f"{BLOBS}/{container}/{quote(path)}?sv=2019-02-02&sr=b&sig=standin&se=2099-01-01T00%3A00%3A00Z&sp=rcw"
-    )
+    return f"{BLOBS}/{container}/{quote(path)}?sv=2019-02-02&sr=b&sig=standin&se=2099-01-01T00%3A00%3A00Z&sp=rcw"

@@ -13,9 +13,7 @@ def jwt(seconds: float, **claims: Any) -> str:
     now = int(time.time())
     content = {"iat": now, "nbf": now, "exp": int(now + seconds), "tid": TENANT, "oid": PRINCIPAL, **claims}
     header = {"alg": "HS256", "typ": "JWT"}
-    return ".".join(
-        [*(_encode(json.dumps(part).encode()) for part in (header, content)), _encode(b"stand-in")]
-    )
+    return ".".join([*(_encode(json.dumps(part).encode()) for part in (header, content)), _encode(b"stand-in")])
 
 
 def job_token(run_id: str, seconds: float) -> str:

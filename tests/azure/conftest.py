@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from lightning_cifar import AzureMLLogger
+from lightning_cifar.azure.journal import Journal
 from scripts.standin import StandIn
 
 REPOSITORY = Path(__file__).parents[2]
@@ -22,12 +23,9 @@ class Job:
 
     def __init__(self, azure: StandIn, run_id: str) -> None:
         self.azure, self.run_id = azure, run_id
-        self.loggers: list[AzureMLLogger] = []
 
     def logger(self, **arguments: Any) -> AzureMLLogger:
-        logger = AzureMLLogger(**arguments)
-        self.loggers.append(logger)
-        return logger
+        return AzureMLLogger(**arguments)
 
     def points(self) -> list[tuple[str, int | None, Any]]:
         """What has arrived, sorted."""
@@ -37,14 +35,25 @@ class Job:
         (path,) = Path("outputs/azureml-metrics").glob(f"*-{kind}.jsonl")
         return path
 
-    def close(self) -> None:
-        for logger in self.loggers:
-            if (journal := logger._journal) is not None:
-                atexit.unregister(journal.close)
-                for spool in journal._spools.values():
-                    if spool._process is not None and spool._process.poll() is None:
-                        os.killpg(spool._process.pid, signal.SIGKILL)
-                        spool._process.wait()
+
+@pytest.fixture(autouse=True)
+def journals(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """End the forwarders of a test with it, and let none of its journals be closed at the end of all tests."""
+    journals: list[Journal] = []
+    begin = Journal.__init__
+
+    def remember(journal: Journal, *args: Any) -> None:
+        journals.append(journal)
+        begin(journal, *args)
+
+    monkeypatch.setattr(Journal, "__init__", remember)
+    yield
+    for journal in journals:
+        atexit.unregister(journal.close)
+        for spool in getattr(journal, "_spools", {}).values():
+            if spool._process is not None and spool._process.poll() is None:
+                os.killpg(spool._process.pid, signal.SIGKILL)
+                spool._process.wait()
 
 
 @pytest.fixture
@@ -53,12 +62,8 @@ def job(azure: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
         if name not in ("PATH", "HOME", "TMPDIR", "PYTHONDONTWRITEBYTECODE"):
             monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
-    job = Job(azure, "run-1")
-    yield job
-    job.close()
-    assert not [name for name in sys.modules if name.startswith("azureml.")], (
-        "the training process holds azureml"
-    )
+    yield Job(azure, "run-1")
+    assert not [name for name in sys.modules if name.startswith("azureml.")], "the training process holds azureml"
 
 
 @pytest.fixture

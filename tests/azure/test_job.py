@@ -73,9 +73,7 @@ def test_pictures_tables_and_files_arrive_in_studio_s_types_and_nothing_twice(jo
     figure = matplotlib.figure.Figure()
     figure.add_subplot().plot([1, 2])
     logger.log_figure("curve", figure, step=3)
-    logger.log_image(
-        "samples", [torch.ones(3, 4, 5), np.zeros((4, 5), np.uint8), Image.new("RGB", (5, 4))], step=3
-    )
+    logger.log_image("samples", [torch.ones(3, 4, 5), np.zeros((4, 5), np.uint8), Image.new("RGB", (5, 4))], step=3)
     logger.log_table("classes", ["name", "acc"], [["cat", 0.5], ["dog", np.float32(0.25)]], step=3)
     logger.log_text("note", "schön")
     logger.log_confusion_matrix("confusion", torch.tensor([[2, 0], [1, 3]]), ["cat", "dog"], step=3)

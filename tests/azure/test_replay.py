@@ -3,8 +3,6 @@
 import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
 
@@ -23,9 +21,7 @@ def record(azure, tmp_path):
     """A record of 1,000 points, of which nothing was sent."""
     azure.job_environment("run-1")  # makes the run
     workspace = azure.workspace
-    address = RunAddress(
-        "run-1", "cifar10", workspace.name, workspace.resource_group, workspace.subscription_id
-    )
+    address = RunAddress("run-1", "cifar10", workspace.name, workspace.resource_group, workspace.subscription_id)
     spool = Spool(tmp_path / "record-metrics.jsonl", address)
     for step in range(1000):
         spool.append(f'{{"metric": "loss", "value": {step / 7}, "step": {step}, "time": 0}}\n')
@@ -112,9 +108,7 @@ def test_a_file_that_cannot_be_sent_is_a_line_that_says_why(azure, record, damag
 
 def test_a_file_of_another_run_is_refused_inside_a_job(azure, record):
     code, _, err = finish(replay(record, azure.job_environment("run-2")))
-    assert (
-        code == 1 and "belongs to run run-1, and this job is run run-2" in err and len(err.splitlines()) == 1
-    )
+    assert code == 1 and "belongs to run run-1, and this job is run run-2" in err and len(err.splitlines()) == 1
 
 
 def test_a_file_whose_run_is_unknown_to_the_workspace_says_so(azure, record):

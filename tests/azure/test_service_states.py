@@ -1,11 +1,9 @@
 """Whatever state the service is in: nothing is lost, nothing is there twice, nothing hangs."""
 
-import os
-import signal
+import json
 import subprocess
-import sys
 import time
-import warnings
+from pathlib import Path
 
 import pytest
 
@@ -26,7 +24,7 @@ def expected():
 
 @pytest.mark.parametrize(
     ("kind", "requests"),
-    [("store-and-drop", 3), ("429", 5), ("500", 2), ("drop", 2), ("expired", 1), ("400", 2)],
+    [("store-and-drop", 3), ("429", 2), ("expired", 1), ("400", 2)],
 )
 def test_after_some_failures_each_metric_is_there_exactly_once(job, kind, requests):
     fault = job.azure.misbehave(kind, on=BATCH, requests=requests)
@@ -49,16 +47,16 @@ def test_an_outage_in_mid_training_is_caught_up_without_being_asked(job):
     assert job.points() == [("loss", s, s / 7) for s in range(100)]
 
 
-@pytest.mark.parametrize("kind", ["429", "refuse", "silence"])
+@pytest.mark.parametrize("kind", ["refuse", "silence"])
 def test_a_service_that_never_takes_anything_costs_a_bounded_wait_and_one_warning(job, kind):
     job.azure.misbehave(kind)
-    logger = job.logger(timeout=3.0)
+    logger = job.logger(timeout=2.0)
     log(logger)
     began = time.monotonic()
     with pytest.warns(UserWarning, match=rf"600 entries .*{job.spool().name}.*azure.replay") as caught:
         logger.finalize("success")
         logger.finalize("success")  # a test after the fit: it does not wait it out again
-    assert time.monotonic() - began < 3.5
+    assert time.monotonic() - began < 2.5
     assert len(caught) == 1
     assert job.points() == []
     logger._journal._warned = False
@@ -77,61 +75,54 @@ def test_a_run_that_cannot_be_written_for_good_does_not_hold_up_what_comes_after
 
 
 ENDINGS = {
-    "return": "",
     "sys.exit": "sys.exit(3)",
     "exception": "raise RuntimeError('training failed')",
-    "SIGTERM": "print('ready', flush=True); time.sleep(60)",
-    "SIGKILL": "os.kill(os.getpid(), 9)",
+    "SIGTERM": "os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)",
+    "SIGKILL": "os.kill(os.getpid(), signal.SIGKILL)",
+    "SIGKILL before a silent service": "print(forwarder.pid); os.kill(os.getpid(), signal.SIGKILL)",
 }
+# One import of Lightning serves all: each ending has a process forked from it.
 SCRIPT = """
-import os, sys, time
+import json, os, signal, sys, time, traceback
+from pathlib import Path
 from lightning_cifar import AzureMLLogger
-logger = AzureMLLogger()
-for step in range(200):
-    logger.log_metrics({{"loss": float(step)}}, step)
-{ending}
+
+for number, (ending, environment) in enumerate(json.loads(sys.stdin.read())):
+    if os.fork() == 0:
+        Path(str(number)).mkdir()
+        os.chdir(str(number))
+        os.environ.update(environment)
+        logger = AzureMLLogger(timeout=10.0 if "print" in ending else 60.0)
+        for step in range(200):
+            logger.log_metrics({"loss": float(step)}, step)
+        forwarder = logger._journal._spools["metrics"]._process
+        sys.stdout.reconfigure(line_buffering=True)
+        exec(ending)
+        sys.exit(0)
+codes = {}
+for _ in range(number + 1):
+    pid, status = os.wait()
+    codes[pid] = os.waitstatus_to_exitcode(status)
+print([code for _, code in sorted(codes.items())])
 """
 
 
-def test_however_the_process_ends_everything_logged_arrives(azure, script, tmp_path):
-    running = {}
-    for number, (ending, code) in enumerate(ENDINGS.items()):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        env = azure.job_environment(f"run-{number}") | {"PYTHONPATH": str(REPOSITORY)}
-        running[ending] = subprocess.Popen(
-            script(SCRIPT.format(ending=code)),
-            env=env,
-            cwd=folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-    running["SIGTERM"].stdout.readline()
-    running["SIGTERM"].terminate()
-    codes = {ending: process.wait(timeout=60) for ending, process in running.items()}
-    assert codes == {"return": 0, "sys.exit": 3, "exception": 1, "SIGTERM": -15, "SIGKILL": -9}
-    for number in range(len(ENDINGS)):
-        wait_until(lambda number=number: len(azure.metrics(f"run-{number}")) >= 200, seconds=40)
-        assert [m.step for m in sorted(azure.metrics(f"run-{number}"), key=lambda m: m.step)] == list(
-            range(200)
-        )
-
-
-def test_the_forwarder_ends_with_the_training_process_even_if_the_service_is_silent(azure, script, tmp_path):
-    azure.misbehave("silence")
-    env = azure.job_environment("run-1") | {"PYTHONPATH": str(REPOSITORY)}
-    text = SCRIPT.replace("AzureMLLogger()", "AzureMLLogger(timeout=2.0)").format(
-        ending="print(logger._journal._spools['metrics']._process.pid, flush=True); os.kill(os.getpid(), 9)"
+def test_however_the_process_ends_everything_logged_arrives_and_nothing_stays_behind(azure, script, tmp_path):
+    azure.misbehave("silence", on="run-4")
+    jobs = [(code, azure.job_environment(f"run-{n}")) for n, code in enumerate(ENDINGS.values())]
+    done = subprocess.run(
+        script(SCRIPT),
+        input=json.dumps(jobs),
+        env=jobs[0][1] | {"PYTHONPATH": str(REPOSITORY)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=90,
     )
-    done = subprocess.run(script(text), env=env, cwd=tmp_path, stdout=subprocess.PIPE, timeout=60)
-    pid = int(done.stdout)
-
-    def gone():
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return True
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rsplit(")", 1)[1].split()[0] == "Z"
-
-    wait_until(gone, seconds=15)
+    forwarder, codes = done.stdout.splitlines()
+    assert codes == "[3, 1, -15, -9, -9]", done.stderr
+    for number in range(4):
+        run = f"run-{number}"
+        wait_until(lambda run=run: len(azure.metrics(run)) >= 200, seconds=40)
+        assert sorted(m.step for m in azure.metrics(run)) == list(range(200))
+    wait_until(lambda: not Path("/proc", forwarder).exists(), seconds=20)

@@ -22,9 +22,7 @@ def script() -> Script:
 
     def run(code: str, environment: dict[str, str], *arguments: str | Path, code_expected: int = 0) -> str:
         command = [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)]
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=90, check=False
-        )
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=90, check=False)
         assert done.returncode == code_expected, done.stdout + done.stderr
         return done.stdout
 

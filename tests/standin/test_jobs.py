@@ -121,9 +121,7 @@ def test_a_distributed_job_runs_as_it_would_in_the_cloud(script, project, tmp_pa
         (2, 4, [("0", "0", "0"), ("1", "0", "1"), ("2", "1", "0"), ("3", "1", "1")]),
     ],
 )
-def test_every_process_knows_its_rank_and_all_meet_at_one_port(
-    azure, submit, nodes, processes, ranks
-) -> None:
+def test_every_process_knows_its_rank_and_all_meet_at_one_port(azure, submit, nodes, processes, ranks) -> None:
     code = "import os; print(*(os.environ[n] for n in ('RANK', 'NODE_RANK', 'LOCAL_RANK', 'MASTER_PORT')))"
     run_id = submit({"say.py": code}, script="say.py", **pytorch(nodes, processes))
     azure.start_job(run_id)
@@ -199,9 +197,7 @@ def test_uploaded_data_are_downloaded_and_missing_ones_fail_the_job(azure, submi
     assert "no files at 'nothing'" in azure.run("job-1").error["error"]["message"]
 
 
-def test_the_snapshots_package_is_imported_and_never_the_checkouts(
-    azure, submit, tmp_path, monkeypatch
-) -> None:
+def test_the_snapshots_package_is_imported_and_never_the_checkouts(azure, submit, tmp_path, monkeypatch) -> None:
     checkout = tmp_path / "checkout"
     (checkout / "elsewhere").mkdir(parents=True)
     (checkout / "elsewhere" / "__init__.py").touch()
@@ -360,9 +356,7 @@ def test_a_job_ends_when_the_stand_in_is_killed() -> None:
     service.kill()
     service.wait()
     deadline = time.monotonic() + 5
-    while (
-        (left := Path("/proc", pid, "cmdline")).exists() and left.read_bytes() and time.monotonic() < deadline
-    ):
+    while (left := Path("/proc", pid, "cmdline")).exists() and left.read_bytes() and time.monotonic() < deadline:
         time.sleep(0.05)
     shutil.rmtree(folder)
     assert not left.exists() or not left.read_bytes()

@@ -50,9 +50,7 @@ def test_latency_is_added_to_every_request_and_to_other_faults(running, post) ->
 
 
 @pytest.mark.parametrize(("kind", "stored"), [("drop", 0), ("store-and-drop", 1)])
-def test_a_dropped_connection_has_or_has_not_stored_the_request(
-    running, post, kind: str, stored: int
-) -> None:
+def test_a_dropped_connection_has_or_has_not_stored_the_request(running, post, kind: str, stored: int) -> None:
     running.misbehave(kind, on="metrics", requests=1)
     with pytest.raises(requests.ConnectionError):
         post(running, LOSS)

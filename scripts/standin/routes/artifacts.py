@@ -50,9 +50,7 @@ def create(state: State, request: Request, origin: str, container: str) -> dict[
 
 @routes("GET", ARTIFACTS + "/contentinfo/{origin}/{container}/{path:path}")
 @routes("GET", ARTIFACTS + "/write/{origin}/{container}/{path:path}")
-def content_information(
-    state: State, request: Request, origin: str, container: str, path: str
-) -> dict[str, Any]:
+def content_information(state: State, request: Request, origin: str, container: str, path: str) -> dict[str, Any]:
     """Return the address of one artifact."""
     if path not in _paths(state, origin, container):
         raise RefusalError(404, "UserError", f"Artifact {path} not found")
@@ -60,9 +58,7 @@ def content_information(
 
 
 @routes("GET", ARTIFACTS + "/prefix/contentinfo/{origin}/{container}/{path:path}")
-def prefix_information(
-    state: State, request: Request, origin: str, container: str, path: str
-) -> dict[str, Any]:
+def prefix_information(state: State, request: Request, origin: str, container: str, path: str) -> dict[str, Any]:
     """Return the addresses of all artifacts below a path."""
     prefix = path.strip("/")
     found = [

@@ -101,9 +101,11 @@ def put(state: State, request: Request, container: str, path: str) -> Response:
 def get(state: State, request: Request, container: str, path: str) -> Response:
     """Return a blob or a range of it."""
     content = read(state, container, path)
-    headers = _headers(
-        Accept_Ranges="bytes", Content_Type="application/octet-stream", x_ms_blob_type="BlockBlob"
-    ) | {"x-ms-lease-status": "unlocked", "x-ms-lease-state": "available", "x-ms-server-encrypted": "true"}
+    headers = _headers(Accept_Ranges="bytes", Content_Type="application/octet-stream", x_ms_blob_type="BlockBlob") | {
+        "x-ms-lease-status": "unlocked",
+        "x-ms-lease-state": "available",
+        "x-ms-server-encrypted": "true",
+    }
     headers["x-ms-creation-time"] = headers["Last-Modified"]
     wanted = request.headers.get("x-ms-range") or request.headers.get("range")
     if request.method == "HEAD":

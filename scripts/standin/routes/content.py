@@ -23,8 +23,7 @@ def addresses(state: State, request: Request) -> dict[str, Any]:
     """Return where to send the files to."""
     folder = uuid.uuid4()
     nodes = [
-        {"fullName": name, "blobUri": signed(_CONTAINER, f"{folder}/{name}")}
-        for name in request.json()["FileNames"]
+        {"fullName": name, "blobUri": signed(_CONTAINER, f"{folder}/{name}")} for name in request.json()["FileNames"]
     ]
     return {"fileNodes": nodes}
 

@@ -30,9 +30,7 @@ def register(state: State, definition: dict[str, Any], version: str | None = Non
         latest = known[-1] if known else None
         if version is None and latest and all(latest.get(key) == content.get(key) for key in _CONTENT):
             return latest
-        version = version or str(
-            1 + max((int(one["version"]) for one in known if one["version"].isdigit()), default=0)
-        )
+        version = version or str(1 + max((int(one["version"]) for one in known if one["version"].isdigit()), default=0))
         # A version, once registered, stays as it is.
         return state.environments.setdefault((name, str(version)), content | {"version": str(version)})
 

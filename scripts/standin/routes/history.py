@@ -209,17 +209,11 @@ def details(state: State, request: Request, experiment: str, run_id: str) -> dic
     with state.lock:
         run = state.run(run_id)
         paths = state.artifacts.get(("ExperimentRun", run.container), [])
-        logs = [
-            path
-            for path in paths
-            if path.startswith(("user_logs/", "azureml-logs/", "logs/", "system_logs/"))
-        ]
+        logs = [path for path in paths if path.startswith(("user_logs/", "azureml-logs/", "logs/", "system_logs/"))]
         return run_dto(state, run) | {
             "runDefinition": run.definition,
             "services": {},
-            "logFiles": {
-                path: signed("azureml", f"ExperimentRun/{run.container}/{path}") for path in sorted(logs)
-            },
+            "logFiles": {path: signed("azureml", f"ExperimentRun/{run.container}/{path}") for path in sorted(logs)},
         }
 
 

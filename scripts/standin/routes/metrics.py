@@ -38,9 +38,7 @@ def post_batch(state: State, request: Request, run_id: str) -> Response:
         run = state.run(run_id)
         for dto in dtos:
             if problem := _store(state, run, dto, request.arrived):
-                errors.append(
-                    {"metric": dto, "errorResponse": {"error": {"code": "UserError", "message": problem}}}
-                )
+                errors.append({"metric": dto, "errorResponse": {"error": {"code": "UserError", "message": problem}}})
         state.changed.notify_all()
     response = Response.of({"errors": errors})
     response.status = 207 if errors else 200

@@ -36,9 +36,7 @@ def register_model(state: State, request: Request) -> dict[str, Any]:
     content = request.json()
     asset = get_asset(state, request, content["url"].rsplit("/", 1)[-1])
     with state.lock:
-        version = 1 + max(
-            (model.version for model in state.models if model.name == content["name"]), default=0
-        )
+        version = 1 + max((model.version for model in state.models if model.name == content["name"]), default=0)
         document = content | {
             "id": f"{content['name']}:{version}",
             "version": version,

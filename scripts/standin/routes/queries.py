@@ -16,9 +16,7 @@ _FIELDS = {
 }
 # The SDK does not quote all values: one ends where a bracket or the next operator begins.
 _VALUE = r""""[^"]*"|'[^']*'|.*?"""
-_COMPARISON = re.compile(
-    rf"\s*(\S+)\s+(eq|ne|ge|gt|le|lt)\s+({_VALUE})\s*(?=\)|\sand\s|\sor\s|$)", re.IGNORECASE
-)
+_COMPARISON = re.compile(rf"\s*(\S+)\s+(eq|ne|ge|gt|le|lt)\s+({_VALUE})\s*(?=\)|\sand\s|\sor\s|$)", re.IGNORECASE)
 _WORD = re.compile(r"\s*(and\b|or\b|\(|\))\s*", re.IGNORECASE)
 _ABSENT = object()
 

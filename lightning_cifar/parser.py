@@ -1,0 +1,96 @@
+"""LightningCLI's parser, with errors of one line."""
+
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import NoReturn
+
+import yaml
+from pytorch_lightning.cli import LightningArgumentParser
+
+from lightning_cifar.errors import UserError, one_line
+
+HELP = "see python -m lightning_cifar fit --help"
+
+
+class Parser(LightningArgumentParser):
+    """LightningCLI's parser, with errors of one line."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raise what would have been a page of usage.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError(f"{readable(message)}; {HELP}") from ex
+
+
+def values_of(flag: str, args: Sequence[str]) -> list[str]:
+    """List what a command line gives for a flag, be it `--flag VALUE` or `--flag=VALUE`."""
+    following = [after for arg, after in pairwise([*args, ""]) if arg == flag]
+    return following + [arg.partition("=")[2] for arg in args if arg.startswith(f"{flag}=")]
+
+
+def check_config(path: Path) -> None:
+    """Make sure that a file given with --config is YAML with sections in it.
+
+    Raises:
+        UserError: it is missing, or something else.
+    """
+    remedy = "python -m lightning_cifar fit --print_config prints one to start from"
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read --config {path} ({error.strerror}); {remedy}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"--config {path} is no text file; {remedy}") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}: " if mark else ""
+        reason = getattr(error, "problem", None) or one_line(str(error))
+        raise UserError(f"--config {path} is no YAML ({where}{reason}); {remedy}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"--config {path} holds no sections such as trainer: or data:; {remedy}")
+
+
+def readable(message: str) -> str:
+    """Say in a few words what jsonargparse says with every type it has tried.
+
+    Its message on `--trainer.max_epochs three`, of ten lines with "Does not validate against any of the Union
+    subtypes", becomes `--trainer.max_epochs is three, but must be int or null`.
+    """
+    message = message.replace(f"; {HELP}", "")
+    if isinstance(missing := _find(r"expected \"subcommand\" to be one of \{(.*?)\}", message), str):
+        return f"no subcommand: give one of {missing.replace(',', ', ')}"
+    keys = list(dict.fromkeys(re.findall(r'Parser key "([\w.+]+)"', message)))
+    if not keys:
+        return one_line(message)
+    flag = f"--{'.'.join(keys)}"
+    if inner := _find(r"--(\S+ is .+, but .+)", message):  # of a parser within
+        return f"{flag}.{inner}"
+    if required := _find(r"the following arguments are required: ([\w, ]+)", message):
+        return f"{flag} needs {required}: add " + " ".join(f"{flag}.{name} VALUE" for name in required.split(", "))
+    if unknown := _find(r"Option '(.+?)' is not accepted", message):
+        return f"there is no {flag}.{unknown}"
+    value = _find(r"(?:Given value|Got value): (?!NestedArg|Namespace)(.+)", message)
+    if "dot import path" in message or "Import path" in message or "class_path" in message:
+        kind = _find(r"Subtypes: \[.*?<class '[\w.]*?(\w+)'>", message) or "class"
+        if not re.search(r"Expected a (<class '(int|float|bool)'>|typing)", message):
+            reason = _find(r"(No module named '.+?'|module '.+?' has no attribute '.+?')", message)
+            why = f" ({reason})" if reason else ""
+            return f"{flag} is {value}, but that is no {kind}{why}; give the name of one, with its package"
+    wanted: list[str] = []
+    for simple, choices, members in re.findall(
+        r"Expected a (?:<class '(\w+)'>|typing\.Literal\[(.+?)\]|member of <enum .*?>: \{(.+?)\})", message
+    ):
+        wanted += [simple] if simple else (choices or members).replace("'", "").replace(" ", "").split(",")
+    if value is None or not wanted:
+        return one_line(message)
+    names = ["null" if name == "NoneType" else name for name in dict.fromkeys(wanted)]
+    return f"{flag} is {value}, but must be {', '.join(names[:-1])}{' or ' if names[1:] else ''}{names[-1]}"
+
+
+def _find(pattern: str, text: str) -> str | None:
+    found = re.search(pattern, text)
+    return found[1].strip() if found else None
