@@ -31,8 +31,8 @@ class SaveConfig(SaveConfigCallback):
         chosen["max_epochs"] = trainer.max_epochs
         for logger in trainer.loggers:
             logger.log_hyperparams(chosen)
-            if trainer.log_dir and hasattr(logger, "log_artifact"):
-                logger.log_artifact(Path(trainer.log_dir) / self.config_filename)
+            if hasattr(logger, "log_artifact"):
+                logger.log_artifact(_folder(trainer) / self.config_filename)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take note that the run has begun."""
@@ -46,8 +46,7 @@ class SaveConfig(SaveConfigCallback):
             return
         for logger in trainer.loggers:
             logger.finalize("failed")  # TensorBoard's writer would make its file anew
-        # not `trainer.log_dir`, which waits for the other processes
-        folder = Path(getattr(trainer.logger, "log_dir", None) or trainer.default_root_dir)
+        folder = _folder(trainer)
         if folder.is_dir() and all(self._is_ours(path) for path in folder.iterdir()):
             for path in folder.iterdir():
                 path.unlink()
@@ -59,3 +58,9 @@ class SaveConfig(SaveConfigCallback):
     def _is_ours(self, path: Path) -> bool:
         named = path.name in ("hparams.yaml", self.config_filename) or path.name.startswith("events.out.tfevents")
         return named and path.stat().st_mtime >= self._made_after
+
+
+def _folder(trainer: Any) -> Path:
+    """The run's folder, for process 0 alone: `trainer.log_dir` would wait for the other processes for ever."""
+    logger = trainer.logger
+    return Path(getattr(logger, "log_dir", None) or getattr(logger, "save_dir", None) or trainer.default_root_dir)

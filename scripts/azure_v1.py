@@ -126,6 +126,9 @@ def _check_compute(workspace: "Workspace", job: Job) -> bool:
     if job.compute not in targets:
         there = ", ".join(sorted(targets)) or "none; the README shows how to make one"
         raise UserError(f"no compute {job.compute!r} in workspace {workspace.name}; there is: {there}")
+    most = getattr(getattr(targets[job.compute], "scale_settings", None), "maximum_node_count", None)
+    if most is not None and (job.nodes or 1) > most:
+        raise UserError(f"compute {job.compute} has at most {most} nodes, fewer than NODES={job.nodes}; use {most}")
     size = str(getattr(targets[job.compute], "vm_size", "") or "")
     gpu = has_gpu(size)
     if job.wants_gpu and size and not gpu:

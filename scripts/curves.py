@@ -1,5 +1,6 @@
 """The metrics of a run as they arrived: read back with their steps, as a table, as a picture."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,6 +20,9 @@ class Point(NamedTuple):
 
 
 Curves = dict[str, list[Point]]
+
+_FIRST = ("loss", "val_loss", "val_acc", "test_acc", "test_loss")
+_NO_RESULT = ("epoch", "lr")
 
 
 def read(run: "Run", names: Sequence[str] | None = None) -> Curves:
@@ -76,7 +80,7 @@ def draw(runs: Mapping[str, Curves], names: Sequence[str], file: Path) -> Path:
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.5 * len(names), 4), layout="constrained")
+    figure = Figure(figsize=(1 + 4.5 * len(names), 4), layout="constrained")
     panels = figure.subplots(1, len(names), squeeze=False)[0]
     for panel, name in zip(panels, names, strict=True):
         for number, (label, curves) in enumerate(runs.items()):
@@ -87,7 +91,10 @@ def draw(runs: Mapping[str, Curves], names: Sequence[str], file: Path) -> Path:
             panel.plot(steps, values, label=label, color=f"C{number}", marker=marker, markersize=3)
         panel.set(title=name, xlabel="step")
         panel.grid(alpha=0.3)
-    panels[0].legend(fontsize="small")
+    if len(runs) > 1:
+        panels[0].legend(fontsize="small")
+    else:
+        figure.suptitle(next(iter(runs)))
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_suffix(".part.png")
     figure.savefig(temporary, dpi=120)
@@ -95,8 +102,11 @@ def draw(runs: Mapping[str, Curves], names: Sequence[str], file: Path) -> Path:
 
 
 def worth_drawing(curves: Sequence[Curves]) -> list[str]:
-    """Choose the metrics that are curves: several values in some run; the losses first, at most three."""
-    names = sorted({name for each in curves for name, points in each.items() if len(points) > 1})
-    order = {"loss": 0, "val_loss": 1, "val_acc": 2, "lr": 9}
-    names = sorted(names, key=lambda name: (order.get(name, 5), name))
-    return names[:3] or sorted({name for each in curves for name in each})[:3]
+    """Choose up to three metrics: losses and accuracies before others, curves before single values."""
+    longest = Counter[str]()
+    for each in curves:
+        for name, points in each.items():
+            longest[name] = max(longest[name], len(points))
+    names = [name for name in longest if name not in _NO_RESULT and "/" not in name] or list(longest)
+    several = [name for name in names if longest[name] > 1] or names
+    return sorted(several, key=lambda name: (_FIRST.index(name) if name in _FIRST else len(_FIRST), name))[:3]

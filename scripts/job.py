@@ -162,6 +162,16 @@ def read_tags(texts: Sequence[str]) -> dict[str, str]:
     return tags
 
 
+def check_accelerator(name: str) -> None:
+    """Refuse what only this machine may have.
+
+    Raises:
+        UserError: the accelerator is none that Azure ML offers.
+    """
+    if name not in ("auto", "cpu", "gpu", "cuda"):
+        raise UserError(f"Azure ML has no accelerator {name!r}; ACCELERATOR=gpu or ACCELERATOR=cpu")
+
+
 def check_scale(flags: Sequence[str], distributed: bool) -> None:
     """Refuse flags that would contradict NODES and DEVICES, or that ask for nodes without them.
 

@@ -102,6 +102,8 @@ def read_job(args: argparse.Namespace, flags: Sequence[str]) -> job.Job:
             )
         name, version = environment.read_named(args.environment)
         recipe = environment.Recipe(name=name, version=version)
+    accelerator = job.flag_value(flags, "--trainer.accelerator", "auto") or "auto"
+    job.check_accelerator(accelerator)
     job.check_scale(flags, distributed=bool(args.nodes or args.devices))
     return job.Job(
         flags=tuple(flags),
@@ -110,7 +112,7 @@ def read_job(args: argparse.Namespace, flags: Sequence[str]) -> job.Job:
         data_mode=args.data_mode,
         nodes=args.nodes,
         devices=args.devices,
-        accelerator=job.flag_value(flags, "--trainer.accelerator", "auto") or "auto",
+        accelerator=accelerator,
         experiment=args.experiment,
         compute=args.compute,
         display_name=args.display_name,

@@ -126,7 +126,8 @@ def connect(address: Address, auth: str) -> "Workspace":
         UserError: sign-in refused, workspace not found, service or network down.
     """
     os.environ.setdefault("AZUREML_DEFAULT_BACKOFF", _BACK_OFF)
-    logging.getLogger("azureml").addHandler(logging.NullHandler())  # what it would print comes as an exception, too
+    for library in ("azureml", "msrest"):  # what they would print comes as an exception, too
+        logging.getLogger(library).addHandler(logging.NullHandler())
     from azureml.core import Workspace
 
     with explained(f"workspace {address.workspace} of resource group {address.resource_group}"):

@@ -27,6 +27,9 @@ outputs.mkdir(exist_ok=True)
 if "--sleep" in sys.argv:
     import time
     time.sleep(60)
+if "--fail-on-1" in sys.argv and rank == "1":
+    print("process 1 has eaten the carrot", flush=True)
+    sys.exit(4)
 if "--fail" in sys.argv:
     print("the loss is a carrot", flush=True)
     sys.exit(3)

@@ -13,6 +13,8 @@ from tests.submit.conftest import Outcome, call, call_all, make_project
 FLAGS = {
     "a compute that is not there": (["--compute", "nope"], r"no compute 'nope'.*there is: cpu-cluster, gpu-cluster"),
     "a compute without GPU": (["--", "--trainer.accelerator", "gpu"], r"cpu-cluster \(\S+\) has no GPU.*gpu-cluster"),
+    "an accelerator of laptops": (["--", "--trainer.accelerator=mps"], r"no accelerator 'mps'; ACCELERATOR=gpu"),
+    "more nodes than there are": (["--nodes", "9"], r"cpu-cluster has at most 4 nodes, fewer than NODES=9"),
     "an environment that is not there": (["--environment", "acpt-pytorch-2.9"], r"near names: acpt-pytorch-2\.8"),
     "a version that is not there": (["--environment", "acpt-pytorch-2.8:9"], r"in version 9.*acpt-pytorch-2\.8"),
     "requirements that cannot be read": (["--requirements", "bad.txt"], r"bad\.txt, line 1.*torch=="),

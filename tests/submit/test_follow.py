@@ -24,6 +24,7 @@ def outcomes(service: StandIn, tmp_path_factory: pytest.TempPathFactory) -> list
         ("submit", ["--wait", "--", "--fail"]),
         ("runs", ["watch"]),
         ("runs", ["download", "--to", "here"]),
+        ("submit", ["--wait", "--nodes", "2", "--", "--fail-on-1"]),
     ]
     results = call_all(calls, project, service.client_environment())
     (folder,) = (project / "downloads").iterdir()
@@ -48,6 +49,14 @@ def test_a_job_that_fails_gives_1_its_last_lines_and_its_address(outcomes: list[
     assert "exited with status code 3" in outcome.last
     assert "https://ml.azure.com/" in outcome.last
     assert len(outcome.err.splitlines()) == 1
+
+
+def test_of_several_processes_the_one_that_failed_is_heard(outcomes: list[Outcome]) -> None:
+    outcome = outcomes[4]
+
+    assert outcome.code == 1
+    assert "last lines of user_logs/std_log_process_1.txt:\n" in outcome.out
+    assert "  | process 1 has eaten the carrot" in outcome.out
 
 
 class Terminal:
