@@ -63,7 +63,7 @@ The interface::
 
 from scripts.standin.faults import Fault
 from scripts.standin.messages import Request
+from scripts.standin.records import Metric, ModelRecord, RunRecord, Workspace
 from scripts.standin.service import StandIn
-from scripts.standin.state import Metric, ModelRecord, RunRecord, Workspace
 
 __all__ = ["Fault", "Metric", "ModelRecord", "Request", "RunRecord", "StandIn", "Workspace"]

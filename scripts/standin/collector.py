@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.standin.node import COLLECTED, Node
-from scripts.standin.state import RunRecord, State
+from scripts.standin.records import RunRecord
+from scripts.standin.state import State
 
 _INTERVAL = 0.5
 ORIGIN = "ExperimentRun"

@@ -7,9 +7,10 @@ import sys
 import sysconfig
 from pathlib import Path
 
+from scripts.standin.records import Workspace
 from scripts.standin.routes.login import PASSWORD
 from scripts.standin.routes.management import API, DISCOVERY
-from scripts.standin.state import PRINCIPAL, TENANT, State, Workspace
+from scripts.standin.state import PRINCIPAL, TENANT, State
 from scripts.standin.tokens import job_token
 
 # Everything else stays behind. The thread counts are the machine's business, not Azure's.

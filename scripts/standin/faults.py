@@ -3,7 +3,10 @@
 import re
 import threading
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+
+from scripts.standin.messages import RefusalError, Response
 
 KINDS = ("latency", "drop", "store-and-drop", "silence", "refuse", "expired")
 
@@ -104,3 +107,44 @@ class Faults:
                 if fault.requests is not None and fault.hits >= fault.requests:
                     self._faults.remove(fault)
             return struck
+
+
+_CODES = {
+    "400": "BadRequest",
+    "429": "TooManyRequests",
+    "500": "InternalServerError",
+    "503": "ServiceUnavailable",
+}
+
+
+def misbehave(
+    faults: Sequence[Fault], process: Callable[[], Response], closing: threading.Event
+) -> Response | None:
+    """Return what the client gets when its request meets faults; None: its connection is cut off.
+
+    Args:
+        faults: any number of "latency", then at most one of another kind but "refuse".
+        process: answers the request properly; called only where the faults leave the request its effect.
+        closing: set when the service goes down; ends latency and silence.
+    """
+    late = sum(fault.delay or 0 for fault in faults)
+    if late and closing.wait(late):
+        return None
+    fault = next((fault for fault in faults if fault.kind != "latency"), None)
+    if fault is None:
+        return process()
+    if fault.kind == "drop":
+        return None
+    if fault.kind == "store-and-drop":
+        process()
+        return None
+    if fault.kind == "silence":
+        while not closing.is_set() and fault.active:
+            fault.lifted.wait(0.2)
+        return None
+    headers = {} if fault.retry_after is None else {"Retry-After": f"{fault.retry_after:g}"}
+    if fault.kind == "expired":
+        expired = RefusalError(401, "ExpiredAuthenticationToken", "The access token has expired.")
+        return expired.response(headers)
+    code = _CODES.get(fault.kind, "Misbehaving")
+    return RefusalError(int(fault.kind), code, "The stand-in was told to.").response(headers)

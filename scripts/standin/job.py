@@ -1,12 +1,8 @@
 """Runs what was submitted: all processes of all nodes on this machine, as Azure ML would on a cluster."""
 
-import contextlib
-import os
 import secrets
 import shutil
-import signal
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -16,10 +12,10 @@ from typing import Any
 from scripts.standin import isolation
 from scripts.standin.collector import ORIGIN, Collector
 from scripts.standin.node import DataError, Node
+from scripts.standin.processes import Processes
 from scripts.standin.routes import content
 from scripts.standin.state import FINAL, State
 
-_SWEEP = 5.0  # seconds for killed processes to be gone
 _TAIL = 20  # lines of the log in the error message
 
 
@@ -47,7 +43,7 @@ class Job:
         self.run = state.run(run_id)
         if self.run.definition is None or self.run.snapshot is None:
             raise ValueError(f"{run_id} was not submitted: there is nothing to run")
-        self._state, self._environment, self._grace = state, environment, grace
+        self._state, self._environment = state, environment
         self._definition: dict[str, Any] = self.run.definition
         # A fresh name for each attempt and node: nothing can guess where another one keeps its files.
         self._root = folder / secrets.token_hex(8)
@@ -55,9 +51,8 @@ class Job:
         self._nodes = [Node(rank, self._root / secrets.token_hex(16)) for rank in range(count)]
         self.folders = [node.work for node in self._nodes]
         self.isolation = isolation.method()
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._processes = Processes(grace)
         self._logs: list[Path] = []
-        self._failed: int | None = None  # the rank that failed first
         self._outcome = ""  # what ended it from outside: "Canceled", "Killed"
         self._lock = threading.Lock()
         self._done = threading.Event()
@@ -87,7 +82,7 @@ class Job:
         The run is back in the queue; `StandIn.restart_job` goes on with it.
         """
         self._end("Killed")
-        self._signal(signal.SIGKILL)
+        self._processes.kill()
         self._done.wait()
         for node in self._nodes:
             shutil.rmtree(node.root, ignore_errors=True)
@@ -95,7 +90,7 @@ class Job:
     def cancel(self) -> None:
         """Send SIGTERM, after a while SIGKILL; the run ends as Canceled."""
         self._end("Canceled")
-        threading.Thread(target=self._terminate, daemon=True).start()
+        threading.Thread(target=self._processes.terminate, daemon=True).start()
 
     @property
     def ended(self) -> bool:
@@ -110,7 +105,7 @@ class Job:
     @property
     def pids(self) -> list[int]:
         """The ids of the processes that have been started, by rank; each leads a process group."""
-        return [process.pid for process in self._processes]
+        return self._processes.pids
 
     # -- its own thread
 
@@ -129,7 +124,8 @@ class Job:
                 collector.stop(collect=self._outcome != "Killed")
             self._finish()
         except Exception as error:
-            self._signal(signal.SIGKILL)
+            self._processes.kill()
+            self._sweep()
             self._fail(f"{type(error).__name__}: {error}" if not isinstance(error, DataError) else str(error))
         finally:
             self._keep_logs()
@@ -164,18 +160,8 @@ class Job:
                         "LOCAL_RANK": str(local),
                     }
                 log = self._open_log(rank, world)
-                with log.open("wb") as stream:
-                    self._processes.append(
-                        subprocess.Popen(
-                            command,
-                            cwd=node.work,
-                            env={key: str(value) for key, value in (shared | variables).items()},
-                            stdin=subprocess.DEVNULL,
-                            stdout=stream,
-                            stderr=subprocess.STDOUT,
-                            start_new_session=True,
-                        )
-                    )
+                environment = {key: str(value) for key, value in (shared | variables).items()}
+                self._processes.start(command, node.work, environment, log)
 
     def _open_log(self, rank: int, world: int) -> Path:
         """Make a process's log, an artifact that can be read while it grows."""
@@ -192,22 +178,17 @@ class Job:
         """Wait for the processes; the first that fails takes the others with it."""
         limit = self._definition.get("maxRunDurationSeconds")
         deadline = time.monotonic() + limit if limit else None
-        while running := [process for process in self._processes if process.poll() is None]:
-            if self._first_failure() is not None:
-                self._terminate()
+        while self._processes.running():
+            if self._processes.first_failure() is not None:
+                self._processes.terminate()
             elif deadline is not None and time.monotonic() > deadline:
                 self._end("Canceled")
-                self._terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                running[0].wait(0.05)
+                self._processes.terminate()
+            time.sleep(0.05)
         self._sweep()
 
-    def _first_failure(self) -> int | None:
-        """Return the rank that failed first; that the others are then made to end is no failure of theirs."""
-        if self._failed is None:
-            codes = [process.poll() for process in self._processes]
-            self._failed = next((rank for rank, code in enumerate(codes) if code), None)
-        return self._failed
+    def _sweep(self) -> None:
+        self._processes.sweep([node.home for node in self._nodes])
 
     def _finish(self) -> None:
         if self._outcome == "Killed":
@@ -215,11 +196,11 @@ class Job:
         elif self._outcome == "Canceled":
             self._state.set_status(self.run, "Canceled")
         else:
-            rank = self._first_failure()
-            if rank is None:
+            failure = self._processes.first_failure()
+            if failure is None:
                 self._state.set_status(self.run, "Completed")
                 return
-            code = self._processes[rank].returncode
+            rank, code = failure
             tail = "\n".join(self._logs[rank].read_text(errors="replace").splitlines()[-_TAIL:])
             log = f"user_logs/{self._logs[rank].name}"
             self._fail(
@@ -243,34 +224,6 @@ class Job:
         with self._lock:
             if self.run.status not in FINAL:
                 self._outcome = self._outcome or outcome
-
-    def _terminate(self) -> None:
-        self._signal(signal.SIGTERM)
-        deadline = time.monotonic() + self._grace
-        while time.monotonic() < deadline and any(process.poll() is None for process in self._processes):
-            time.sleep(0.05)
-        self._signal(signal.SIGKILL)
-
-    def _sweep(self) -> None:
-        """End what the processes have left behind, even in sessions of their own, as a node would."""
-        homes = {f"HOME={node.home}".encode() for node in self._nodes}
-        deadline = time.monotonic() + _SWEEP
-        while time.monotonic() < deadline:
-            found = False
-            for entry in Path("/proc").glob("[0-9]*/environ"):
-                with contextlib.suppress(OSError):
-                    if homes & set(entry.read_bytes().split(b"\0")):
-                        os.kill(int(entry.parent.name), signal.SIGKILL)
-                        found = True
-            if not found:
-                return
-            time.sleep(0.02)
-
-    def _signal(self, number: int) -> None:
-        for process in self._processes:
-            if process.poll() is None:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(process.pid, number)
 
 
 def _processes_per_node(definition: dict[str, Any]) -> tuple[int, bool]:

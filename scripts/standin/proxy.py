@@ -8,13 +8,12 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from scripts.standin.ca import CertificateAuthority
-from scripts.standin.faults import Fault, Faults
+from scripts.standin.faults import Fault, Faults, misbehave
 from scripts.standin.messages import RefusalError, Request, Response, Router, call
 from scripts.standin.state import State
 
@@ -169,32 +168,31 @@ class _Connection(BaseHTTPRequestHandler):
         if found:
             request.route = found[0].group
         proxy.state.record(request)
-        struck = proxy.faults.strike(request.route, request.host + request.path)
-        late = sum(fault.delay or 0 for fault in struck)
-        if late and proxy.closing.wait(late):
-            self.close_connection = True
-            return
-        fault = next((fault for fault in struck if fault.kind != "latency"), None)
-        request.fault = struck[-1].kind if struck else ""
+        if found is None:
+            response: Response | None = self._unexpected(request)
+        else:
+            route, parameters = found
+            struck = proxy.faults.strike(request.route, request.host + request.path)
+            request.fault = struck[-1].kind if struck else ""
 
-        def process() -> Response:
-            if not proxy.router.knows_host(request.host):
-                proxy.state.note_unexpected(f"unknown host: {request.method} {request.host}{request.path}")
-                return RefusalError(403, "UnknownHost", "the stand-in forwards nothing").response()
-            if found is None:
-                proxy.state.note_unexpected(f"unknown route: {request.method} {request.host}{request.path}")
-                return RefusalError(
-                    501, "NotImplemented", "the stand-in does not know this request"
-                ).response()
-            return call(found[0], proxy.state, request, found[1])
+            def process() -> Response:
+                return call(route, proxy.state, request, parameters)
 
-        response = misbehave(fault, process, proxy.closing) if fault else process()
+            response = misbehave(struck, process, proxy.closing)
         if response is None:
             _reset(self.raw)
             self.close_connection = True
             return
         request.status = response.status
         self._send(response)
+
+    def _unexpected(self, request: Request) -> Response:
+        proxy, address = self.server.proxy, f"{request.method} {request.host}{request.path}"
+        if proxy.router.knows_host(request.host):
+            proxy.state.note_unexpected(f"unknown route: {address}")
+            return RefusalError(501, "NotImplemented", "the stand-in does not know this request").response()
+        proxy.state.note_unexpected(f"unknown host: {address}")
+        return RefusalError(403, "UnknownHost", "the stand-in forwards nothing").response()
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = answer  # noqa: N815
 
@@ -241,41 +239,6 @@ class _Connection(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Print nothing: the state records every request."""
-
-
-def misbehave(fault: Fault, process: Callable[[], Response], closing: threading.Event) -> Response | None:
-    """Return what the client gets when its request meets `fault`; None: its connection is cut off.
-
-    Args:
-        fault: any kind but "latency" and "refuse".
-        process: answers the request properly; called only where the fault leaves the request its effect.
-        closing: set when the service goes down; ends a silence.
-    """
-    if fault.kind == "drop":
-        return None
-    if fault.kind == "store-and-drop":
-        process()
-        return None
-    if fault.kind == "silence":
-        while not closing.is_set() and fault.active:
-            fault.lifted.wait(0.2)
-        return None
-    retry = {} if fault.retry_after is None else {"Retry-After": f"{fault.retry_after:g}"}
-    if fault.kind == "expired":
-        return RefusalError(401, "ExpiredAuthenticationToken", "The access token has expired.").response(
-            retry
-        )
-    return RefusalError(
-        int(fault.kind), _CODES.get(fault.kind, "Misbehaving"), "The stand-in was told to."
-    ).response(retry)
-
-
-_CODES = {
-    "400": "BadRequest",
-    "429": "TooManyRequests",
-    "500": "InternalServerError",
-    "503": "ServiceUnavailable",
-}
 
 
 def _reset(connection: socket.socket) -> None:

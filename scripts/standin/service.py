@@ -14,38 +14,11 @@ from scripts.standin.faults import Fault, Faults
 from scripts.standin.job import Job
 from scripts.standin.messages import Request, Router
 from scripts.standin.proxy import LOOPBACK, Proxy
-from scripts.standin.routes import (
-    artifacts,
-    blobs,
-    computes,
-    content,
-    datastores,
-    execution,
-    history,
-    login,
-    management,
-    metrics,
-    models,
-)
+from scripts.standin.records import Compute, Metric, ModelRecord, RunRecord, Workspace
+from scripts.standin.routes import GROUPS, blobs, content, datastores
 from scripts.standin.routes import environments as environment_routes
-from scripts.standin.state import FINAL, Compute, Metric, ModelRecord, RunRecord, State, Workspace
+from scripts.standin.state import FINAL, State
 
-_GROUPS = (
-    metrics.routes,
-    history.routes,
-    artifacts.routes,
-    blobs.routes,
-    content.routes,
-    execution.routes,
-    environment_routes.routes,
-    computes.routes,
-    datastores.routes,
-    models.routes,
-    login.routes,
-    login.identity_routes,
-    management.routes,
-    management.discovery_routes,
-)
 _CURATED: dict[str, Any] = {
     "environmentVariables": {},
     "python": {"userManagedDependencies": True, "interpreterPath": "python", "condaDependencies": None},
@@ -79,7 +52,7 @@ class StandIn:
         authority = CertificateAuthority(self.folder)
         self.ca_file = authority.file
         self._faults = Faults()
-        self._proxy = Proxy(self.state, Router(_GROUPS), authority, self._faults)
+        self._proxy = Proxy(self.state, Router(GROUPS), authority, self._faults)
         datastores.add(self.state, datastores.DEFAULT, f"azureml-blobstore-{self.workspace.id}")
         self.add_compute("cpu-cluster")
         self.add_compute("gpu-cluster", "STANDARD_NC6S_V3")

@@ -14,7 +14,7 @@ import pytest
 from scripts.standin import StandIn
 from scripts.standin import isolation as isolation_module
 from scripts.standin.node import Node
-from scripts.standin.state import RunRecord
+from scripts.standin.records import RunRecord
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@
 from typing import Any
 
 from scripts.standin.messages import WORKSPACE, RefusalError, Request, Routes
-from scripts.standin.state import REGION, Compute, State, now
+from scripts.standin.records import Compute
+from scripts.standin.state import REGION, State, now
 
 COMPUTES = f"/rp/workspaces{WORKSPACE}/computes"
 

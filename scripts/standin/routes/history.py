@@ -5,8 +5,9 @@ import uuid
 from typing import Any
 
 from scripts.standin.messages import WORKSPACE, RefusalError, Request, Routes
+from scripts.standin.records import RunRecord
 from scripts.standin.routes.queries import matches, ordered
-from scripts.standin.state import RunRecord, State, now, signed
+from scripts.standin.state import State, now, signed
 from scripts.standin.tokens import job_token
 
 HISTORY = f"/history/v1.0{WORKSPACE}"

@@ -5,7 +5,8 @@ import uuid
 from typing import Any
 
 from scripts.standin.messages import WORKSPACE, RefusalError, Request, Response, Routes
-from scripts.standin.state import ISO, Metric, MetricSeries, RunRecord, State, now
+from scripts.standin.records import Metric, MetricSeries, RunRecord
+from scripts.standin.state import ISO, State, now
 
 # https://learn.microsoft.com/azure/machine-learning/resource-limits-capacity#metrics
 MAX_NAMES = 50

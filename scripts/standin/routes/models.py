@@ -4,7 +4,8 @@ import uuid
 from typing import Any
 
 from scripts.standin.messages import WORKSPACE, RefusalError, Request, Routes
-from scripts.standin.state import ModelRecord, State, now
+from scripts.standin.records import ModelRecord
+from scripts.standin.state import State, now
 
 MANAGEMENT = f"/modelmanagement/v1.0{WORKSPACE}"
 
