@@ -233,6 +233,12 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
+def keep(rows: list[Row], file: Path | None) -> None:
+    """Write what has been measured so far, if a file was given."""
+    if file is not None:
+        file.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
+
+
 def main() -> None:
     """Measure, print the table, keep the numbers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -254,11 +260,11 @@ def main() -> None:
     for logger_name, state in plan:
         print(f"{logger_name}, {state} ...", file=sys.stderr, flush=True)
         rows.append(benchmark(logger_name, state, args.number))
+        keep(rows, args.json)
     row = benchmark_mlflow(args.mlflow_python, args.mlflow_number)
     rows += [row] if row is not None else []
+    keep(rows, args.json)
     print(table(rows))
-    if args.json:
-        args.json.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
 
 
 if __name__ == "__main__":
