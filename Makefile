@@ -22,27 +22,45 @@ tensorboard: .venv/installed  ## Show the curves of all runs in a browser
 	$(PYTHON) -m tensorboard.main --logdir results
 
 ##@ Train on Azure ML
-REMOTE = $(if $(DATA),--data "$(DATA)") $(if $(NODES),--nodes $(NODES)) $(if $(DEVICES),--devices $(DEVICES))
-
-.PHONY: submit
-submit: .venv/installed  ## The same training as an Azure ML job (SUBMIT_ARGS=--dry-run only shows it)
-	$(PYTHON) -m scripts.submit $(if $(COMPUTE),--compute "$(COMPUTE)") $(REMOTE) $(SUBMIT_ARGS) -- $(FLAGS)
+# FLAGS holds the flags of the training, as for train-local; what only submitting knows stands before the `--`.
+SUBMIT_FLAGS = $(if $(COMPUTE),--compute "$(COMPUTE)") $(if $(NODES),--nodes "$(NODES)") \
+	$(if $(DEVICES),--devices "$(DEVICES)") $(if $(DATA),--data "$(DATA)") $(SUBMIT_ARGS)
 
 .PHONY: rehearse
-rehearse: .venv/installed  ## The same job on a loopback Azure ML on this machine: no account needed
-	$(PYTHON) -m scripts.rehearse $(REMOTE) $(SUBMIT_ARGS) -- $(FLAGS)
+rehearse: .venv/installed  ## Run the job here first, by a stand-in for Azure ML; needs no account
+	$(PYTHON) -m scripts.rehearse $(SUBMIT_FLAGS) -- $(FLAGS)
+
+.PHONY: submit
+submit: .venv/installed  ## Run the training as an Azure ML job; SUBMIT_ARGS=--dry-run only shows it
+	$(PYTHON) -m scripts.submit $(SUBMIT_FLAGS) -- $(FLAGS)
 
 .PHONY: upload-data
-upload-data: .venv/installed  ## Put a folder of images into the workspace's datastore: DATA=FOLDER
+upload-data: .venv/installed  ## Put the images of DATA=FOLDER into the workspace's datastore
 	$(PYTHON) -m scripts.upload_data "$(DATA)" $(SUBMIT_ARGS)
 
 .PHONY: runs
-runs: .venv/installed  ## List the latest runs; more: .venv/bin/python -m scripts.runs --help
+runs: .venv/installed  ## List the latest runs: status, duration, final metrics
 	$(PYTHON) -m scripts.runs list $(SUBMIT_ARGS)
 
+.PHONY: watch
+watch: .venv/installed  ## Show the log of the run submitted last, or of RUN=ID
+	$(PYTHON) -m scripts.runs watch $(RUN) $(SUBMIT_ARGS)
+
+.PHONY: compare
+compare: .venv/installed  ## Draw the curves of RUNS="ID ID …" in one picture
+	$(PYTHON) -m scripts.runs compare $(RUNS) $(SUBMIT_ARGS)
+
+.PHONY: download
+download: .venv/installed  ## Bring the outputs of the run submitted last, or of RUN=ID, to downloads/
+	$(PYTHON) -m scripts.runs download $(RUN) $(SUBMIT_ARGS)
+
+.PHONY: register
+register: .venv/installed  ## Register the best checkpoint of the run submitted last, or of RUN=ID, as a model
+	$(PYTHON) -m scripts.runs register $(RUN) $(SUBMIT_ARGS)
+
 .PHONY: cancel
-cancel: .venv/installed  ## Cancel the run submitted last
-	$(PYTHON) -m scripts.runs cancel $(SUBMIT_ARGS)
+cancel: .venv/installed  ## End the run submitted last, or RUN=ID
+	$(PYTHON) -m scripts.runs cancel $(RUN) $(SUBMIT_ARGS)
 
 ##@ Develop
 .PHONY: benchmark
@@ -93,7 +111,10 @@ help:  ## List targets and variables
 		BATCH_SIZE=64 'images in a batch (default 4)' \
 		ACCELERATOR=gpu 'cpu, gpu, mps or auto (default)' \
 		DATA=FOLDER 'cifar10, synthetic, or a folder with train/<class>/* and test/<class>/*' \
-		COMPUTE=NAME 'cluster to submit to (default cpu-cluster)' \
-		'NODES=2 DEVICES=4' 'submit, rehearse: machines, and processes on each' \
-		'SUBMIT_ARGS="--…"' 'flags of submit, rehearse, runs: .venv/bin/python -m scripts.submit --help' \
-		'ARGS="--…"' 'any other flag: .venv/bin/python -m lightning_cifar fit --help'
+		COMPUTE=NAME 'submit: the cluster (default cpu-cluster)' \
+		NODES=2 'submit, rehearse: machines' \
+		DEVICES=4 'submit, rehearse: processes (GPUs) on each of them' \
+		DATA=STORE:PATH 'submit: a folder in a datastore of the workspace' \
+		RUN=ID 'watch, download, register, cancel: another run than the last' \
+		'SUBMIT_ARGS="--x"' 'flags of the script itself: .venv/bin/python -m scripts.submit --help' \
+		'ARGS="--x y"' 'any other flag: .venv/bin/python -m lightning_cifar fit --help'

@@ -57,19 +57,19 @@ class WholeFileCheckpointIO(TorchCheckpointIO):
         Raises:
             UserError: in every process: the file is missing or not whole.
         """
-        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        if not _distributed():
             return self._read(path, map_location, weights_only)
-        parcel: list[Any] = [None]
+        content: Any = None
         if torch.distributed.get_rank() == 0:
             try:
                 # to the CPU: a device of process 0 means nothing to the others
-                parcel = [self._read(path, "cpu", weights_only)]
+                content = self._read(path, "cpu", weights_only)
             except UserError as error:
-                parcel = [error]
-        torch.distributed.broadcast_object_list(parcel, src=0)
-        if isinstance(parcel[0], UserError):
-            raise parcel[0]
-        return parcel[0]
+                content = error
+        content = _of_process_0(content)
+        if isinstance(content, UserError):
+            raise content
+        return content
 
     def _read(self, path: Any, map_location: Any, weights_only: bool | None) -> dict[str, Any]:
         check_loads(Path(path))
@@ -103,6 +103,18 @@ def _global(error: pickle.UnpicklingError) -> str:
     return found[1] if found else "a damaged pickle"
 
 
+def _distributed() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+def _of_process_0(value: Any) -> Any:
+    """Give all processes what process 0 has."""
+    parcel = [value]
+    if _distributed():
+        torch.distributed.broadcast_object_list(parcel, src=0)
+    return parcel[0]
+
+
 class RunCheckpoint(ModelCheckpoint):
     """`ModelCheckpoint` that remembers the best network of a resumed run, and formats its `state_key` once.
 
@@ -124,7 +136,8 @@ class RunCheckpoint(ModelCheckpoint):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the state, that of the best network too, if it is still where it was."""
-        if Path(state_dict["best_model_path"]).is_file():
+        # As process 0 sees it, which saves and has the files: all must test the same network in the end.
+        if _of_process_0(Path(state_dict["best_model_path"]).is_file()):
             state_dict = {**state_dict, "dirpath": self.dirpath}
             super().load_state_dict(state_dict)
 

@@ -42,9 +42,9 @@ class Cli:
         self.folder = folder
         self.env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 
-    def start(self, *args: object) -> subprocess.Popen:
+    def start(self, *args: object, program: Sequence[str] = ("-m", "lightning_cifar")) -> subprocess.Popen:
         return subprocess.Popen(
-            [sys.executable, "-m", "lightning_cifar", *map(str, args)],
+            [sys.executable, *program, *map(str, args)],
             cwd=self.folder,
             env=self.env,
             text=True,

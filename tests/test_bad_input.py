@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import Cli, make_folder, run
+from conftest import make_folder, run
 from torchvision.datasets import CIFAR10
 
 QUICK = ("--data.val_size", 12, "--trainer.max_epochs", 1, "--trainer.enable_progress_bar=false")
@@ -324,17 +324,14 @@ def test_a_full_disk_before_the_first_step(small_disk, main, images):
     refused(code, main.err, small_disk, ("No space left on device", "free some space"))
 
 
-def test_a_limit_on_the_size_of_files(tmp_path, images):
+def test_a_limit_on_the_size_of_files(cli, images):
     """As a full disk, but for systems where none can be mounted."""
-    limited = Cli(tmp_path)
     script = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000)); "
         "from lightning_cifar.cli import main; sys.exit(main())"
     )
-    args = [sys.executable, "-c", script, "fit", "--data.source", images, *QUICK]
-    done = subprocess.run(
-        [str(arg) for arg in args], cwd=tmp_path, env=limited.env, capture_output=True, text=True, timeout=100
-    )
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("error: cannot save the checkpoint "), done.stderr
-    assert not list(tmp_path.glob("results/**/*ckpt*"))
+    process = cli.start("fit", "--data.source", images, *QUICK, program=("-c", script))
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == 1
+    assert err.splitlines()[-1].startswith("error: cannot save the checkpoint "), err
+    assert not list(cli.folder.glob("results/**/*ckpt*"))

@@ -32,6 +32,8 @@ SYNC_SECONDS = 1.0
 # Between attempts: 1, 2, 4, … seconds, at most this; less once somebody waits for the end.
 MAX_PAUSE_SECONDS = 15.0
 HURRIED_PAUSE_SECONDS = 2.0
+# While the processors are busy, Linux gives a process of niceness 5 a third of the weight of the training's.
+NICENESS = 5
 # A step (open the run, read back, send one chunk) that takes longer is taken for wedged; a checkpoint takes
 # its time.
 STEP_SECONDS = 90.0
@@ -174,6 +176,7 @@ def main() -> NoReturn:
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)
     args = parser.parse_args()
+    os.nice(NICENESS)
     sys.exit(Forwarder(args.spool.absolute(), args.parent, args.seconds).run())
 
 

@@ -4,6 +4,7 @@ import atexit
 import os
 import secrets
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -73,6 +74,15 @@ class Journal:
         except OSError as error:
             rank_zero_warn(f"AzureMLLogger cannot record {next(iter(entry))!r}: {error}")
 
+    def add_file(self, entry: dict[str, Any], path: str, save: Callable[[Path], None]) -> None:
+        """Record an entry that refers to a file, which `save` writes to the path that it is given."""
+        try:
+            save(self.files / path)
+        except OSError as error:
+            rank_zero_warn(f"AzureMLLogger cannot record {path!r}: {error}")
+        else:
+            self.add("media", entry | {"path": path})
+
     def end(self, status: str, reason: str | None = None) -> None:
         """Give an interactive run its status, once, after everything before; leave any other run's alone."""
         if self._address.interactive and not self._ended:
@@ -104,7 +114,9 @@ class Journal:
         """End an interactive run as Completed, unless it has ended otherwise, and wait for everything."""
         # A forked child inherits this exit handler, but not the journal.
         if self.pid == os.getpid() and any(spool.used for spool in self._spools.values()):
-            self.end("Completed")
+            if self._address.interactive and not self._ended:
+                self.drain(self._timeout)  # uploads have a forwarder of their own: they come before the end
+                self.end("Completed")
             self.drain(self._timeout)
 
     def _warn(self, path: Path) -> None:
@@ -114,8 +126,9 @@ class Journal:
         if left:
             self._warned = True
             rank_zero_warn(
-                f"AzureMLLogger: {left} entries have not reached Azure ML ({progress.error or 'no answer'}). "
-                f"They are kept in {path}; send them later with: python -m lightning_cifar.azure.replay {path}"
+                f"AzureMLLogger: {left} entries have not reached Azure ML "
+                f"({progress.error or 'no answer'}). They are kept in {path}; "
+                f"send them later with: python -m lightning_cifar.azure.replay {path}"
             )
         elif progress.rejected:
             self._warned = True

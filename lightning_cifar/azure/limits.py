@@ -1,4 +1,7 @@
-"""What Azure ML takes of one run: https://learn.microsoft.com/azure/machine-learning/resource-limits-capacity."""
+"""What Azure ML takes of one run.
+
+https://learn.microsoft.com/azure/machine-learning/resource-limits-capacity
+"""
 
 MAX_NAMES = 50
 MAX_NAME_LENGTH = 255

@@ -7,8 +7,8 @@ same script and the same config work in both places::
     trainer = Trainer(logger=AzureMLLogger())
 
 The training thread only appends a line to a file (see `spool`); a process of its own sends it (see
-`forwarder`), so the service, whatever state it is in, neither slows the training nor keeps it from ending, and
-nothing is lost.
+`forwarder`), so the service, whatever state it is in, neither slows the training nor keeps it from ending,
+and nothing is lost.
 """
 
 import os
@@ -47,10 +47,11 @@ class AzureMLLogger(StudioLogging, Logger):
     Args:
         run: an `azureml.core.Run` to log to; None: the job's own run, and outside a job none at all.
         experiment_name: outside a job, start a run of this experiment when something is first logged.
-        workspace: where that run is started: an `azureml.core.Workspace`, or the path of a `config.json` or of
-            its folder; None: found from the current folder upwards.
-        save_dir: folder for checkpoints and, outside a job, for the record of what was logged; None: `outputs`
-            in a job; outside, the trainer's `default_root_dir` for the one, the current folder for the other.
+        workspace: where that run is started: an `azureml.core.Workspace`, or the path of a `config.json` or
+            of its folder; None: found from the current folder upwards.
+        save_dir: folder for checkpoints and, outside a job, for the record of what was logged; None:
+            `outputs` in a job; outside, the trainer's `default_root_dir` for the one, the current folder for
+            the other.
         prefix: put before each metric's name, with `LOGGER_JOIN_CHAR` between.
         log_model: upload the best and the last checkpoint at the end (True), or each as soon as it is saved
             ("all"). What lies under `outputs/` in a job is uploaded by the platform, and by it alone.
@@ -157,6 +158,8 @@ class AzureMLLogger(StudioLogging, Logger):
         A table, because a run has room for 50 tags, and properties can never be changed. Rows that are there
         already are not sent again, so a resumed run adds only what has changed.
         """
+        if not self._active or not params:
+            return
         journal, book = self._journal_and_book()
         flat = _flatten_dict(_sanitize_callable_params(_convert_params(params)))
         if journal is not None and flat and book.claim("hyperparameters"):
@@ -164,7 +167,7 @@ class AzureMLLogger(StudioLogging, Logger):
 
     @rank_zero_only
     def log_graph(self, model: Any, input_array: Any = None) -> None:
-        """Learn from the trainer whether a standalone `validate` or `test` begins: it has the checkpoint's step.
+        """Learn from the trainer whether a standalone evaluation begins: it has the checkpoint's step.
 
         Lightning calls this at the beginning of each run and shows the logger the model, which knows its
         trainer.

@@ -19,9 +19,9 @@ def artifact_name(folder: str, key: str, step: int | None, suffix: str) -> str:
 
 
 def safe_name(path: str) -> str:
-    """Return an artifact's path of plain letters only.
+    """Return an artifact's path of plain characters only.
 
-    The SDK escapes any other character twice, so that the content goes to another name than the service knows.
+    The SDK escapes any other twice, so that the content goes to another name than the service knows.
     """
     parts = [re.sub(r"[^A-Za-z0-9._-]+", "-", part) for part in path.split("/")]
     return "/".join(part for part in parts if part.strip("."))
@@ -30,9 +30,9 @@ def safe_name(path: str) -> str:
 def save_image(image: Any, path: Path) -> None:
     """Write an image as PNG.
 
-    Args: image: a figure of matplotlib's, a PIL image, a path, a tensor (C, H, W) or (H, W), or an array (H,
-        W, C),
-            (H, W) or (C, H, W); floats are in [0, 1], integers in 0..255. C is 1, 3 or 4.
+    Args:
+        image: a figure of matplotlib's, a PIL image, a path, a tensor (C, H, W) or (H, W), or an array
+            (H, W, C), (H, W) or (C, H, W); floats are in [0, 1], integers in 0..255. C is 1, 3 or 4.
         path: the file to make; its folder is made too.
 
     Raises:

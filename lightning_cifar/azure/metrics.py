@@ -60,8 +60,8 @@ class MetricBook:
             if at == series.step and number != series.value and series.value is not None:
                 self._warn(
                     series,
-                    f"AzureMLLogger: {key!r} was logged again at step {at} with another value; Azure ML keeps "
-                    "the first",
+                    f"AzureMLLogger: {key!r} was logged again at step {at} with another value; Azure ML "
+                    "keeps the first",
                 )
             elif at != series.step:
                 series.step, series.value = at, number
@@ -119,8 +119,8 @@ class MetricBook:
             self._series[key] = _Series('{"metric": ' + json.dumps(name), skip)
         for reason, names in refused.items():
             rank_zero_warn(
-                f"AzureMLLogger: Azure ML takes at most {reason.removeprefix('over ')} for the metrics of a run; "
-                f"kept on disk but not sent: {', '.join(names)}"
+                f"AzureMLLogger: Azure ML takes at most {reason.removeprefix('over ')} for the metrics of a "
+                f"run; kept on disk but not sent: {', '.join(names)}"
             )
 
     @staticmethod

@@ -1,5 +1,6 @@
 """The training process's side of a forwarder: starts it, waits for it, knows what has not got through."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -14,9 +15,6 @@ from lightning_cifar.azure.spool import Progress, Spool, entry_line, files_folde
 _PACKAGE_PARENT = str(Path(lightning_cifar.__file__).parent.parent)
 # A forwarder that ended unasked (killed for memory, say) is started again, but not more often than this.
 _RESTART_SECONDS = 10.0
-# So much of the training's share of the processors it may claim while these are busy: Linux gives a process
-# of niceness 5 a third of the weight of one of niceness 0.
-_NICENESS = 5
 
 
 class ForwardedSpool:
@@ -57,7 +55,8 @@ class ForwardedSpool:
         now = time.monotonic()
         if self._process is None or now > self._looked_at + _RESTART_SECONDS:
             self._looked_at = now
-            self.ensure_forwarder()
+            with contextlib.suppress(OSError):  # no memory for a process, say: the record is there all the same
+                self.ensure_forwarder()
 
     def append_entry(self, entry: dict[str, object]) -> None:
         """Append one entry."""
@@ -89,8 +88,8 @@ class ForwardedSpool:
 def child_environment() -> dict[str, str]:
     """Return the environment of a process that uses the SDK on this one's behalf.
 
-    It finds this very package, however the training script found it. The SDK's own waits between retries, up to
-    128 s, are cut to seconds: these processes try again themselves.
+    It finds this very package, however the training script found it. The SDK's own waits between retries, up
+    to 128 s, are cut to seconds: these processes try again themselves.
     """
     environment = dict(os.environ)
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [_PACKAGE_PARENT, os.environ.get("PYTHONPATH")]))
@@ -103,8 +102,6 @@ def start_forwarder(spool: Path, seconds: float, variables: dict[str, str]) -> "
     """Start the process that sends `spool`; what it has to say goes to `<spool>.log`."""
     command = [sys.executable, "-m", "lightning_cifar.azure.forwarder", str(spool)]
     command += ["--parent", str(os.getpid()), "--seconds", str(seconds)]
-    if sys.platform == "linux":
-        command = ["nice", "-n", str(_NICENESS), *command]
     with spool.with_name(spool.name + ".log").open("ab") as log:
         # On a terminal the SDK may have to ask a person to sign in; elsewhere nobody could answer.
         stdout = None if sys.stdout is not None and sys.stdout.isatty() else log

@@ -7,6 +7,8 @@ however often this is called and wherever it was interrupted.
 """
 
 import argparse
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -39,12 +41,12 @@ def replay(file: Path, seconds: float) -> str:
         )
     require_azureml()
     before = pending(file)
-    # The forwarder is this process's child and leaves as soon as this process does, Ctrl-C included.
+    # The forwarder and its worker end with this process, Ctrl-C included.
     process = start_forwarder(file, seconds=0.0, variables={})
     try:
         _wait(file, whole, process, time.monotonic() + seconds)
     finally:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     left = pending(file)
     if left:

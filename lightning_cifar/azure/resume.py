@@ -34,9 +34,9 @@ class ResumeFromRun:
     attempt start with equal disks. The file is fetched where it is called; with a `CheckpointIO` that loads
     on rank 0 only, the other ranks need no more than the answer.
 
-    Args: pattern: which files are checkpoints to resume from, as a glob below the results folder. The newest
-        version
-            folder wins, then the latest change.
+    Args:
+        pattern: which files are checkpoints to resume from, as a glob below the results folder. The newest
+            version folder wins, then the latest change.
         fetch_seconds: how long to go on asking a service that fails.
     """
 
@@ -47,11 +47,11 @@ class ResumeFromRun:
     def __call__(self, results: str | Path) -> str | None:
         """Return the checkpoint to go on from, or None to start anew.
 
-        Args: results: the trainer's `default_root_dir`; in a job, a folder that the platform uploads
-            (`outputs`).
+        Args:
+            results: the trainer's `default_root_dir`; in a job, what the platform uploads, `outputs`.
 
-        Raises: UserError: the run has left a checkpoint, but it cannot be fetched: starting anew would
-            overwrite it.
+        Raises:
+            UserError: the run may have left a checkpoint that cannot be fetched; a new start would waste it.
         """
         if RunAddress.of_job() is None:
             return None
@@ -72,7 +72,7 @@ class ResumeFromRun:
             answer = json.loads(done.stdout.splitlines()[-1])
         except (IndexError, ValueError):
             raise UserError(
-                f"asking the run for a checkpoint failed with exit code {done.returncode}: see its messages above"
+                f"asking the run for a checkpoint failed with exit code {done.returncode}: see above"
             ) from None
         if "error" in answer:
             raise UserError(answer["error"])
@@ -97,8 +97,8 @@ def fetch(results: Path, pattern: str, seconds: float) -> str | None:
             if time.monotonic() > give_up:
                 raise UserError(
                     f"cannot learn whether run {address.run_id} has left a checkpoint "
-                    f"({type(error).__name__}: {' '.join(str(error).split())[:150]}): start the job again "
-                    "later, or without a resume hook to start anew"
+                    f"({type(error).__name__}: {' '.join(str(error).split())[:150]}): start the job "
+                    "again later, or without a resume hook to start anew"
                 ) from error
             time.sleep(RETRY_SECONDS)
 

@@ -54,9 +54,10 @@ class RunAddress:
     def new(cls, experiment: str, workspace: Any = None) -> "RunAddress":
         """Name a run that does not exist yet; it is started when it is opened.
 
-        Args: experiment: the experiment it will belong to; made if new. workspace: an
-            `azureml.core.Workspace`, or the path of a `config.json` or its folder; None: found from
-                the current folder upwards, as `Workspace.from_config` finds it.
+        Args:
+            experiment: the experiment it will belong to; made if new.
+            workspace: an `azureml.core.Workspace`, or the path of a `config.json` or of its folder; None:
+                found from the current folder upwards, as `Workspace.from_config` finds it.
 
         Raises:
             UserError: the workspace's config is missing, not JSON, or lacks a key.

@@ -7,9 +7,10 @@ nothing is sent twice before the service was asked what it has.
 """
 
 import logging
+import shutil
 from collections import Counter, defaultdict
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Callable, Iterable
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lightning_cifar.azure.limits import MAX_NAMES, MAX_ROWS
@@ -18,6 +19,7 @@ from lightning_cifar.azure.run import status_of
 # A batch of 45 takes the service under a second; what takes longer has failed, and is asked for before it is
 # resent.
 FLUSH_SECONDS = 30
+_FREE_NAMES = 20
 
 
 class AnswerLostError(Exception):
@@ -51,7 +53,8 @@ class Sender:
             for value in series.value if series is not None else ():
                 if value.step is not None:
                     self._points[name].add(int(value.step))
-                self._rows[name].add(_row(value.data))
+                else:
+                    self._rows[name].add(_row(value.data))
 
     def send(self, entries: Iterable[dict[str, Any]]) -> Counter[str]:
         """Send what the service lacks, flush, and return why some entries could not be sent: reason → number.
@@ -136,26 +139,29 @@ class Sender:
         if any(str(value).endswith("/" + artifact) for row in self._rows[name] for _, value in row):
             return False
         _ = self._points[name]
-        if "image" in entry:
+        if "image" not in entry:
+            _under_a_free_name(name, lambda free: self._run.log_confusion_matrix(free, entry["value"]))
+            return True
+        path = self._folder / artifact
+
+        def log_image(free: str) -> None:
             # The SDK makes the path, as given, the artifact's name: it is relative, and this is its folder.
-            self._unless_there(self._run.log_image, name, path=artifact)
-        else:
-            self._unless_there(self._run.log_confusion_matrix, name, entry["value"])
+            if free != artifact:
+                shutil.copyfile(path, self._folder / free)
+            try:
+                self._run.log_image(name, path=free)
+            finally:
+                if free != artifact:
+                    (self._folder / free).unlink()
+
+        if path.exists():  # it is removed once it is sent
+            _under_a_free_name(artifact, log_image)
         return True
 
     def _upload(self, entry: dict[str, Any]) -> None:
         path = self._folder / entry["path"]
-        if path.exists():  # it is removed once it is sent
-            self._unless_there(self._run.upload_file, entry["file"], str(path))
-
-    @staticmethod
-    def _unless_there(upload: Any, *args: Any, **kwargs: Any) -> None:
-        """Upload; an artifact that is there came from an earlier attempt, because no name is used twice."""
-        try:
-            upload(*args, **kwargs)
-        except Exception as error:
-            if status_of(error) != 409 and "already exists" not in str(error):
-                raise
+        if path.exists():
+            _under_a_free_name(entry["file"], lambda free: self._run.upload_file(free, str(path)))
 
 
 class _Watch(logging.Handler):
@@ -175,8 +181,25 @@ class _Watch(logging.Handler):
             raise AnswerLostError(" ".join(message.split("Reason for failure")[-1].split()))
 
 
+def _under_a_free_name(name: str, upload: Callable[[str], object]) -> None:
+    """Upload as `name`, or as `name-1` and so on where that is taken.
+
+    An artifact cannot be replaced. Its name may have been taken by an attempt that then failed, with half of
+    the content or none, or by the job before it was restarted.
+    """
+    path = PurePosixPath(name)
+    for number in range(_FREE_NAMES):
+        try:
+            upload(name if number == 0 else str(path.with_name(f"{path.stem}-{number}{path.suffix}")))
+            return
+        except Exception as error:
+            taken = status_of(error) == 409 or "already exists" in str(error)
+            if not taken or number == _FREE_NAMES - 1:
+                raise
+
+
 def _row(data: dict[str, Any]) -> tuple[Any, ...]:
-    """Return a row in a form that compares equal after its way through the service, which may turn 1 to 1.0."""
+    """Return a row in a form that compares equal after its way through the service: 1 may become 1.0."""
     return tuple(sorted((name, str(float(v)) if isinstance(v, int | float) else str(v)) for name, v in data.items()))
 
 

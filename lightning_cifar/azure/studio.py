@@ -1,6 +1,7 @@
 """The part of AzureMLLogger that logs more than metrics: what Azure ML Studio shows natively, and files."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,10 @@ class StudioLogging:
     def log_image(self, key: str, images: Any, step: int | None = None) -> None:
         """Show images under `key`.
 
-        Args: key: the name in Studio. images: one or a list of: figures, PIL images, paths, tensors (C, H,
-            W), arrays (H, W, C); floats in
-                [0, 1] or integers in 0..255.
+        Args:
+            key: the name in Studio.
+            images: one or a list of: figures, PIL images, paths, tensors (C, H, W), arrays (H, W, C); floats
+                in [0, 1] or integers in 0..255.
             step: a part of the files' names; Studio orders the images of one name by time.
         """
         journal, book = self._journal_and_book()
@@ -43,8 +45,7 @@ class StudioLogging:
         for index, image in enumerate(images):
             suffix = f"-{index}.png" if len(images) > 1 else ".png"
             path = book.new_file(media.artifact_name("images", key, step, suffix))
-            media.save_image(image, journal.files / path)
-            journal.add("media", {"image": book.name(key), "path": path})
+            journal.add_file({"image": book.name(key)}, path, partial(media.save_image, image))
 
     @rank_zero_only
     def log_figure(self, key: str, figure: Any, step: int | None = None) -> None:
@@ -82,8 +83,7 @@ class StudioLogging:
         journal, book = self._journal_and_book()
         if journal is not None:
             path = book.new_file(media.artifact_name("texts", key, book.step(step), ".txt"))
-            media.save_text(text, journal.files / path)
-            journal.add("media", {"file": path, "path": path})
+            journal.add_file({"file": path}, path, partial(media.save_text, text))
 
     @rank_zero_only
     def log_confusion_matrix(self, key: str, matrix: Any, class_names: Sequence[str], step: int | None = None) -> None:
@@ -112,5 +112,4 @@ class StudioLogging:
         path = Path(path)
         if journal is not None and not self._platform_uploads(path):
             name = book.new_file(media.safe_name(artifact_path or path.name))
-            media.copy_whole(path, journal.files / name)
-            journal.add("media", {"file": name, "path": name})
+            journal.add_file({"file": name}, name, partial(media.copy_whole, path))

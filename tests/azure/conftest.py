@@ -25,6 +25,7 @@ class Job:
         self.azure, self.run_id = azure, run_id
 
     def logger(self, **arguments: Any) -> AzureMLLogger:
+        """Make a logger of this process."""
         return AzureMLLogger(**arguments)
 
     def points(self) -> list[tuple[str, int | None, Any]]:
@@ -32,13 +33,14 @@ class Job:
         return sorted((m.name, m.step, m.value) for m in self.azure.metrics(self.run_id))
 
     def spool(self, kind: str = "metrics") -> Path:
+        """The one record of this kind."""
         (path,) = Path("outputs/azureml-metrics").glob(f"*-{kind}.jsonl")
         return path
 
 
 @pytest.fixture(autouse=True)
 def journals(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """End the forwarders of a test with it, and let none of its journals be closed at the end of all tests."""
+    """End the forwarders of a test with it; no journal is left to be closed at the end of all tests."""
     journals: list[Journal] = []
     begin = Journal.__init__
 

@@ -33,19 +33,25 @@ def make_logger(request, tmp_path, monkeypatch):
 
 
 class LoggingModel(BoringModel):
+    """Logs once per step and stage."""
+
     def training_step(self, batch, batch_idx):
+        """Log `train_loss`."""
         loss = super().training_step(batch, batch_idx)["loss"]
         self.log("train_loss", loss)
         return loss
 
     def on_train_epoch_end(self):
+        """Log `lr`, if there is a logger."""
         if self.logger is not None:
             self.logger.log_metrics({"lr": 0.1})  # as people do: without a step
 
     def validation_step(self, batch, batch_idx):
+        """Log `val_loss`."""
         self.log("val_loss", super().validation_step(batch, batch_idx)["x"])
 
     def test_step(self, batch, batch_idx):
+        """Log `test_loss`."""
         self.log("test_loss", super().test_step(batch, batch_idx)["y"])
 
 
@@ -150,7 +156,7 @@ def test_outside_a_job_nothing_is_imported_started_or_written(tmp_path, monkeypa
         import pytorch_lightning.loggers  # loads torchvision and matplotlib, through torchmetrics
         before = set(sys.modules)
         from lightning_cifar import AzureMLLogger
-        heavy = ("torchvision", "azureml", "lightning_cifar.classifier", "lightning_cifar.datamodule", "matplotlib")
+        heavy = ("torchvision", "azureml", "lightning_cifar.classifier", "lightning_cifar.datamodule")
         logger = AzureMLLogger()
         logger.log_hyperparams({"a": 1})
         for step in range(1000):
@@ -158,7 +164,7 @@ def test_outside_a_job_nothing_is_imported_started_or_written(tmp_path, monkeypa
         logger.log_table("t", ["a"], [[1]])
         logger.experiment.log("a", 1)
         logger.finalize("success")
-        assert not [name for name in set(sys.modules) - before if name.split(".")[0] in heavy or name in heavy]
+        assert not [n for n in set(sys.modules) - before if n.split(".")[0] in heavy or n in heavy]
         assert threading.active_count() == 1
         assert os.listdir() == []
         """

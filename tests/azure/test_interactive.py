@@ -133,7 +133,9 @@ def test_a_workspace_config_that_cannot_be_used_says_what_and_what_next(tmp_path
     assert ":" in str(raised.value)
 
 
-class Interrupted(Exception):
+class InterruptedBySignalError(Exception):
+    """As the command line raises it."""
+
     signum = signal.SIGTERM
 
 
@@ -146,7 +148,7 @@ class Interrupted(Exception):
         ("failed", None, "Failed"),
         ("failed", KeyboardInterrupt(), "Canceled"),
         ("failed", SIGTERMException(), "Canceled"),
-        ("failed", Interrupted(), "Canceled"),
+        ("failed", InterruptedBySignalError(), "Canceled"),
         ("failed", SystemExit(0), "Completed"),
         ("failed", SystemExit(2), "Failed"),
     ],
@@ -168,5 +170,5 @@ def test_a_missing_azureml_is_named_with_the_command_when_a_run_is_needed(tmp_pa
     AzureMLLogger().log_metrics({"a": 1.0}, 0)
     monkeypatch.setenv("AZUREML_RUN_ID", "run-1")
     for use in (lambda logger: logger.experiment, lambda logger: logger.log_metrics({"a": 1.0}, 0)):
-        with pytest.raises(UserError, match="azureml-core is not installed.*pip install azureml-core$"):
+        with pytest.raises(UserError, match=r"azureml-core is not installed.*pip install azureml-core$"):
             use(AzureMLLogger())

@@ -112,6 +112,26 @@ def test_pictures_tables_and_files_arrive_in_studio_s_types_and_nothing_twice(jo
     assert not left, "what was sent would be uploaded by the platform a second time"
 
 
+def test_an_artifact_whose_name_is_taken_gets_another_one(job):
+    job.azure.misbehave("409", on="artifacts", requests=2)
+    logger = job.logger()
+    logger.log_text("note", "a")
+    logger.log_image("white", np.ones((4, 4)), step=1)
+    logger.finalize("success")
+    artifacts = job.azure.artifacts("run-1")
+    assert set(artifacts) == {"texts/note-2.txt", "images/white-step-1.png"} and artifacts["texts/note-2.txt"] == b"a"
+
+
+def test_a_picture_that_cannot_be_written_is_warned_of_and_the_training_goes_on(job):
+    logger = job.logger()
+    logger.log_text("first", "a")
+    folder = job.spool("media").parent / (job.spool("media").stem + "-files")
+    (folder / "images").write_text("a file where a folder should be")
+    with pytest.warns(UserWarning, match="cannot record 'images/white.png'"):
+        logger.log_image("white", np.ones((4, 4)))
+    logger.finalize("success")
+
+
 def test_of_more_than_fifty_names_the_first_fifty_flow(job):
     logger = job.logger()
     with pytest.warns(UserWarning, match="kept on disk but not sent: m50, m51"):

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from tests.azure.conftest import REPOSITORY, wait_until
 
@@ -62,6 +63,45 @@ def test_a_service_that_never_takes_anything_costs_a_bounded_wait_and_one_warnin
     logger._journal._warned = False
     job.azure.behave()
     wait_until(lambda: job.points() == expected(), seconds=40)
+
+
+def test_after_sigterm_the_wait_is_shorter(job, monkeypatch):
+    monkeypatch.setattr("lightning_cifar.azure.logger.SIGTERM_SECONDS", 1.0)
+    job.azure.misbehave("silence")
+    logger = job.logger()
+    logger.log_metrics({"loss": 1.0}, 0)
+    began = time.monotonic()
+    with pytest.warns(UserWarning, match="1 entries have not reached"):
+        try:
+            raise SIGTERMException
+        except SIGTERMException:
+            logger.finalize("failed")
+    logger.close()  # as at the process's exit
+    assert time.monotonic() - began < 1.5
+
+
+def test_a_token_that_was_renewed_survives_a_failure(job, monkeypatch):
+    monkeypatch.setenv("AZUREML_RUN_TOKEN", job.azure.job_environment("run-1", token_seconds=6)["AZUREML_RUN_TOKEN"])
+    monkeypatch.delenv("AZUREML_RUN_TOKEN_EXPIRY", raising=False)
+    began = time.monotonic()
+    logger = job.logger()
+    logger.log_metrics({"loss": 1.0}, 0)
+    wait_until(job.points)
+    time.sleep(max(0.0, began + 6.5 - time.monotonic()))
+    fault = job.azure.misbehave("500", on=BATCH, requests=1)
+    logger.log_metrics({"loss": 1.0}, 1)
+    wait_until(lambda: len(job.points()) == 2, seconds=15)
+    assert fault.hits == 1
+
+
+def test_a_folder_that_cannot_be_written_is_warned_of_once_and_the_training_goes_on(job):
+    Path("outputs").write_text("a file where the folder should be")
+    logger = job.logger()
+    with pytest.warns(UserWarning, match="cannot record metrics; the training goes on") as caught:
+        for step in range(3):
+            logger.log_metrics({"loss": 1.0}, step)
+        logger.finalize("success")
+    assert len(caught) == 1
 
 
 def test_a_run_that_cannot_be_written_for_good_does_not_hold_up_what_comes_after(job):

@@ -1,0 +1,129 @@
+"""Checkpoints: whole or not at all, best and last, and how a resumed run remembers."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from lightning_cifar.checkpoints import RunCheckpoint, WholeFileCheckpointIO, newest
+from lightning_cifar.errors import UserError
+
+CHECKPOINT = {"pytorch-lightning_version": "2.6.0", "state_dict": {"weight": torch.arange(5000.0)}}
+
+
+def test_saves_and_loads_with_nothing_else_in_the_folder(tmp_path):
+    io, path = WholeFileCheckpointIO(), tmp_path / "new" / "last.ckpt"
+    io.save_checkpoint(CHECKPOINT, path)
+    assert torch.equal(io.load_checkpoint(path)["state_dict"]["weight"], CHECKPOINT["state_dict"]["weight"])
+    assert [file.name for file in path.parent.iterdir()] == ["last.ckpt"]
+
+
+def broken_in_mid_write(monkeypatch, error: Exception) -> None:
+    """Let `torch.save` write the beginning of a file, and fail."""
+
+    def save(content, file):
+        file.write(b"the beginning")
+        raise error
+
+    monkeypatch.setattr(torch, "save", save)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(28, "No space left on device"),
+        RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0"),
+        RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed"),
+    ],
+)
+def test_a_save_that_fails_leaves_the_previous_checkpoint_and_no_other_file(tmp_path, monkeypatch, error):
+    io, path = WholeFileCheckpointIO(), tmp_path / "last.ckpt"
+    io.save_checkpoint(CHECKPOINT, path)
+    before = path.read_bytes()
+    broken_in_mid_write(monkeypatch, error)
+    with pytest.raises(UserError, match=r"cannot save the checkpoint .*last.ckpt: .*free some space"):
+        io.save_checkpoint({}, path)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_a_save_that_is_interrupted_leaves_no_torso(tmp_path, monkeypatch):
+    broken_in_mid_write(monkeypatch, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        WholeFileCheckpointIO().save_checkpoint(CHECKPOINT, tmp_path / "last.ckpt")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_error_of_the_program_is_not_taken_for_a_full_disk(tmp_path, monkeypatch):
+    broken_in_mid_write(monkeypatch, RuntimeError("a bug"))
+    with pytest.raises(RuntimeError, match="a bug"):
+        WholeFileCheckpointIO().save_checkpoint(CHECKPOINT, tmp_path / "last.ckpt")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot save the checkpoint"):
+        WholeFileCheckpointIO().save_checkpoint(CHECKPOINT, tmp_path / "file" / "last.ckpt")
+
+
+def test_the_newest_by_name_and_never_an_unfinished_one(tmp_path):
+    io = WholeFileCheckpointIO()
+    for name in ("version_0/last", "version_1/best", "version_1/last"):
+        io.save_checkpoint(CHECKPOINT, tmp_path / f"{name}.ckpt")
+    (tmp_path / "version_1" / ".last.ckpt.abc").touch()
+    (tmp_path / "version_1" / ".last.ckpt").touch()
+    assert newest(tmp_path, "last") == tmp_path / "version_1" / "last.ckpt"
+    assert newest(tmp_path, "best") == tmp_path / "version_1" / "best.ckpt"
+    with pytest.raises(UserError, match=r"no checkpoint last.ckpt in any run below .*/none/; train first"):
+        newest(tmp_path / "none", "last")
+
+
+def remembered(folder: Path, name: str = "last") -> dict:
+    """The state of the checkpoint callback that watches `val_acc`."""
+    saved = torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
+    (state,) = [state for key, state in saved["callbacks"].items() if "RunCheckpoint" in key and "val_acc" in key]
+    return state
+
+
+FIT = ("--data.val_size", 12, "--trainer.enable_progress_bar=false", "--optimizer.lr", 0.01)
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["best still there", "best deleted"])
+def test_a_resumed_run_in_its_new_folder_remembers_the_old_best(main, images, kept):
+    # What was learned is wrong in the second run: there the pictures have changed classes.
+    swapped = main.folder / "colours"
+    for name, other in (("blue", "green"), ("green", "red"), ("red", "blue")):
+        for split in ("train", "test"):
+            shutil.copytree(images / split / name, swapped / split / other)
+    first, second = (main.folder / "results" / "colours" / f"version_{n}" for n in (0, 1))
+    assert main("fit", "--data.source", images, *FIT, "--trainer.max_epochs", 3) == 0
+    best = remembered(first)["best_model_score"]
+    if not kept:
+        (first / "checkpoints" / "best.ckpt").unlink()
+    more = ("--trainer.max_epochs", 4, "--trainer.limit_train_batches", 1, "--ckpt_path", "last")
+    assert main("fit", "--data.source", swapped, *FIT, *more) == 0, main.err
+    state = remembered(second)
+    assert Path(state["best_model_path"]).parts[-3] == ("version_0" if kept else "version_1")
+    assert state["best_model_score"] == best if kept else state["best_model_score"] < best
+    assert (second / "checkpoints" / "best.ckpt").is_file() != kept
+    assert (first / "checkpoints" / "best.ckpt").is_file() == kept
+    assert (second / "checkpoints" / "last.ckpt").is_file()
+    assert state["best_model_path"] in main.out
+
+
+def test_state_key_is_that_of_lightning():
+    one, other = RunCheckpoint(filename="best", monitor="val_acc"), RunCheckpoint(filename="last")
+    assert one.state_key != other.state_key and "val_acc" in one.state_key
+
+
+def test_runs_without_a_logger_keep_folders_of_their_own(main, images):
+    for _ in range(2):
+        args = ("--trainer.logger", "false", "--trainer.max_epochs", 1)
+        assert main("fit", "--data.source", images, *FIT, *args) == 0, main.err
+    for version in (0, 1):
+        folder = main.folder / "results" / "colours" / f"version_{version}"
+        assert {"checkpoints", "config.yaml", "loss_curve.png"} <= {path.name for path in folder.iterdir()}
+        assert {path.name for path in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert [path.name for path in (main.folder / "results").iterdir()] == ["colours"]

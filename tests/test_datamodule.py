@@ -1,0 +1,181 @@
+"""The data module: the split, the memory, the sources, with and without the command line."""
+
+import functools
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pytorch_lightning import Trainer, seed_everything
+from test_bad_input import NO_MIRROR, archive
+
+from lightning_cifar import CIFAR10Classifier, CIFAR10DataModule
+from lightning_cifar.batches import BatchLoader
+from lightning_cifar.errors import UserError
+from lightning_cifar.sources import factory, fallback
+from lightning_cifar.sources.synthetic import SyntheticSource
+
+QUICK = ("--data.val_size", 12, "--trainer.max_epochs", 1, "--trainer.enable_progress_bar=false")
+
+
+def module(folder: Path, **options) -> CIFAR10DataModule:
+    data = CIFAR10DataModule(str(folder), **{"val_size": 30, **options})
+    data.prepare_data()
+    data.setup()
+    return data
+
+
+def pictures(loader: BatchLoader) -> set[bytes]:
+    return {image.numpy().tobytes() for images, _ in loader for image in images}
+
+
+def test_training_validation_and_test_share_no_image(images):
+    data = module(images)
+    train, val, test = (
+        pictures(loader()) for loader in (data.train_dataloader, data.val_dataloader, data.test_dataloader)
+    )
+    assert (len(train), len(val), len(test)) == (90, 30, 30)
+    assert not train & val and not train & test and not val & test
+
+
+def test_only_split_seed_chooses_the_validation_images(images, monkeypatch):
+    monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
+    first = pictures(module(images).val_dataloader())
+    seed_everything(1234, verbose=False)
+    torch.rand(100)
+    assert pictures(module(images).val_dataloader()) == first
+    assert pictures(module(images, batch_size=7, augment=True).val_dataloader()) == first
+    assert pictures(module(images, split_seed=1).val_dataloader()) != first
+
+
+def test_a_resumed_run_with_another_seed_validates_on_the_same_images(main, images, monkeypatch):
+    seen = []
+    step = CIFAR10Classifier.validation_step
+
+    def noting(self, batch, batch_idx):
+        seen[-1].update(image.numpy().tobytes() for image in batch[0])
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(CIFAR10Classifier, "validation_step", noting)
+    for args in ((), ("--ckpt_path", "last", "--seed_everything", 7, "--trainer.max_epochs", 2)):
+        seen.append(set())
+        assert main("fit", "--data.source", images, *QUICK, *args) == 0, main.err
+    assert seen[0] == seen[1] and len(seen[0]) == 12
+
+
+def test_the_training_order_is_new_each_epoch_and_that_of_the_seed(images, monkeypatch):
+    def order(seed: int, epoch: int) -> list[bytes]:
+        monkeypatch.setenv("PL_GLOBAL_SEED", str(seed))
+        loader = module(images).train_dataloader()
+        loader.sampler.set_epoch(epoch)
+        return [image.numpy().tobytes() for images_, _ in loader for image in images_]
+
+    assert order(0, 0) == order(0, 0)
+    assert order(0, 0) != order(0, 1) and order(0, 0) != order(1, 0)
+
+
+def test_without_validation_there_is_no_loader_and_no_image_is_kept_back(images):
+    data = module(images, val_size=0)
+    assert data.val_dataloader() == []
+    assert len(pictures(data.train_dataloader())) == 120
+
+
+def test_holds_the_training_images_once(images):
+    data = module(images)
+    held = data._sets["train"].images
+    assert held.dtype == torch.uint8 and held.shape == (120, 3, 32, 32)
+    for loader in (data.train_dataloader(), data.val_dataloader()):
+        assert loader._pixels.untyped_storage().data_ptr() == held.untyped_storage().data_ptr()
+
+
+def test_setting_up_twice_reads_once(images, monkeypatch):
+    data = module(images)
+    first = data._sets["train"].images
+    monkeypatch.setattr(type(data.source), "load", lambda *_: pytest.fail("read again"))
+    for stage in ("fit", "validate", "test", None):
+        data.setup(stage)
+    assert data._sets["train"].images is first
+
+
+def test_only_what_a_stage_needs_is_read(images):
+    data = CIFAR10DataModule(str(images), val_size=30)
+    data.prepare_data()
+    data.setup("test")
+    assert set(data._sets) == {"test"}
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"batch_size": 0}, "data.batch_size is 0; give a number of 1 or more"),
+        ({"eval_batch_size": -1}, "data.eval_batch_size is -1; give"),
+        ({"val_size": -1}, "data.val_size is -1; give a number of 0 or more"),
+        ({"val_size": 120}, "data.val_size is 120, but there are only 120 training images; give a number below 120"),
+    ],
+)
+def test_impossible_sizes_are_refused(images, options, says):
+    with pytest.raises(UserError, match=says):
+        module(images, **options)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_classifier_and_data_module_work_without_the_command_line(images, tmp_path):
+    data = CIFAR10DataModule(str(images), batch_size=10, val_size=30)
+    model = CIFAR10Classifier(class_names=data.class_names)
+    trainer = Trainer(
+        default_root_dir=tmp_path, accelerator="cpu", max_epochs=3, logger=False, enable_progress_bar=False
+    )
+    trainer.fit(model, data)
+    (result,) = trainer.test(model, data, verbose=False)
+    assert trainer.global_step == 27 and result["test_acc"] > 0.3
+    again = CIFAR10Classifier.load_from_checkpoint(trainer.checkpoint_callback.best_model_path)
+    assert again.class_names == ["blue", "green", "red"]
+
+
+@pytest.fixture
+def few_synthetic(monkeypatch):
+    """Let the built-in set be small: 50,000 images take seconds to draw."""
+    small = functools.partial(SyntheticSource, train_size=200, test_size=50)
+    monkeypatch.setattr(factory, "SyntheticSource", small)
+    monkeypatch.setattr(fallback, "SyntheticSource", small)
+
+
+def test_cifar10_from_its_archive(main):
+    rng = np.random.default_rng(0)
+    batch = {"data": rng.integers(0, 256, (20, 3072), np.uint8), "labels": [*range(10)] * 2}
+    archive(main.folder / "data", batch)
+    assert main("fit", NO_MIRROR, "--data.allow_unverified", "true", *QUICK) == 0, main.err
+    run = main.folder / "results" / "cifar10" / "version_0"
+    saved = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    assert saved["hyper_parameters"]["class_names"][:2] == ["airplane", "automobile"]
+    assert saved["global_step"] == 22  # 100 images less 12, in fours
+
+
+def test_a_run_on_the_synthetic_set_says_so_everywhere(main, few_synthetic):
+    assert main("fit", "--data.source", "synthetic", *QUICK) == 0, main.err
+    run = main.folder / "results" / "synthetic" / "version_0"
+    assert "(SYNTHETIC images)" in main.out
+    assert "source: synthetic" in (run / "hparams.yaml").read_text()
+    assert "source: synthetic" in (run / "config.yaml").read_text()
+
+
+def test_the_fallback_is_quick_loud_marked_and_gone_with_the_next_run(main, few_synthetic, monkeypatch):
+    titles = []
+    monkeypatch.setattr("matplotlib.axes.Axes.set_title", lambda self, title, **_: titles.append(title))
+    monkeypatch.setattr("matplotlib.figure.Figure.suptitle", lambda self, title, **_: titles.append(title))
+    begun = time.monotonic()
+    assert main("fit", NO_MIRROR, "--data.fallback", "synthetic", *QUICK) == 0, main.err
+    assert time.monotonic() - begun < 20, "waited for a mirror that refuses"
+    assert "NO CIFAR-10 HERE, AND NO MIRROR ANSWERS: TRAINING ON SYNTHETIC IMAGES" in main.err
+    assert "(SYNTHETIC images)" in main.out
+    assert [path.name for path in (main.folder / "results").iterdir()] == ["synthetic"]
+    run = main.folder / "results" / "synthetic" / "version_0"
+    assert "source: synthetic" in (run / "hparams.yaml").read_text()
+    assert sum("SYNTHETIC images" in title for title in titles) == 3
+
+    assert main("fit", NO_MIRROR, *QUICK) == 1
+    last = main.err.splitlines()[-1]
+    assert last.startswith("error: cannot download cifar-10-python.tar.gz (127.0.0.1: Connection refused): ")
+    assert "--data.mirrors" in last and "--data.source" in last
+    assert [path.name for path in (main.folder / "results").iterdir()] == ["synthetic"]
