@@ -217,7 +217,7 @@ def submit(workspace: "Workspace", job: Job, snapshot: Snapshot, gpu: bool) -> "
     from azureml.core import Experiment
 
     environment = find_environment(workspace, job, gpu)
-    git_address.hide_passwords(snapshot.root)
+    git_address.hide_passwords()
     with tempfile.TemporaryDirectory(prefix="snapshot-") as folder:
         snapshot.copy_to(Path(folder))
         with explained(f"submission to experiment {job.experiment}"):

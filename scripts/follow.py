@@ -1,5 +1,6 @@
 """Watch a submitted job: its log as it grows, its end as an exit code, Ctrl-C as a question."""
 
+import codecs
 import re
 import sys
 import time
@@ -25,8 +26,11 @@ class Log:
     """The log of a job's first process: what has been printed of it, and what has come since."""
 
     def __init__(self) -> None:
-        self.name = ""
-        self.text = ""
+        self._turn("")
+
+    def _turn(self, name: str) -> None:
+        self.name, self.text, self._size = name, "", 0
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def read_on(self, files: dict[str, str]) -> str:
         """Fetch the log from its address among the run's log files; return what is new."""
@@ -34,9 +38,10 @@ class Log:
         if name is None:
             return ""
         if name != self.name:
-            self.name, self.text = name, ""
-        text = _fetch(files[name])
-        new = text[len(self.text) :]
+            self._turn(name)
+        content = _fetch(files[name], self._size)
+        self._size += len(content)
+        new = self._decoder.decode(content)
         self.text += new
         return new
 
@@ -44,7 +49,8 @@ class Log:
         """Take the first of `names` that is there instead: the log of the process that failed."""
         for name in names:
             if name in files and name != self.name:
-                self.name, self.text = name, _fetch(files[name])
+                self._turn(name)
+                self.text = _fetch(files[name], 0).decode("utf-8", errors="replace")
                 return
 
 
@@ -142,11 +148,14 @@ def download(run: "Run", folder: Path) -> None:
     say(f"{len(files)} files of run {run.id} are in {folder}")
 
 
-def _fetch(address: str) -> str:
+def _fetch(address: str, start: int) -> bytes:
+    """Read a log from byte `start` on; nothing where there is nothing new, or no log yet."""
     import requests
 
-    answer = requests.get(address, timeout=30)
-    return answer.content.decode("utf-8", errors="replace") if answer.ok else ""
+    answer = requests.get(address, headers={"Range": f"bytes={start}-"} if start else {}, timeout=30)
+    if answer.status_code == 206:
+        return answer.content
+    return answer.content[start:] if answer.ok else b""
 
 
 def _first_process(files: dict[str, str]) -> str | None:

@@ -8,27 +8,27 @@ variable where there is one: that is how a clean one is handed to it.
 import os
 import re
 import subprocess
-from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 _ADDRESSES = ("AZUREML_GIT_REPOSITORY_URI", "AZUREML_GIT_BUILD_URI")
 _UNREADABLE = "(address left out)"
 
 
-def hide_passwords(root: Path) -> None:
-    """Put clean addresses into the environment that the SDK of this process reads."""
+def hide_passwords() -> None:
+    """Put clean addresses into the environment that the SDK of this process reads; ask git where the SDK asks."""
     try:
         asked = subprocess.run(
             ["git", "ls-remote", "--get-url"],
-            cwd=root,
             capture_output=True,
             text=True,
             timeout=10,
             check=False,
         )
         found = asked.stdout.strip() if asked.returncode == 0 else ""
-    except (OSError, subprocess.TimeoutExpired):
+    except OSError:  # no git, for the SDK neither
         found = ""
+    except subprocess.TimeoutExpired:
+        found = _UNREADABLE
     os.environ.setdefault(_ADDRESSES[0], found)
     for variable in _ADDRESSES:
         if os.environ.get(variable):

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from lightning_cifar.errors import UserError
 from scripts import console, curves
+from scripts.environment import read_named
 from scripts.submit import ROOT, split
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from scripts.standin.state import RunRecord
 
 _MOUNTED = "rehearsal"
+_VM_SIZE, _MAX_NODES = "Standard_NC4as_T4_v3", 100
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -37,9 +39,11 @@ def main(arguments: Sequence[str]) -> int:
 
     with StandIn(run_jobs=True) as azure:
         data = provide(args.data, azure)
+        pretend(args, azure)
         config = azure.write_config(azure.folder)
         console.say("rehearsal: Azure ML is a stand-in on this machine; nothing leaves it")
-        code = submit(azure, ["--config", str(config), "--wait", *data, *for_submit, "--", *flags])
+        named = [f"--{name}={value}" for name in ("compute", "environment") if (value := getattr(args, name))]
+        code = submit(azure, ["--config", str(config), "--wait", *data, *named, *for_submit, "--", *flags])
         if not azure.runs():
             return code or 1
         complaints = report(azure, azure.runs()[-1], args.to)
@@ -60,6 +64,8 @@ def read_flags(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]
         allow_abbrev=False,
     )
     parser.add_argument("--data", default="synthetic", help="synthetic (default), or a folder, as if it were mounted")
+    parser.add_argument("--compute", metavar="NAME", help="a cluster that the workspace is to have")
+    parser.add_argument("--environment", metavar="NAME[:VERSION]", help="likewise; the job runs in this Python anyway")
     parser.add_argument("--to", type=Path, default=ROOT / "downloads" / "rehearsal.png", metavar="FILE.png")
     return parser.parse_known_args(arguments)
 
@@ -80,6 +86,15 @@ def provide(data: str, azure: "StandIn") -> list[str]:
     choose(folder)
     azure.mount(_MOUNTED, folder.parent if folder.is_file() else folder)
     return ["--data", f"workspaceblobstore:{_MOUNTED}", "--data-mode", "mount"]
+
+
+def pretend(args: argparse.Namespace, azure: "StandIn") -> None:
+    """Give the workspace what the flags name, as far as it matters to a rehearsal."""
+    if args.compute:
+        azure.add_compute(args.compute, _VM_SIZE, _MAX_NODES)
+    if args.environment:
+        name, version = read_named(args.environment)
+        azure.add_environment(name, version or "1")
 
 
 def submit(azure: "StandIn", arguments: Sequence[str]) -> int:

@@ -147,5 +147,6 @@ def _words(error: BaseException) -> str:
     text = str(getattr(error, "message", None) or error)
     found = re.search(r'"message"\s*:\s*"((?:[^"\\]|\\.)*)"', text)
     text = found[1] if found else text
+    text = re.sub(r"\b(sig|token|code)=[^&\s'\"]+", r"\1=…", text)  # signed addresses are keys
     text = " ".join(re.sub(r"={3,}", " ", text).split()) or type(error).__name__
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

@@ -133,7 +133,9 @@ def test_a_module_that_the_snapshot_lacks_fails_the_job_though_the_checkout_has_
 
 
 def test_a_job_whose_metrics_never_arrive_fails_the_rehearsal(tmp_path: Path) -> None:
-    outcome = call("rehearse", ["--nodes", "2"], make_project(tmp_path / "project"), environment())
+    flags = ["--nodes", "5", "--compute", "my-cluster", "--environment", "mine:3"]
+
+    outcome = call("rehearse", flags, make_project(tmp_path / "project"), environment())
 
     assert outcome.code == 1
     assert "no metric arrived" in outcome.last

@@ -25,10 +25,12 @@ NAMES = ("first", "second")
 def service() -> StandIn:
     """A stand-in with two runs that have metrics and checkpoints."""
     with StandIn() as service:
-        for scale, name in enumerate(NAMES, start=2):
-            code = _LOG.format(scale=scale)
-            environment = service.job_environment(name)
-            subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=60)
+        jobs = [
+            subprocess.Popen([sys.executable, "-c", _LOG.format(scale=scale)], env=service.job_environment(name))
+            for scale, name in enumerate(NAMES, start=2)
+        ]
+        assert [job.wait(60) for job in jobs] == [0, 0]
+        for name in NAMES:
             checkpoints = "outputs/cifar10/version_0/checkpoints"
             service.add_artifact(name, f"{checkpoints}/best.ckpt", b"best of " + name.encode())
             service.add_artifact(name, f"{checkpoints}/last.ckpt", b"last")
