@@ -29,7 +29,9 @@ class TrainOrder(DistributedSampler):
     """
 
     def __init__(self, data: Sized, seed: int, rank: int = 0, world_size: int = 1) -> None:
-        super().__init__(data, num_replicas=world_size, rank=rank, shuffle=True, seed=seed, drop_last=True)  # type: ignore[arg-type]  # needs only its length
+        # DistributedSampler draws from seed + epoch: unmixed, one seed's second epoch would be the next one's first.
+        mixed = hash((seed, len(data))) % 2**32
+        super().__init__(data, num_replicas=world_size, rank=rank, shuffle=True, seed=mixed, drop_last=True)  # type: ignore[arg-type]  # needs only its length
 
 
 class EvalOrder(Sampler[int]):

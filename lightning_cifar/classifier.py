@@ -56,8 +56,18 @@ class CIFAR10Classifier(LightningModule):
         """(step, `loss`) of each window so far."""
         self.val_history: list[tuple[int, float]] = []
         """(step, `val_loss`) of each validation so far."""
+        self.first_step = 0
+        """The step at which this training began: more than 0 where it was resumed."""
         self._loss_window = LossWindow()
         self._window_length = loss_window
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Lightning notes the running hook's name here 44 times a step; `nn.Module` would look through parameters,
+        # buffers and submodules each time, which at batch 4 is a twentieth of the step.
+        if (value is None or type(value) is str) and name in self.__dict__:
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (N, 3, 32, 32), floats in [-1, 1], to logits (N, classes)."""
@@ -72,8 +82,9 @@ class CIFAR10Classifier(LightningModule):
         check_net(self.net, len(self.class_names), self.device)
 
     def on_train_start(self) -> None:
-        """Settle the length of a window of `loss`."""
+        """Settle the length of a window of `loss`, and where the training begins."""
         trainer = self.trainer
+        self.first_step = trainer.global_step
         wanted = self.hparams["loss_window"]
         every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set where mypy does not look
         if wanted is None and every not in (0, 50):
@@ -82,6 +93,8 @@ class CIFAR10Classifier(LightningModule):
             batch_size = (getattr(trainer.train_dataloader, "batch_size", None) or 1) * trainer.world_size
             wanted = window_length(batch_size, trainer.num_training_batches)
         self._window_length = wanted
+        parameters = sum(parameter.numel() for parameter in self.net.parameters())
+        self._say(f"{type(self.net).__name__}: {parameters:,} parameters, {len(self.class_names)} classes")
 
     def _step(self, batch: Batch) -> tuple[Tensor, Tensor]:
         images, labels = batch

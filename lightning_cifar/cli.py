@@ -218,7 +218,7 @@ class CLI(LightningCLI):
         for one in trainer.loggers:
             one.finalize("success")
         if trainer.is_global_zero:
-            print(summary(trainer, self.datamodule, seconds, result.get("test_acc"), folder))
+            print(summary(trainer, self.model, self.datamodule, seconds, result.get("test_acc"), folder))
 
 
 def check_flags(args: Sequence[str]) -> None:

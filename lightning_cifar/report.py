@@ -51,6 +51,10 @@ def write_figures(trainer: Trainer, model: CIFAR10Classifier, data: CIFAR10DataM
         paths.append(path)
     for logger in trainer.loggers:
         show(logger, paths, trainer.global_step)
+        if model.confusion_matrix is not None and hasattr(logger, "log_confusion_matrix"):
+            # as numbers, too, which Azure ML Studio draws by itself
+            counts = model.confusion_matrix.tolist()
+            logger.log_confusion_matrix("confusion", counts, model.class_names, step=trainer.global_step)
     return paths
 
 
@@ -69,23 +73,32 @@ def describe(data: CIFAR10DataModule) -> str:
     return "SYNTHETIC images" if data.source.name == "synthetic" else data.source.name
 
 
-def summary(trainer: Trainer, data: CIFAR10DataModule, seconds: float, test_acc: float | None, folder: Path) -> str:
+def summary(
+    trainer: Trainer,
+    model: CIFAR10Classifier,
+    data: CIFAR10DataModule,
+    seconds: float,
+    test_acc: float | None,
+    folder: Path,
+) -> str:
     """Say how a training went and where everything lies, in a few lines.
 
     Args:
         trainer: after `fit` and `test`.
-        data: what was trained on.
+        model: what was trained.
+        data: what it was trained on.
         seconds: wall time of `fit`.
         test_acc: 0 to 1; None where nothing was tested.
         folder: the run's.
     """
     minutes, rest = divmod(round(seconds), 60)
-    images = trainer.global_step * trainer.accumulate_grad_batches * data.batch_size * trainer.world_size
+    batches = (trainer.global_step - model.first_step) * trainer.accumulate_grad_batches * trainer.world_size
+    images = batches * data.batch_size
     best = getattr(trainer.checkpoint_callback, "best_model_path", "")
     lines = [
         "Finished Training",
         f"  wall time      {minutes} min {rest} s, validation included",
-        f"  speed          {images / max(seconds, 1e-9):,.0f} images per second",
+        f"  speed          {images / max(seconds, 1e-9):,.0f} training images per second of it",
         f"  test accuracy  {'not tested' if test_acc is None else f'{test_acc:.1%}'} ({describe(data)})",
         f"  results        {folder} (config.yaml, curves, figures, checkpoints)",
     ]

@@ -137,7 +137,7 @@ def report(
     lines = [
         f"{machine}; medians of {args.rounds} rounds; data: {Path(args.data).name}",
         "",
-        "| device, network, batch | | ms per step | images/s | ÷ tutorial | ÷ limit | peak memory |",
+        "| device, network, batch | | ms per step | images/s | ÷ tutorial | ÷ limit | peak memory* |",
         "|---|---|---:|---:|---:|---:|---:|",
     ]
     for key in keys:
@@ -148,6 +148,7 @@ def report(
             name = f"{key[0]}, {key[1].rpartition('.')[2]}, {key[2]}"
             ratios = f"{ms / tutorial:.2f} | {ms / floor:.2f}"
             lines.append(f"| {name} | {case} | {ms:.2f} | {rate:,.0f} | {ratios} | {peak:,.0f} MB |")
+    lines += ["", "\\* of the training process; the tutorial's two workers come on top."]
     lines += ["", "| start | seconds | ÷ imports |", "|---|---:|---:|"]
     imports = statistics.median(starts["imports"])
     for name, values in starts.items():
