@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import make_folder, run
 from torchvision.datasets import CIFAR10
+
+from tests.conftest import make_folder, run
 
 QUICK = ("--data.val_size", 12, "--trainer.max_epochs", 1, "--trainer.enable_progress_bar=false")
 NO_MIRROR = "--data.mirrors=[http://127.0.0.1:9/archive]"  # a port where nobody listens

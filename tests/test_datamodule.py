@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 from pytorch_lightning import Trainer, seed_everything
-from test_bad_input import NO_MIRROR, archive
 
 from lightning_cifar import CIFAR10Classifier, CIFAR10DataModule
 from lightning_cifar.batches import BatchLoader
 from lightning_cifar.errors import UserError
 from lightning_cifar.sources import factory, fallback
 from lightning_cifar.sources.synthetic import SyntheticSource
+from tests.test_bad_input import NO_MIRROR, archive
 
 QUICK = ("--data.val_size", 12, "--trainer.max_epochs", 1, "--trainer.enable_progress_bar=false")
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Cli, make_folder
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_cifar.checkpoints import newest
+from tests.conftest import Cli, make_folder
 
 TIMEOUT = 120
 NET = """

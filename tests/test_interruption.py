@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import run
 
 from lightning_cifar.checkpoints import newest
 from lightning_cifar.interruption import Interruption
+from tests.conftest import run
 
 # 90 training images in 23 batches an epoch (the last one smaller), in windows of 7; 30 validation images in 4 batches.
 FIT = (

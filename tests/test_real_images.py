@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT
+
+from tests.conftest import ROOT
 
 IMAGES = Path(os.environ.get("LIGHTNING_CIFAR_IMAGES", ROOT / "data" / "cifar10-images"))
 

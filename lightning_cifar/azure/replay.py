@@ -7,6 +7,7 @@ however often this is called and wherever it was interrupted.
 """
 
 import argparse
+import contextlib
 import os
 import signal
 import subprocess
@@ -46,7 +47,8 @@ def replay(file: Path, seconds: float) -> str:
     try:
         _wait(file, whole, process, time.monotonic() + seconds)
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     left = pending(file)
     if left:

@@ -7,11 +7,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from look_alike import LookAlike, batch_of
-from misbehaving import Mirror
 
 from lightning_cifar.sources.archive import OFFICIAL
 from lightning_cifar.sources.cifar10 import CLASS_NAMES
+from tests.sources.look_alike import LookAlike, batch_of
+from tests.sources.misbehaving import Mirror
 
 
 @pytest.fixture

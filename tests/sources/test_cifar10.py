@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from look_alike import BATCH, LookAlike, batch_of
-from misbehaving import Mirror
 from torchvision.datasets import CIFAR10
 
 from lightning_cifar.errors import UserError
 from lightning_cifar.sources.archive import OFFICIAL
 from lightning_cifar.sources.batches import read_batch
 from lightning_cifar.sources.cifar10 import CLASS_NAMES, DEFAULT_MIRRORS, Cifar10Source
+from tests.sources.look_alike import BATCH, LookAlike, batch_of
+from tests.sources.misbehaving import Mirror
 
 Make = Callable[..., Cifar10Source]
 

@@ -8,11 +8,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from look_alike import LookAlike
-from misbehaving import Mirror
 
 from lightning_cifar.errors import UserError
 from lightning_cifar.sources.download import any_answers, download
+from tests.sources.look_alike import LookAlike
+from tests.sources.misbehaving import Mirror
 
 Start = Callable[..., Mirror]
 Fetch = Callable[..., None]

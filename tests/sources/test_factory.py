@@ -6,13 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from look_alike import LookAlike
 
 from lightning_cifar.errors import UserError
 from lightning_cifar.sources.cifar10 import DEFAULT_MIRRORS, Cifar10Source
 from lightning_cifar.sources.factory import make_source
 from lightning_cifar.sources.folder import FolderSource
 from lightning_cifar.sources.synthetic import SyntheticSource
+from tests.sources.look_alike import LookAlike
 
 
 def test_names_stand_for_the_built_in_sources_even_beside_folders_of_that_name(
