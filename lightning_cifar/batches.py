@@ -9,6 +9,9 @@ from torch.utils.data import DistributedSampler, Sampler
 
 from lightning_cifar.sources import LabelledImages
 
+EPOCHS_APART = 1000
+"""Epochs before the orders of one seed meet those of the next."""
+
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 
 
@@ -29,9 +32,10 @@ class TrainOrder(DistributedSampler):
     """
 
     def __init__(self, data: Sized, seed: int, rank: int = 0, world_size: int = 1) -> None:
-        # DistributedSampler draws from seed + epoch: unmixed, one seed's second epoch would be the next one's first.
-        mixed = hash((seed, len(data))) % 2**32
-        super().__init__(data, num_replicas=world_size, rank=rank, shuffle=True, seed=mixed, drop_last=True)  # type: ignore[arg-type]  # needs only its length
+        # DistributedSampler draws from seed + epoch: without the factor, the second epoch of one seed would be the
+        # first of the next. And not from 0, from which the weights of seed 0 are drawn.
+        apart = EPOCHS_APART * seed + 1
+        super().__init__(data, num_replicas=world_size, rank=rank, shuffle=True, seed=apart, drop_last=True)  # type: ignore[arg-type]  # needs only its length
 
 
 class EvalOrder(Sampler[int]):
