@@ -171,7 +171,7 @@ def test_outside_a_job_nothing_is_imported_started_or_written(tmp_path, monkeypa
     )
     env = {name: value for name, value in os.environ.items() if not name.startswith("AZUREML_")}
     env["PYTHONPATH"] = str(REPOSITORY)
-    subprocess.run([sys.executable, "-c", code], env=env, cwd=tmp_path, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], env=env, cwd=tmp_path, check=True, timeout=150)
 
 
 SPAWN = """

@@ -97,7 +97,7 @@ offline.log_metrics({"a": 1}, 0)
 assert len(os.listdir("azureml-metrics")) == 3
 """
     env = azure.client_environment() | {"PYTHONPATH": str(REPOSITORY)}
-    subprocess.run(script(text), env=env, cwd=tmp_path, check=True, timeout=60)
+    subprocess.run(script(text), env=env, cwd=tmp_path, check=True, timeout=150)
     (run,) = azure.runs("mine")
     assert [(m.name, m.step) for m in azure.metrics(run.id)] == [("a", 0)]
     assert run.status == "Running" and run.tags["seen"] == "yes"

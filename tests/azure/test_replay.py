@@ -40,7 +40,7 @@ def replay(file, env, **options):
 
 
 def finish(process):
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=150)
     return process.returncode, out.strip(), err.strip()
 
 

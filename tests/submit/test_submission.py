@@ -197,7 +197,7 @@ def _token(service: StandIn) -> str:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=150,
     )
     return done.stdout.strip().splitlines()[-1]
 
