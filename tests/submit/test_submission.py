@@ -2,8 +2,8 @@
 
 import json
 import re
-import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -192,7 +192,7 @@ def _token(service: StandIn) -> str:
         "print(Auth(*(os.environ['AZUREML_SERVICE_PRINCIPAL_' + n] for n in names)).get_token().token)"
     )
     done = subprocess.run(
-        [shutil.which("python") or "python", "-c", code],
+        [sys.executable, "-c", code],
         env=service.client_environment(),
         capture_output=True,
         text=True,
