@@ -14,8 +14,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionM
 from lightning_cifar.errors import UserError
 from lightning_cifar.loss_window import LossWindow, window_length
 from lightning_cifar.net import Net
-
-CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+from lightning_cifar.sources.cifar10 import CLASS_NAMES
 
 Batch = tuple[Tensor, Tensor]
 
@@ -43,7 +42,7 @@ class CIFAR10Classifier(LightningModule):
         self.save_hyperparameters(ignore=["net"])
         if "_instantiator" in self.hparams:  # built by LightningCLI: here `net` is its settings, not the module
             self.save_hyperparameters()
-        self.class_names = list(class_names or CIFAR10_CLASSES)
+        self.class_names = list(class_names or CLASS_NAMES)
         classes = len(self.class_names)
         self.net = (net or Net(classes)).to(memory_format=torch.channels_last)
         self.val_acc = MulticlassAccuracy(classes, average="micro")

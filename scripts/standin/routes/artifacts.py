@@ -52,8 +52,7 @@ def create(state: State, request: Request, origin: str, container: str) -> dict[
 @routes("GET", ARTIFACTS + "/write/{origin}/{container}/{path:path}")
 def content_information(state: State, request: Request, origin: str, container: str, path: str) -> dict[str, Any]:
     """Return the address of one artifact."""
-    if path not in _paths(state, origin, container):
-        raise RefusalError(404, "UserError", f"Artifact {path} not found")
+    _must_hold(state, origin, container, path)
     return _information(origin, container, path)
 
 
@@ -72,8 +71,7 @@ def prefix_information(state: State, request: Request, origin: str, container: s
 @routes("GET", ARTIFACTS + "/metadata/{origin}/{container}/{path:path}")
 def metadata(state: State, request: Request, origin: str, container: str, path: str) -> dict[str, Any]:
     """Return one artifact."""
-    if path not in _paths(state, origin, container):
-        raise RefusalError(404, "UserError", f"Artifact {path} not found")
+    _must_hold(state, origin, container, path)
     return _artifact(origin, container, path)
 
 
@@ -82,3 +80,8 @@ def list_all(state: State, request: Request, origin: str, container: str) -> dic
     """List the artifacts of a container."""
     paths = _paths(state, origin, container)
     return {"value": [_artifact(origin, container, path) for path in paths], "continuationToken": None}
+
+
+def _must_hold(state: State, origin: str, container: str, path: str) -> None:
+    if path not in _paths(state, origin, container):
+        raise RefusalError(404, "UserError", f"Artifact {path} not found")
