@@ -12,6 +12,9 @@ from lightning_cifar.sources import LabelledImages
 EPOCHS_APART = 1000
 """Epochs before the orders of one seed meet those of the next."""
 
+Batch = tuple[Tensor, Tensor]
+"""Images, float (N, 3, 32, 32), and labels, int64 (N,)."""
+
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 
 
@@ -100,7 +103,7 @@ class BatchLoader:
     def __len__(self) -> int:
         return self._batches
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[Batch]:
         # A generator: it starts with the first batch asked for, when Lightning has told the sampler the epoch.
         epoch = getattr(self.sampler, "epoch", 0)
         if epoch != self._epoch or self._next_batch >= len(self):

@@ -3,13 +3,13 @@
 import os
 import pickle
 import re
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed
+from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
@@ -33,8 +33,8 @@ class WholeFileCheckpointIO(TorchCheckpointIO):
         temporary: Path | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-                temporary = Path(file.name)
+            temporary = path.with_name(f".{path.name}.{os.getpid()}")
+            with temporary.open("wb") as file:  # with the rights that the user's files have
                 torch.save(checkpoint, file)
                 file.flush()
                 os.fsync(file.fileno())
@@ -116,10 +116,10 @@ def _of_process_0(value: Any) -> Any:
 
 
 class RunCheckpoint(ModelCheckpoint):
-    """`ModelCheckpoint` that remembers the best network of a resumed run, and formats its `state_key` once.
+    """`ModelCheckpoint` that remembers the best network of a resumed run, and costs nothing between its saves.
 
     Lightning forgets the best score when a run goes on in a folder of its own, and then keeps the first network
-    of the new run as the best. The `state_key` it would otherwise format at each of ten hooks per step.
+    of the new run as the best.
 
     Args:
         kwargs: as for `ModelCheckpoint`.
@@ -128,11 +128,17 @@ class RunCheckpoint(ModelCheckpoint):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._key = super().state_key
+        self._within_epochs = bool(kwargs.get("every_n_train_steps") or kwargs.get("train_time_interval") is not None)
 
     @property
     def state_key(self) -> str:
-        """What the callback's state is filed under in a checkpoint."""
+        """What the callback's state is filed under in a checkpoint; formatted once, not at each hook of each step."""
         return self._key
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        """Save within an epoch, if that was asked for; else there is no need to look whether to save."""
+        if self._within_epochs:
+            super().on_train_batch_end(trainer, *args)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the state, that of the best network too, if it is still where it was."""

@@ -1,7 +1,7 @@
 """What `scripts/benchmark.py` measures, one case in a process of its own; prints one line of JSON.
 
 `tutorial`: the loop of the tutorials as their users run it. `limit`: the bare loop over tensors in memory, with the
-network, memory format, optimizer and batches of `fit`. `fit`: `python -m lightning_cifar fit` as it is.
+network, memory format, optimizer, batches and threads of `fit`. `fit`: `python -m lightning_cifar fit` as it is.
 `first-step`: the same, until its first step begins.
 """
 
@@ -95,10 +95,14 @@ def limit(args: argparse.Namespace) -> float:
     """The same steps as `fit` takes, and nothing else."""
     from lightning_cifar.batches import BatchLoader, TrainOrder
     from lightning_cifar.sources import LabelledImages
+    from lightning_cifar.threads import threads_for
 
     data = LabelledImages(*(tensor.to(args.device) for tensor in load(args)))
     part = torch.arange(len(data.labels))
-    net = network(args.net).to(args.device).to(memory_format=torch.channels_last)
+    net = network(args.net)
+    if args.device == "cpu":
+        torch.set_num_threads(threads_for(net, args.batch_size))
+    net = net.to(args.device).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.001, momentum=0.9, fused=True)
 
     def step(batch: tuple[torch.Tensor, torch.Tensor]) -> None:

@@ -19,6 +19,12 @@ def test_saves_and_loads_with_nothing_else_in_the_folder(tmp_path):
     assert [file.name for file in path.parent.iterdir()] == ["last.ckpt"]
 
 
+def test_others_may_read_a_checkpoint_as_any_file_of_the_user(tmp_path):
+    (tmp_path / "other").touch()
+    WholeFileCheckpointIO().save_checkpoint(CHECKPOINT, tmp_path / "last.ckpt")
+    assert (tmp_path / "last.ckpt").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
 def broken_in_mid_write(monkeypatch, error: Exception) -> None:
     """Let `torch.save` write the beginning of a file, and fail."""
 

@@ -92,7 +92,7 @@ def test_a_scheduler_alone_takes_effect(fit):
 def test_more_callbacks_keep_the_default_ones(fit):
     folder = fit("--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val_loss")
     names = [callback["class_path"].rpartition(".")[2] for callback in config(folder)["trainer"]["callbacks"]]
-    assert names == ["RunCheckpoint", "RunCheckpoint", "Interruption", "EarlyStopping"]
+    assert names == ["RunCheckpoint", "RunCheckpoint", "Interruption", "Threads", "EarlyStopping"]
     assert any(key.startswith("EarlyStopping") for key in weights(folder)["callbacks"])
     assert (folder / "checkpoints" / "best.ckpt").exists()
 

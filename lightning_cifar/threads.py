@@ -1,0 +1,68 @@
+"""How many threads compute a training step."""
+
+import os
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from lightning_cifar.net import evaluating
+
+TINY = 10_000_000
+"""Floating-point operations of a forward pass up to which a step is computed by one thread: `Net` up to batch 7."""
+
+
+def threads_for(net: nn.Module, batch_size: int) -> int:
+    """Say how many threads a training step on the CPU is worth: one for a tiny step, else all that PyTorch has.
+
+    With next to nothing to share out, a second thread wins nothing; and on a machine that does anything else, the
+    first one waits at each operation until the second one's core is free.
+
+    Args:
+        net: maps images (N, 3, 32, 32) on the CPU.
+        batch_size: images in a batch.
+    """
+    if "OMP_NUM_THREADS" in os.environ:  # the user has decided, or Lightning has, for several processes
+        return torch.get_num_threads()
+    with evaluating(net), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        net(torch.zeros(1, 3, 32, 32))
+    return 1 if counter.get_total_flops() * batch_size <= TINY else torch.get_num_threads()
+
+
+class Threads(Callback):
+    """Lets one thread compute tiny training steps on the CPU; validation keeps them all."""
+
+    def __init__(self) -> None:
+        self._training = self._otherwise = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Weigh a training step."""
+        self._training = self._otherwise = torch.get_num_threads()
+        batch_size = getattr(trainer.train_dataloader, "batch_size", None)
+        if pl_module.device.type == "cpu" and batch_size and hasattr(pl_module, "net"):
+            self._training = threads_for(pl_module.net, batch_size)  # type: ignore[arg-type]  # a module
+        torch.set_num_threads(self._training)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Use all threads for large batches."""
+        if self._otherwise:
+            torch.set_num_threads(self._otherwise)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Go on with the training."""
+        if self._otherwise:
+            torch.set_num_threads(self._training)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave the threads as they were found."""
+        self._give_back()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Leave the threads as they were found."""
+        self._give_back()
+
+    def _give_back(self) -> None:
+        if self._otherwise:
+            torch.set_num_threads(self._otherwise)
+            self._otherwise = 0

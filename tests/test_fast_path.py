@@ -1,0 +1,142 @@
+"""What makes a step quick changes no result, and gives way where a user asks for something else."""
+
+import pytest
+import torch
+from pytorch_lightning import Callback, Trainer
+from torch import nn
+from torch.nn import functional as F
+from torchvision.models import resnet18
+from torchvision.transforms import v2
+
+from lightning_cifar import CIFAR10Classifier, CIFAR10DataModule, Net
+from lightning_cifar.checkpoints import RunCheckpoint
+from lightning_cifar.profiler import NoProfiler
+from lightning_cifar.threads import Threads, threads_for
+
+QUICK = ("--data.val_size", 12, "--trainer.max_epochs", 2, "--trainer.enable_progress_bar=false")
+
+
+@pytest.fixture
+def two_threads(monkeypatch):
+    """PyTorch on two threads, as the machine has it, whatever the tests around have set."""
+    before = torch.get_num_threads()
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def plain_loop(images, epochs: int, fused: bool) -> nn.Module:
+    """The tutorial's loop on the batches of `fit`: each image transformed by itself, no Lightning."""
+    data = CIFAR10DataModule(str(images), val_size=12)
+    data.prepare_data()
+    data.setup()
+    loader = data.train_dataloader()
+    transform = v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5] * 3, [0.5] * 3)])
+    torch.manual_seed(0)
+    net = Net(3).to(memory_format=torch.channels_last)  # with another format sums are taken in another order
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.001, momentum=0.9, fused=fused)
+    for epoch in range(epochs):
+        loader.sampler.set_epoch(epoch)
+        for batch, labels in loader:
+            pixels = ((batch + 1) * 127.5).round().to(torch.uint8)
+            pictures = torch.stack([transform(picture) for picture in pixels])
+            optimizer.zero_grad()
+            F.cross_entropy(net(pictures.contiguous(memory_format=torch.channels_last)), labels).backward()
+            optimizer.step()
+    return net
+
+
+@pytest.mark.parametrize("fused", [True, False], ids=["bit for bit", "but for the rounding of SGD's fused kernel"])
+def test_fit_ends_with_the_weights_of_the_plain_loop(main, images, monkeypatch, fused):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        assert main("fit", "--data.source", images, *QUICK) == 0, main.err
+        net = plain_loop(images, 2, fused)
+    finally:
+        torch.set_num_threads(before)
+    (path,) = main.folder.glob("results/**/last.ckpt")
+    trained = torch.load(path, weights_only=True)["state_dict"]
+    torch.manual_seed(0)
+    untrained = Net(3).state_dict()
+    for name, value in net.state_dict().items():
+        torch.testing.assert_close(trained[f"net.{name}"], value, rtol=0, atol=0 if fused else 1e-6)
+        assert not torch.allclose(untrained[name], value, rtol=0, atol=1e-4), name
+
+
+@pytest.mark.parametrize(
+    ("net", "batch_size", "threads"),
+    [(Net(), 4, 1), (Net(), 32, 2), (resnet18(num_classes=10), 4, 2)],
+    ids=["Net, 4", "Net, 32", "ResNet-18, 4"],
+)
+def test_only_tiny_steps_get_one_thread(two_threads, net, batch_size, threads):
+    net.train()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    assert threads_for(net, batch_size) == threads
+    assert net.training and all(torch.equal(before[name], value) for name, value in net.state_dict().items())
+
+
+def test_who_names_the_threads_keeps_them(two_threads, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert threads_for(Net(), 4) == 2
+
+
+class Noting(CIFAR10Classifier):
+    """Notes the number of threads of each kind of step."""
+
+    def training_step(self, batch, batch_idx):
+        self.__dict__.setdefault("threads", set()).add(("training", torch.get_num_threads()))
+        return super().training_step(batch, batch_idx)
+
+    def validation_step(self, batch, batch_idx):
+        self.__dict__.setdefault("threads", set()).add(("validation", torch.get_num_threads()))
+        super().validation_step(batch, batch_idx)
+
+
+class Failing(Callback):
+    """Ends the training with an error, once it has begun."""
+
+    def on_train_batch_end(self, *_):
+        raise ArithmeticError
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("failing", [False, True], ids=["to its end", "until an error"])
+def test_validation_keeps_all_threads_and_so_does_what_follows(two_threads, images, tmp_path, failing):
+    data, model = CIFAR10DataModule(str(images), val_size=30), Noting(class_names=["a", "b", "c"])
+    quiet = {"enable_progress_bar": False, "logger": False, "enable_checkpointing": False, "accelerator": "cpu"}
+    callbacks = [Threads(), *([Failing()] if failing else [])]
+    trainer = Trainer(default_root_dir=tmp_path, max_epochs=2, callbacks=callbacks, **quiet)
+    if failing:
+        with pytest.raises(ArithmeticError):
+            trainer.fit(model, data)
+    else:
+        trainer.fit(model, data)
+        assert model.threads - {("validation", 2)} == {("training", 1)}
+    assert ("training", 1) in model.threads and torch.get_num_threads() == 2
+
+
+def test_the_default_profiler_measures_nothing_and_gives_way_to_another(main, images, caplog):
+    assert NoProfiler().profile("a") is NoProfiler().profile("b")
+    with caplog.at_level("INFO", logger="pytorch_lightning.profilers.profiler"):
+        assert main("fit", "--data.source", images, *QUICK) == 0, main.err
+        assert "run_training_epoch" not in caplog.text
+        assert main("fit", "--data.source", images, *QUICK, "--trainer.profiler", "simple") == 0, main.err
+        assert "run_training_epoch" in caplog.text
+
+
+def test_a_batch_goes_where_it_is_needed(images):
+    batch = torch.zeros(2, 3, 32, 32), torch.zeros(2, dtype=torch.int64)
+    moved = CIFAR10DataModule(str(images)).transfer_batch_to_device(batch, torch.device("meta"), 0)
+    assert [tensor.device.type for tensor in moved] == ["meta", "meta"]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_checkpoints_within_an_epoch_are_saved_where_they_are_asked_for(images, tmp_path):
+    data, model = CIFAR10DataModule(str(images), val_size=30), CIFAR10Classifier(class_names=["a", "b", "c"])
+    often = RunCheckpoint(dirpath=tmp_path, filename="{step}", every_n_train_steps=10, save_top_k=-1)
+    quiet = {"enable_progress_bar": False, "logger": False, "accelerator": "cpu"}
+    Trainer(default_root_dir=tmp_path, max_epochs=1, callbacks=[often], **quiet).fit(model, data)
+    assert sorted(path.name for path in tmp_path.glob("*.ckpt")) == ["step=10.ckpt", "step=20.ckpt"]
