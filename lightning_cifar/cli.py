@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -20,11 +21,11 @@ from lightning_cifar.classifier import CIFAR10Classifier
 from lightning_cifar.datamodule import CIFAR10DataModule
 from lightning_cifar.errors import UserError, complain, one_line, raised_by_lightning
 from lightning_cifar.interruption import Interrupted, raise_when_signalled
+from lightning_cifar.net_choice import NetChoice
 from lightning_cifar.parser import HELP, Parser, check_config, values_of
 from lightning_cifar.prediction import PredictionPrinter
 from lightning_cifar.report import summary, write_figures
 from lightning_cifar.save_config import SaveConfig
-from lightning_cifar.sources.fallback import choose_source
 
 DEFAULTS = Path(__file__).with_name("config.yaml")
 
@@ -84,7 +85,7 @@ class CLI(LightningCLI):
         if self.check_only:
             raise Checked
         config = self.config[self.config.subcommand]
-        self.given_net = config.model.net and config.model.net.clone()
+        self.net_choice = NetChoice(config, self.given)
         if config.ckpt_path is None:
             if self.config.subcommand != "fit":
                 raise UserError(
@@ -108,11 +109,11 @@ class CLI(LightningCLI):
         """Fit the network to the data, and the run's folder to the results folder."""
         config = self.config[self.subcommand]
         if config.ckpt_path is not None:
-            self._check_named_net(config)
+            self.net_choice.check_against_checkpoint(config)
         if self.subcommand == "predict":  # prints, and leaves nothing behind
             config.trainer.logger, self.save_config_callback = False, None
         else:
-            self._fit_net_to_data(config)
+            self.net_choice.fit_to_data(config)
         if config.trainer.log_every_n_steps is not None:
             config.model.loss_window = config.trainer.log_every_n_steps
         # The Trainer refuses a callback that another of its flags switches off; ours only give way.
@@ -128,54 +129,10 @@ class CLI(LightningCLI):
                 settings.save_dir = config.trainer.default_root_dir
             if settings.get("name") == "lightning_logs":
                 settings.name = Path(config.data.source).name
-        if (
-            config.trainer.logger is False and self.subcommand == "fit"
-        ):  # checkpoints need a folder of the run all the same
+        if config.trainer.logger is False and self.subcommand == "fit":
+            # checkpoints need a folder of the run all the same
             results = TensorBoardLogger(config.trainer.default_root_dir, Path(config.data.source).name)
             config.trainer.default_root_dir = results.log_dir
-
-    def _check_named_net(self, config: Any) -> None:
-        """LightningCLI silently puts the checkpoint's network in the place of the one that a flag names."""
-
-        def described(net: Any) -> str:
-            settings = dict(net.get("init_args") or {})
-            if not self._mentions("num_classes"):
-                settings.pop("num_classes", None)
-            return f"{net.class_path}({', '.join(f'{name}={value}' for name, value in settings.items())})"
-
-        given, held = self.given_net, config.model.net
-        named = given and (given.class_path != "lightning_cifar.Net" or self._mentions("--model.net"))
-        if named and described(given) != described(held):
-            raise UserError(
-                f"--model.net is {described(given)}, but the checkpoint {config.ckpt_path} holds {described(held)}; "
-                "leave --model.net out, or train that network from its beginning"
-            )
-
-    def _fit_net_to_data(self, config: Any) -> None:
-        data = config.data
-        source = choose_source(data.source, data.data_dir, data.mirrors, data.allow_unverified, data.fallback)
-        if data.fallback and source.name == data.fallback:
-            data.source = data.fallback
-        names, known = source.class_names(), config.model.class_names
-        if known is not None and list(known) != names:
-            raise UserError(
-                f"the network knows the classes {', '.join(known)}, but the data has {', '.join(names)}; "
-                "name the data it was trained on with --data.source"
-            )
-        config.model.class_names = names
-        settings = config.model.net.get("init_args") if config.model.net else None
-        if settings and "num_classes" in settings:
-            given = self.given_net.init_args.get("num_classes")
-            if given != len(names) and self._mentions("num_classes"):
-                raise UserError(
-                    f"model.net.num_classes is {given}, but the data has {len(names)} classes; leave it out"
-                )
-            settings.num_classes = len(names)
-
-    def _mentions(self, flag: str) -> bool:
-        """Say whether the user gave a flag: after parsing, a given value looks like a default."""
-        files = [Path(str(file)) for file in self.config[self.subcommand].get("config") or []]
-        return any(flag in text for text in [*self.given, *(file.read_text() for file in files)])
 
     def instantiate_classes(self) -> None:
         """Build trainer, classifier and data module.
@@ -202,8 +159,25 @@ class CLI(LightningCLI):
         """Ask where to resume, and start the clock."""
         config = self.config_init[self.subcommand]
         if config.ckpt_path is None and config.resume is not None:
-            config.ckpt_path = config.resume(Path(self.trainer.default_root_dir))
+            config.ckpt_path = self._where_to_resume(config.resume)
         self.started = monotonic()
+
+    def _where_to_resume(self, ask: Callable[[Path], str | None]) -> str | None:
+        """Ask the hook; where the platform started several processes, process 0 asks for all: their disks differ."""
+        results, strategy = Path(self.trainer.default_root_dir), self.trainer.strategy
+        if self.trainer.world_size == 1 or "RANK" not in os.environ:
+            return ask(results)
+        strategy.setup_environment()  # as `fit` would do in a moment
+        answer: str | UserError | None = None
+        if self.trainer.is_global_zero:
+            try:
+                answer = ask(results)
+            except UserError as error:
+                answer = error
+        answer = strategy.broadcast(answer)
+        if isinstance(answer, UserError):
+            raise answer
+        return answer
 
     def after_fit(self) -> None:
         """Test the best checkpoint, or the last weights where there is none; draw figures and say how it went."""

@@ -51,8 +51,10 @@ def main() -> None:
     starts: dict[str, list[float]] = defaultdict(list)
     keys = [(device, net, size) for device in devices for net in nets[device] for size in args.batch_sizes]
     cases = ["tutorial", "limit", "fit", *([] if args.no_azure else ["fit in a job"])]
+    in_job = [] if args.no_azure else [key for key in keys if key[0] == "cpu"]
+    logging: dict[Key, float] = {}
     with Progress(console=Console(stderr=True)) as progress:
-        task = progress.add_task("measuring", total=args.rounds * (len(keys) * len(cases) + 3))
+        task = progress.add_task("measuring", total=args.rounds * (len(keys) * len(cases) + 3) + len(in_job))
         for _ in range(args.rounds):
             for key in keys:
                 for case in cases:
@@ -61,7 +63,12 @@ def main() -> None:
             for name, command in start_commands(args).items():
                 progress.update(task, description=name, advance=1)
                 starts[name].append(seconds(command))
+        for key in in_job:
+            progress.update(task, description=f"AzureMLLogger, batch {key[2]}", advance=1)
+            logging[key] = measure("logging", key, args)["ratio"]
     text = report(measured, keys, starts, args)
+    for key, ratio in logging.items():
+        text += f"\n\nIn a job, batch {key[2]}: {ratio:.3f} with AzureMLLogger ÷ without."
     Console().print(Markdown(text)) if sys.stdout.isatty() else print(text)
     draw(measured, keys, args.output)
     print(f"\npicture: {args.output}")
@@ -75,7 +82,7 @@ def measure(case: str, key: Key, args: argparse.Namespace) -> dict[str, float]:
         *("--data", args.data, "--data-dir", args.data_dir, "--batch-size", str(size)),
         *("--steps", str(STEPS.get(size, 200)), "--device", device, "--net", net),
     ]
-    if case != "fit in a job":
+    if case not in ("fit in a job", "logging"):
         return run(command, None)
     from scripts.standin import StandIn
 

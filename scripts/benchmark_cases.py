@@ -2,10 +2,12 @@
 
 `tutorial`: the loop of the tutorials as their users run it. `limit`: the bare loop over tensors in memory, with the
 network, memory format, optimizer, batches and threads of `fit`. `fit`: `python -m lightning_cifar fit` as it is.
-`first-step`: the same, until its first step begins.
+`first-step`: the same, until its first step begins. `logging`: `fit` inside a job, its windows in turn with
+`AzureMLLogger` and without.
 """
 
 import argparse
+import functools
 import json
 import os
 import resource
@@ -26,7 +28,7 @@ WARM_UP = 50
 def main() -> None:
     """Measure the case that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("case", choices=["tutorial", "limit", "fit", "first-step"])
+    parser.add_argument("case", choices=["tutorial", "limit", "fit", "first-step", "logging"])
     parser.add_argument("--data", required=True, help="as --data.source of lightning_cifar")
     parser.add_argument("--data-dir", default="data")
     parser.add_argument("--batch-size", type=int, default=4)
@@ -41,6 +43,10 @@ def main() -> None:
         result["ms"] = fit(args)
     elif args.case == "first-step":
         first_step(args)
+    elif args.case == "logging":
+        from scripts.benchmark_in_job import logging_cost
+
+        result["ratio"] = logging_cost(functools.partial(flags, args), args.batch_size)
     else:
         loop = tutorial if args.case == "tutorial" else limit
         result["ms"] = loop(args)

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -75,18 +76,21 @@ def train(logger_name: str, number: int) -> None:
         from azureml.core import Run
 
         run = Run.get_context()
+        ready()
         result = measure(lambda step: run.log("loss", 1.0 / (step + 1), step=step), number)
     elif logger_name == "MLFlowLogger":
         from pytorch_lightning.loggers import MLFlowLogger
 
         mlflow = MLFlowLogger(tracking_uri=os.environ["MLFLOW_TRACKING_URI"])
         _ = mlflow.experiment  # a connection and a run, before the clock starts
+        ready()
         result = measure(lambda step: mlflow.log_metrics({"loss": 1.0 / (step + 1)}, step), number)
         result["run"] = mlflow.version
     else:
         from lightning_cifar import AzureMLLogger
 
         logger = AzureMLLogger()
+        ready()
         result = measure(lambda step: logger.log_metrics({"loss": 1.0 / (step + 1)}, step), number)
     print(json.dumps(result), flush=True)
     if logger_name == "MLFlowLogger":
@@ -97,16 +101,30 @@ def train(logger_name: str, number: int) -> None:
         run.flush()
 
 
+def ready() -> None:
+    """Say that the training could begin, and wait until it may."""
+    print("ready", flush=True)
+    sys.stdin.readline()
+
+
 def run_training(
-    logger_name: str, number: int, env: dict[str, str], folder: str, python: str = sys.executable
+    logger_name: str,
+    number: int,
+    env: dict[str, str],
+    folder: str,
+    python: str = sys.executable,
+    when_ready: Callable[[], object] = lambda: None,
 ) -> tuple[dict[str, Any], float, bool]:
     """Run a training process; return its costs, the seconds that it took to end, and whether it did so."""
     command = [python, "-m", "scripts.benchmark_logger", "--train", logger_name, "--number", str(number)]
     env = env | {"PYTHONPATH": str(REPOSITORY)}
-    with subprocess.Popen(command, env=env, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None and process.stderr is not None
-        errors = process.stderr
-        threading.Thread(target=errors.read, daemon=True).start()
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(command, env=env, cwd=folder, **pipes) as process:  # type: ignore[call-overload]  # a dict
+        threading.Thread(target=process.stderr.read, daemon=True).start()
+        process.stdout.readline()
+        when_ready()
+        process.stdin.write(b"\n")
+        process.stdin.flush()
         result = json.loads(process.stdout.readline())
         try:
             process.wait(max(1.0, result["last"] + PATIENCE_SECONDS - time.time()))
@@ -121,11 +139,16 @@ def benchmark(logger_name: str, state: str, number: int) -> Row:
     """Measure one logger in one state of the stand-in."""
     with StandIn() as azure, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         env = azure.job_environment("run-1")
-        if logger_name == "AzureMLLogger" and STATES[state]:
-            azure.misbehave(**STATES[state])
-        elif STATES[state]:  # inside a job the SDK needs the service to begin at all: it fails from then on
-            azure.misbehave(**{**STATES[state], "on": "/batch" if "on" in STATES[state] else None})
-        result, end, ended = run_training(logger_name, number, env, folder)
+
+        def misbehave() -> None:
+            if STATES[state]:
+                azure.misbehave(**STATES[state])
+
+        if logger_name == "AzureMLLogger":
+            misbehave()
+            result, end, ended = run_training(logger_name, number, env, folder)
+        else:  # the SDK by itself needs the service to begin at all: it fails from then on
+            result, end, ended = run_training(logger_name, number, env, folder, when_ready=misbehave)
         time.sleep(0.5)
         points = [(m.name, m.step) for m in azure.metrics("run-1")]
         kept = sum(pending(path) for path in Path(folder).glob("outputs/azureml-metrics/*-metrics.jsonl"))

@@ -24,6 +24,13 @@ class Normalised(torch.nn.Sequential):
             torch.nn.Conv2d(3, 4, 5, stride=4), torch.nn.BatchNorm2d(4), torch.nn.Flatten(),
             torch.nn.Linear(196, num_classes),
         )
+
+def newest_here(results):
+    return next((str(path) for path in results.glob("**/last.ckpt")), None)
+
+def unsure(results):
+    from lightning_cifar.errors import UserError
+    raise UserError("the service did not answer; start again later")
 """
 # 99 training images less 14 leave 85, shared as 42 and 42: 11 batches, windows of 4. 15 test images as 8 and 7, in 3s.
 FIT = (
@@ -125,6 +132,24 @@ def test_two_nodes_train_test_and_resume_though_only_one_has_the_checkpoint(data
     assert [code for code, _, _ in resumed] == [0, 0], resumed
     again = torch.load(first / "colours" / "version_1" / "checkpoints" / "last.ckpt", weights_only=True)
     assert again["global_step"] == 33 and again["loss_history"][:6] == last["loss_history"]
+
+
+def test_where_to_resume_is_for_process_0_to_say(data, tmp_path):
+    nodes = Nodes(tmp_path)
+    args = (*FIT, *NODES, "--data.source", data, "--resume")
+    results = nodes.clis[0].folder / "results" / "colours"
+    for version in (0, 1):  # at first nothing is there, then the first node alone has a checkpoint
+        done = nodes(*args, "its_net.newest_here", "--trainer.max_epochs", version + 1)
+        assert [code for code, _, _ in done] == [0, 0], done
+        saved = torch.load(results / f"version_{version}" / "checkpoints" / "last.ckpt", weights_only=True)
+        assert saved["global_step"] == 11 * (version + 1)
+        assert len(points(results / f"version_{version}", "val_acc")) == 1
+
+
+def test_what_keeps_process_0_from_resuming_ends_all(data, tmp_path):
+    done = Nodes(tmp_path)(*FIT, *NODES, "--data.source", data, "--resume", "its_net.unsure")
+    assert [code for code, _, _ in done] == [1, 1], done
+    assert all("start again later" in err.splitlines()[-1] for _, _, err in done)
 
 
 @pytest.mark.parametrize("signalled", [(0, 1), (1,)], ids=["both", "one"])

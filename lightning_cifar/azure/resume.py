@@ -29,10 +29,9 @@ class ResumeFromRun:
 
     Outside an Azure ML job it finds nothing, at no cost: azureml is not imported.
 
-    Every process of a distributed job has to call it, and all come to the same answer: each asks the run's
-    artifacts whether the run has left a checkpoint, unless its own disk says so already, and nodes of one
-    attempt start with equal disks. The file is fetched where it is called; with a `CheckpointIO` that loads
-    on rank 0 only, the other ranks need no more than the answer.
+    In a distributed job process 0 asks and tells the others the answer, since nodes need not start with equal
+    disks. The file is fetched where it is called; with a `CheckpointIO` that loads on rank 0 only, the other
+    ranks need no more than the answer.
 
     Args:
         pattern: which files are checkpoints to resume from, as a glob below the results folder. The newest
