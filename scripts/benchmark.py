@@ -52,7 +52,7 @@ def main() -> None:
     keys = [(device, net, size) for device in devices for net in nets[device] for size in args.batch_sizes]
     cases = ["tutorial", "limit", "fit", *([] if args.no_azure else ["fit in a job"])]
     in_job = [] if args.no_azure else [key for key in keys if key[0] == "cpu"]
-    logging: dict[Key, float] = {}
+    logging: dict[Key, dict[str, float]] = {}
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("measuring", total=args.rounds * (len(keys) * len(cases) + 3) + len(in_job))
         for _ in range(args.rounds):
@@ -65,10 +65,11 @@ def main() -> None:
                 starts[name].append(seconds(command))
         for key in in_job:
             progress.update(task, description=f"AzureMLLogger, batch {key[2]}", advance=1)
-            logging[key] = measure("logging", key, args)["ratio"]
+            logging[key] = measure("logging", key, args)
     text = report(measured, keys, starts, args)
-    for key, ratio in logging.items():
-        text += f"\n\nIn a job, batch {key[2]}: {ratio:.3f} with AzureMLLogger ÷ without."
+    for key, cost in logging.items():
+        text += f"\n\nIn a job, batch {key[2]}: with AzureMLLogger ÷ without at most {cost['ratio']:.4f}, "
+        text += f"and {cost['start']:.1f} s of one core to start its processes."
     Console().print(Markdown(text)) if sys.stdout.isatty() else print(text)
     draw(measured, keys, args.output)
     print(f"\npicture: {args.output}")

@@ -2,8 +2,8 @@
 
 `tutorial`: the loop of the tutorials as their users run it. `limit`: the bare loop over tensors in memory, with the
 network, memory format, optimizer, batches and threads of `fit`. `fit`: `python -m lightning_cifar fit` as it is.
-`first-step`: the same, until its first step begins. `logging`: `fit` inside a job, its windows in turn with
-`AzureMLLogger` and without.
+`first-step`: the same, until its first step begins. `logging`: what `AzureMLLogger` costs `fit` inside a
+job.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def main() -> None:
     elif args.case == "logging":
         from scripts.benchmark_in_job import logging_cost
 
-        result["ratio"] = logging_cost(functools.partial(flags, args), args.batch_size)
+        result |= logging_cost(functools.partial(flags, args))
     else:
         loop = tutorial if args.case == "tutorial" else limit
         result["ms"] = loop(args)

@@ -1,80 +1,73 @@
-"""What `AzureMLLogger` costs a training inside a job: windows of `loss` in turn with the logger and without.
+"""What `AzureMLLogger` costs a training inside a job at most: its own time, and the processor time of its processes.
 
-Within one run, since two runs on a shared machine differ by more than what is to be measured. In the windows without,
-the process that sends metrics stands still. A window is a quarter of the default's, so four times as much is logged.
-The windows before that process has imported the SDK are left out.
+Two runs on a shared machine, with and without, differ by more than what is to be measured. So this adds up what the
+logger takes away: the time of the training thread's calls, and the time for which the processes that send metrics hold
+a core, as if the training had to wait for all of it. Their start, once in a job, is given by itself.
 """
 
-import contextlib
-import math
 import os
-import signal
-import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from lightning_cifar import AzureMLLogger
 from lightning_cifar.classifier import CIFAR10Classifier
 from lightning_cifar.cli import main as command
 
-START_OF_FORWARDER = 25.0
-"""Seconds until the process that sends metrics has surely imported the SDK."""
+START = 25.0
+"""Seconds until the processes have surely imported the SDK."""
 
 
-def logging_cost(flags: Callable[[str], list[str]], batch_size: int) -> float:
-    """Give the time of a window of `loss` with `AzureMLLogger` ÷ without.
+def logging_cost(flags: Callable[[str], list[str]]) -> dict[str, float]:
+    """Train for a minute inside a job.
 
     Args:
         flags: gives the command line of `fit` for a results folder.
-        batch_size: images in a batch.
+
+    Returns:
+        `ratio`: of the time with the logger to the time without, at most; `start`: seconds of processor time, once.
     """
-    windows: list[tuple[float, bool]] = []  # (seconds, with the logger)
-    report, started = CIFAR10Classifier._report_window, time.perf_counter()
-    begun: float | None = None
-    away: AzureMLLogger | None = None
+    in_calls = 0.0
+    log_metrics, report = AzureMLLogger.log_metrics, CIFAR10Classifier._report_window
+    begun = time.perf_counter()
+    looks: list[tuple[float, float]] = []  # (seconds, those that the logger has taken)
 
-    def report_window(self: CIFAR10Classifier, step: int, batch_idx: int) -> None:
-        nonlocal begun, away
+    def timed(self: AzureMLLogger, *args: Any, **kwargs: Any) -> None:
+        nonlocal in_calls
+        before = time.perf_counter()
+        log_metrics(self, *args, **kwargs)
+        in_calls += time.perf_counter() - before
+
+    def look(self: CIFAR10Classifier, step: int, batch_idx: int) -> None:
         report(self, step, batch_idx)
-        if begun is not None:
-            # an epoch's last window is shorter, and the first one waits for checkpoints
-            whole = batch_idx >= 2 * window and not self.trainer.is_last_batch
-            windows.append((time.perf_counter() - begun if whole else math.nan, away is None))
-        elif time.perf_counter() - started < START_OF_FORWARDER:
-            return
-        if away is None:
-            away = next(one for one in self.trainer.loggers if isinstance(one, AzureMLLogger))
-            self.trainer.loggers.remove(away)
-            os.killpg(forwarder(), signal.SIGSTOP)
-        else:
-            self.trainer.loggers.append(away)
-            away = None
-            os.killpg(forwarder(), signal.SIGCONT)
-        begun = time.perf_counter()
+        now = time.perf_counter() - begun
+        if now > START:
+            looks.append((now, in_calls + processor_seconds()))
 
-    CIFAR10Classifier._report_window = report_window  # type: ignore[method-assign]
-    window = max(20, round(2000 / batch_size))
+    AzureMLLogger.log_metrics = timed  # type: ignore[method-assign]
+    CIFAR10Classifier._report_window = look  # type: ignore[method-assign]
+    length = ["--trainer.max_epochs", "-1", "--trainer.max_time", "00:00:01:00"]
+    only_train = ["--trainer.limit_val_batches", "0", "--trainer.limit_test_batches", "0"]
     with tempfile.TemporaryDirectory() as results:
-        length = ["--trainer.max_epochs", "-1", "--trainer.max_time", "00:00:01:30"]
-        only_train = ["--trainer.limit_val_batches", "0", "--trainer.limit_test_batches", "0"]
-        code = command([*flags(results), *length, *only_train, "--trainer.log_every_n_steps", str(window)])
-        if away is not None:
-            os.killpg(forwarder(), signal.SIGCONT)
+        code = command([*flags(results), *length, *only_train])
     if code:
         sys.exit(code)
-    triples = zip(windows, windows[1:], windows[2:], strict=False)
-    ratios = [2 * here / (before + after) for (before, _), (here, logging), (after, _) in triples if logging]
-    return statistics.median(ratio for ratio in ratios if not math.isnan(ratio))
+    seconds, taken = (last - first for first, last in zip(looks[0], looks[-1], strict=True))
+    return {"ratio": seconds / (seconds - taken), "start": looks[0][1]}
 
 
-def forwarder() -> int:
-    """Find the process that sends this process's metrics, by its command line."""
-    for folder in Path("/proc").iterdir():
-        with contextlib.suppress(OSError):  # gone in the meantime
-            words = (folder / "cmdline").read_bytes().split(b"\0")
-            if b"lightning_cifar.azure.forwarder" in words and str(os.getpid()).encode() in words:
-                return os.getpgid(int(folder.name))
-    sys.exit("no forwarder is there")
+def processor_seconds() -> float:
+    """Add up the processor time of this process's forwarder and all in its session, ended ones included."""
+    processes = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rpartition(") ")[2].split()
+        except OSError:  # gone in the meantime
+            continue
+        processes[int(folder.name)] = (int(fields[1]), int(fields[3]), sum(map(int, fields[11:15])))
+    sessions = {pid for pid, (parent, session, _) in processes.items() if parent == os.getpid() and session == pid}
+    ticks = sum(ticks for _, session, ticks in processes.values() if session in sessions)
+    return ticks / os.sysconf("SC_CLK_TCK")

@@ -27,7 +27,7 @@ from lightning_cifar.azure.spool import Progress, read_entries, read_header
 from lightning_cifar.azure.worker import FATAL, REFUSED, Board, Worker
 from lightning_cifar.errors import UserError
 
-TICK_SECONDS = 0.1
+TICK_SECONDS = 0.25
 SYNC_SECONDS = 1.0
 # Between attempts: 1, 2, 4, … seconds, at most this; less once somebody waits for the end.
 MAX_PAUSE_SECONDS = 15.0

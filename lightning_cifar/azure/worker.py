@@ -18,7 +18,7 @@ from lightning_cifar.errors import UserError
 POLL_SECONDS = 0.2
 # One flush costs two requests at least; entries of this time share one. A metric is live within 5 s all the
 # same.
-GATHER_SECONDS = 1.0
+GATHER_SECONDS = 2.0
 CHUNK = 2000
 # Exit codes, besides 0: try again later; do not try again; try again at once, with a smaller chunk.
 FAILED, FATAL, REFUSED = 1, 2, 4
