@@ -15,10 +15,10 @@ from lightning_cifar.azure.sender import Sender
 from lightning_cifar.azure.spool import Progress, files_folder, read_entries
 from lightning_cifar.errors import UserError
 
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.4
 # One flush costs two requests at least; entries of this time share one. A metric is live within 5 s all the
 # same.
-GATHER_SECONDS = 2.0
+GATHER_SECONDS = 2.5
 CHUNK = 2000
 # Exit codes, besides 0: try again later; do not try again; try again at once, with a smaller chunk.
 FAILED, FATAL, REFUSED = 1, 2, 4
