@@ -26,8 +26,8 @@ def threads_for(net: nn.Module, batch_size: int) -> int:
     if "OMP_NUM_THREADS" in os.environ:  # the user has decided, or Lightning has, for several processes
         return torch.get_num_threads()
     with evaluating(net), torch.no_grad(), FlopCounterMode(display=False) as counter:
-        net(torch.zeros(1, 3, 32, 32))
-    return 1 if counter.get_total_flops() * batch_size <= TINY else torch.get_num_threads()
+        net(torch.zeros(2, 3, 32, 32))  # not one image alone, which some networks cannot take
+    return 1 if counter.get_total_flops() / 2 * batch_size <= TINY else torch.get_num_threads()
 
 
 class Threads(Callback):
