@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import logging
 import os
 import sys
 import warnings
@@ -38,6 +39,9 @@ NOISE = (
     ".*isinstance.treespec, LeafSpec.. is deprecated.*",  # Lightning's own business
 )
 """Lightning's warnings that do not hold here."""
+
+ADVERTISING = "\N{ELECTRIC LIGHT BULB} Tip: "
+"""How Lightning's log lines begin that recommend its makers' other products, a logger among them."""
 
 
 class Checked(Exception):  # noqa: N818  # no error: the flags are good, and nothing was built
@@ -205,6 +209,10 @@ def check_flags(args: Sequence[str]) -> None:
         CLI(args, check_only=True)
 
 
+def _is_no_advertising(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(ADVERTISING)
+
+
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line, by default the process's own.
 
@@ -212,6 +220,7 @@ def main(args: Sequence[str] | None = None) -> int:
         The exit code: 0, 1 for what a user can put right, 130 after Ctrl-C, 143 after SIGTERM.
     """
     raise_when_signalled()
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_is_no_advertising)
     try:
         with warnings.catch_warnings():
             for message in NOISE:

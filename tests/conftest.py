@@ -9,6 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+# Before rich.progress, which some tests import: `typing` hands out the first spelling of a Union to whoever spells it
+# again, and after rich's `Union[float, int]` the Trainer's `--trainer.limit_train_batches 3` would be read as 3.0.
+import pytorch_lightning  # noqa: F401
 from PIL import Image
 
 from scripts.standin import StandIn

@@ -51,6 +51,12 @@ def test_a_run_leaves_checkpoints_curves_figures_and_its_whole_configuration(fit
     assert config(folder)["data"]["batch_size"] == 12 and config(folder)["optimizer"]["init_args"]["lr"] == 0.001
 
 
+def test_no_line_recommends_other_products(fit, caplog):
+    with caplog.at_level("INFO"):
+        fit()
+    assert "GPU available" in caplog.text and "Tip" not in caplog.text
+
+
 def test_a_second_run_leaves_the_first_as_it_was(fit):
     first = fit()
     before = {path: path.read_bytes() for path in first.glob("**/*") if path.is_file()}
