@@ -72,7 +72,7 @@ class WholeFileCheckpointIO(TorchCheckpointIO):
         return content
 
     def _read(self, path: Any, map_location: Any, weights_only: bool | None) -> dict[str, Any]:
-        check_loads(Path(path))
+        _check_whole(Path(path))  # not more: from a process that it has spawned, Lightning fetches bare weights
         return super().load_checkpoint(path, map_location, weights_only)
 
 
@@ -80,22 +80,27 @@ def check_loads(path: Path) -> None:
     """Make sure that a checkpoint of Lightning's exists and is whole, without reading its weights.
 
     Raises:
-        UserError: it is missing, cut short (a zip archive keeps its list of contents at the end), or none.
+        UserError: it is missing, cut short, or none.
     """
+    content = _check_whole(path)
+    if not isinstance(content, dict) or not {"state_dict", "pytorch-lightning_version"} <= content.keys():
+        raise UserError(f"{path} is no checkpoint that Lightning saved; name another one with --ckpt_path FILE")
+
+
+def _check_whole(path: Path) -> Any:
+    """Give what a file holds, its tensors not yet read; a zip archive keeps its list of contents at the end."""
     if not path.is_file():
         raise UserError(f"no checkpoint {path}: the file does not exist; name one with --ckpt_path FILE")
     if not zipfile.is_zipfile(path):
         raise UserError(f"the checkpoint {path} is truncated, or no checkpoint at all; name another one")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
         raise UserError(
             f"{path} holds more than weights and plain values ({_global(error)}); name another one"
         ) from error
     except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
         raise UserError(f"cannot read the checkpoint {path}: it is damaged, or none; name another one") from error
-    if not isinstance(content, dict) or not {"state_dict", "pytorch-lightning_version"} <= content.keys():
-        raise UserError(f"{path} is no checkpoint that Lightning saved; name another one with --ckpt_path FILE")
 
 
 def _global(error: pickle.UnpicklingError) -> str:

@@ -28,8 +28,11 @@ class CIFAR10Classifier(LightningModule):
     Args:
         net: the network; by default the tutorial's `Net` with an output for each class.
         class_names: in label order; by default CIFAR-10's.
-        loss_window: batches in a window of `loss`; by default as many as hold 8,000 images, but at most a fifth of
-            an epoch, or the Trainer's `log_every_n_steps` where that is not Lightning's default of 50.
+        loss_window: batches in a window of `loss`, at least 1; by default as many as hold 8,000 images, but at most a
+            fifth of an epoch, or the Trainer's `log_every_n_steps` where that is not Lightning's default of 50.
+
+    Raises:
+        UserError: `loss_window` is below 1.
     """
 
     def __init__(
@@ -39,6 +42,8 @@ class CIFAR10Classifier(LightningModule):
         loss_window: int | None = None,
     ) -> None:
         super().__init__()
+        if loss_window is not None and loss_window < 1:
+            raise UserError(f"model.loss_window is {loss_window}; give a number of batches, 1 or more")
         self.save_hyperparameters(ignore=["net"])
         if "_instantiator" in self.hparams:  # built by LightningCLI: here `net` is its settings, not the module
             self.save_hyperparameters()
@@ -55,8 +60,8 @@ class CIFAR10Classifier(LightningModule):
         """(step, `loss`) of each window so far."""
         self.val_history: list[tuple[int, float]] = []
         """(step, `val_loss`) of each validation so far."""
-        self.first_step = 0
-        """The step at which this training began: more than 0 where it was resumed."""
+        self.first_step: int | None = None
+        """The step at which this training began: more than 0 where it was resumed; None where it has not."""
         self._loss_window = LossWindow()
         self._window_length = loss_window
 
@@ -98,6 +103,11 @@ class CIFAR10Classifier(LightningModule):
     def _step(self, batch: Batch) -> tuple[Tensor, Tensor]:
         images, labels = batch
         logits = self.net(images)
+        if not isinstance(logits, Tensor):  # some networks do so only in training, so `check_net` cannot see it
+            raise UserError(
+                f"{type(self.net).__name__} gives {type(logits).__name__} in training instead of a tensor of logits "
+                "(N, classes); turn its further outputs off, for GoogLeNet with --model.net.aux_logits false"
+            )
         return F.cross_entropy(logits, labels), logits
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -177,14 +187,15 @@ class CIFAR10Classifier(LightningModule):
         checkpoint["val_history"] = self.val_history
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take up window and curves.
+        """Take up window and curves, unless it is only to be tested: the curves of the training go on to its end.
 
         Raises:
             UserError: the checkpoint holds another network.
         """
         self._check_same_net(checkpoint.get("state_dict", {}))
         processes = self._trainer.world_size if self._trainer else 1
-        if "loss_window" in checkpoint:
+        goes_on = self._trainer is None or self._trainer.state.fn == TrainerFn.FITTING
+        if goes_on and "loss_window" in checkpoint:
             self._loss_window.load_state_dict(checkpoint["loss_window"], processes, self.device)
             self.loss_history = [tuple(point) for point in checkpoint["loss_history"]]
             self.val_history = [tuple(point) for point in checkpoint["val_history"]]

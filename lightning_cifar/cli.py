@@ -2,10 +2,8 @@
 
 import contextlib
 import errno
-import logging
 import os
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic
@@ -23,25 +21,13 @@ from lightning_cifar.datamodule import CIFAR10DataModule
 from lightning_cifar.errors import UserError, complain, one_line, raised_by_lightning
 from lightning_cifar.interruption import Interrupted, raise_when_signalled
 from lightning_cifar.net_choice import NetChoice
-from lightning_cifar.parser import HELP, Parser, check_config, values_of
+from lightning_cifar.noise import quieter
+from lightning_cifar.parser import HELP, Parser, check_config, readable, values_of
 from lightning_cifar.prediction import PredictionPrinter
 from lightning_cifar.report import summary, write_figures
 from lightning_cifar.save_config import SaveConfig
 
 DEFAULTS = Path(__file__).with_name("config.yaml")
-
-NOISE = (
-    ".*does not have many workers.*",  # batches come from memory: there is nothing for workers to do
-    ".*configure_optimizers` will be overridden.*",  # by --optimizer, as it should be
-    ".*smaller than the logging interval.*",  # `loss` has windows of its own
-    ".*Checkpoint directory .* exists and is not empty.*",
-    ".*could not find the monitored key.*",  # without validation there is no best network, only the last
-    ".*isinstance.treespec, LeafSpec.. is deprecated.*",  # Lightning's own business
-)
-"""Lightning's warnings that do not hold here."""
-
-ADVERTISING = "\N{ELECTRIC LIGHT BULB} Tip: "
-"""How Lightning's log lines begin that recommend its makers' other products, a logger among them."""
 
 
 class Checked(Exception):  # noqa: N818  # no error: the flags are good, and nothing was built
@@ -132,10 +118,10 @@ class CLI(LightningCLI):
             if settings.get("save_dir") == "results":
                 settings.save_dir = config.trainer.default_root_dir
             if settings.get("name") == "lightning_logs":
-                settings.name = Path(config.data.source).name
+                settings.name = Path(config.data.source).resolve().name
         if config.trainer.logger is False and self.subcommand == "fit":
             # checkpoints need a folder of the run all the same
-            results = TensorBoardLogger(config.trainer.default_root_dir, Path(config.data.source).name)
+            results = TensorBoardLogger(config.trainer.default_root_dir, Path(config.data.source).resolve().name)
             config.trainer.default_root_dir = results.log_dir
 
     def instantiate_classes(self) -> None:
@@ -147,7 +133,7 @@ class CLI(LightningCLI):
         try:
             super().instantiate_classes()
         except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError) as error:
-            reason, accelerator = one_line(str(error)), self.config[self.subcommand].trainer.accelerator
+            reason, accelerator = readable(str(error)), self.config[self.subcommand].trainer.accelerator
             if "backend found" in reason or "can not run on your system" in reason:
                 reason = f"no {accelerator} here for --trainer.accelerator {accelerator} ({reason}); leave it out"
             raise UserError(f"{reason}; {HELP}") from error
@@ -188,6 +174,15 @@ class CLI(LightningCLI):
         seconds = monotonic() - self.started
         trainer = self.trainer
         folder = Path(trainer.log_dir or trainer.default_root_dir)
+        try:
+            self._test_and_report(seconds, folder)
+        except Interrupted as interrupted:
+            if getattr(trainer.checkpoint_callback, "best_model_path", ""):
+                interrupted.remedy = f"the training had ended and lies in {folder}; next: test --ckpt_path best"
+            raise
+
+    def _test_and_report(self, seconds: float, folder: Path) -> None:
+        trainer = self.trainer
         best = getattr(trainer.checkpoint_callback, "best_model_path", "")
         (result,) = trainer.test(self.model, datamodule=self.datamodule, ckpt_path=best or None, verbose=False) or ({},)
         if trainer.fast_dev_run:  # type: ignore[attr-defined]  # set where mypy does not look
@@ -209,10 +204,6 @@ def check_flags(args: Sequence[str]) -> None:
         CLI(args, check_only=True)
 
 
-def _is_no_advertising(record: logging.LogRecord) -> bool:
-    return not record.getMessage().startswith(ADVERTISING)
-
-
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line, by default the process's own.
 
@@ -220,11 +211,8 @@ def main(args: Sequence[str] | None = None) -> int:
         The exit code: 0, 1 for what a user can put right, 130 after Ctrl-C, 143 after SIGTERM.
     """
     raise_when_signalled()
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_is_no_advertising)
     try:
-        with warnings.catch_warnings():
-            for message in NOISE:
-                warnings.filterwarnings("ignore", message)
+        with quieter():
             CLI(args)
     except Interrupted as interrupted:
         print(f"{interrupted}; {interrupted.remedy}", file=sys.stderr)

@@ -16,7 +16,10 @@ from lightning_cifar.errors import UserError
 from lightning_cifar.sources import LabelledImages, Source, Split
 from lightning_cifar.sources.cache import Arrays
 from lightning_cifar.sources.fallback import choose_source
-from lightning_cifar.sources.folder import read_files
+from lightning_cifar.sources.folder import is_hidden, read_files
+
+VAL_SIZE = 5000
+"""Validation images, where the training set has ten times as many: the usual share of CIFAR-10's 50,000."""
 
 
 class CIFAR10DataModule(LightningDataModule):
@@ -29,7 +32,7 @@ class CIFAR10DataModule(LightningDataModule):
         source: `cifar10`, `synthetic`, or a folder with `train/<class>/*` and `test/<class>/*`.
         data_dir: where `cifar10` lies or is downloaded to, and where caches are kept.
         batch_size: images in a batch of each process, at least 1.
-        val_size: images of the training set to validate on, 0 or more.
+        val_size: images of the training set to validate on, 0 or more; by default 5,000, but at most a tenth of them.
         split_seed: chooses them; no other seed does.
         augment: shift (up to 4 pixels) and mirror the training images at random.
         mirrors: addresses of the official archive, tried in order; by default a fast one and the official one.
@@ -44,7 +47,7 @@ class CIFAR10DataModule(LightningDataModule):
         source: str = "cifar10",
         data_dir: Path = Path("data"),
         batch_size: int = 4,
-        val_size: int = 5000,
+        val_size: int | None = None,
         split_seed: int = 0,
         augment: bool = False,
         mirrors: list[str] | None = None,
@@ -59,7 +62,7 @@ class CIFAR10DataModule(LightningDataModule):
             ("eval_batch_size", eval_batch_size, 1),
             ("val_size", val_size, 0),
         ):
-            if value < least:
+            if value is not None and value < least:
                 raise UserError(f"data.{name} is {value}; give a number of {least} or more")
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
@@ -102,7 +105,7 @@ class CIFAR10DataModule(LightningDataModule):
         """Read into memory what `stage` needs: fit, validate, test, predict; by default all but predict.
 
         Raises:
-            UserError: the data is damaged, or smaller than `val_size` wants it.
+            UserError: the data is damaged, or has no more training images than `val_size`.
         """
         if stage in ("fit", "validate", None) and "train" not in self._sets:
             train = self.source.load("train")
@@ -112,13 +115,14 @@ class CIFAR10DataModule(LightningDataModule):
             self._sets["test"] = self.source.load("test")
 
     def _split(self, count: int) -> tuple[Tensor, Tensor]:
-        if self.val_size >= count:
+        size = min(VAL_SIZE, count // 10) if self.val_size is None else self.val_size
+        if size >= count:
             raise UserError(
-                f"data.val_size is {self.val_size}, but there are only {count} training images; "
-                f"give a number below {count}"
+                f"data.val_size is {size}, but there are only {count} training images; give a number below {count}, "
+                f"or leave --data.val_size out for {min(VAL_SIZE, count // 10)}"
             )
         order = torch.randperm(count, generator=torch.Generator().manual_seed(self.split_seed))
-        return order[self.val_size :].sort().values, order[: self.val_size].sort().values
+        return order[size:].sort().values, order[:size].sort().values
 
     def train_dataloader(self) -> BatchLoader:
         """Give the training images in a new order each epoch.
@@ -141,8 +145,8 @@ class CIFAR10DataModule(LightningDataModule):
         )
 
     def val_dataloader(self) -> BatchLoader | list[BatchLoader]:
-        """Give the validation images, each exactly once over all processes; no loader where `val_size` is 0."""
-        return self._eval_loader(self._on_device("train"), self._val_part) if self.val_size else []
+        """Give the validation images, each exactly once over all processes; no loader where there is none."""
+        return self._eval_loader(self._on_device("train"), self._val_part) if len(self._val_part) else []
 
     def test_dataloader(self) -> BatchLoader:
         """Give the test images, each exactly once over all processes."""
@@ -211,4 +215,4 @@ class CIFAR10DataModule(LightningDataModule):
 
 
 def _is_image_file(path: Path) -> bool:
-    return path.is_file() and not path.name.startswith(".")
+    return path.is_file() and not is_hidden(path.name)

@@ -3,13 +3,18 @@
 from collections.abc import Sequence
 
 import torch
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 from torch import Tensor
 from torchvision.utils import make_grid
 
 Curve = Sequence[tuple[int, float]]
 
+# A class may be called "a$b$c": names are no formulas.
+plain_text = rc_context({"text.parse_math": False})
 
+
+@plain_text
 def loss_curve(loss: Curve, val_loss: Curve, title: str) -> Figure:
     """Draw `loss` and `val_loss` over the step.
 
@@ -29,6 +34,7 @@ def loss_curve(loss: Curve, val_loss: Curve, title: str) -> Figure:
     return figure
 
 
+@plain_text
 def confusion_matrix(counts: Tensor, class_names: Sequence[str], title: str) -> Figure:
     """Draw how often each class (rows) was taken for each (columns).
 
@@ -54,6 +60,7 @@ def confusion_matrix(counts: Tensor, class_names: Sequence[str], title: str) -> 
     return figure
 
 
+@plain_text
 def sample_sheet(images: Tensor, true: Sequence[str], predicted: Sequence[str], title: str, columns: int = 8) -> Figure:
     """Show test images with true and predicted class; mistakes are framed and written in red.
 

@@ -19,25 +19,18 @@ class Interrupted(BaseException):
 
     Args:
         signum: the signal that asked.
-        checkpoint: what was saved, if anything.
+        remedy: what was saved, if anything, and what to do next.
     """
 
-    def __init__(self, signum: int, checkpoint: Path | None = None) -> None:
+    def __init__(self, signum: int, remedy: str = "nothing was saved") -> None:
         super().__init__(f"interrupted by {signal.Signals(signum).name}")
         self.signum = signum
-        self.checkpoint = checkpoint
+        self.remedy = remedy
 
     @property
     def exit_code(self) -> int:
         """As shells have it: 130 for Ctrl-C, 143 for SIGTERM."""
         return 128 + self.signum
-
-    @property
-    def remedy(self) -> str:
-        """What to do next."""
-        if self.checkpoint is None:
-            return "nothing was saved"
-        return f"saved {self.checkpoint}; go on with --ckpt_path {self.checkpoint}"
 
 
 def raise_when_signalled() -> None:
@@ -76,6 +69,7 @@ class Interruption(Checkpoint):
 
     def _note(self, signum: int, _: FrameType | None) -> None:
         if self._signum and signum == signal.SIGINT:
+            os.write(2, b"interrupted again: ended at once, and nothing was saved\n")  # print is not safe here
             os._exit(Interrupted(signum).exit_code)
         self._signum = self._signum or signum
 
@@ -118,8 +112,9 @@ class Interruption(Checkpoint):
         return trainer.strategy.reduce_boolean_decision(bool(self._signum), all=False)
 
     def _stop(self, trainer: Trainer) -> None:
-        folder = getattr(trainer.checkpoint_callback, "dirpath", None)
-        path = Path(folder) / "last.ckpt" if folder else None
-        if path:
-            trainer.save_checkpoint(path)
-        raise Interrupted(self._signum or signal.SIGTERM, path)
+        interrupted = Interrupted(self._signum or signal.SIGTERM)
+        if folder := getattr(trainer.checkpoint_callback, "dirpath", None):
+            path = Path(folder) / "last.ckpt"
+            trainer.save_checkpoint(path, weights_only=False)
+            interrupted.remedy = f"saved {path}; go on with --ckpt_path {path}"
+        raise interrupted

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from lightning_cifar.errors import UserError
 from lightning_cifar.sources.fallback import choose_source
 
@@ -14,9 +16,16 @@ class NetChoice:
     Args:
         config: the settings of a subcommand as parsed, without a checkpoint's.
         words: the command line.
+
+    Raises:
+        UserError: it is a network instead of what makes one.
     """
 
     def __init__(self, config: Any, words: Sequence[str]) -> None:
+        if isinstance(config.model.net, nn.Module):  # a name may stand for anything
+            raise UserError(
+                "--model.net names a network that is made already; name the class or function that makes it"
+            )
         self._net = config.model.net and config.model.net.clone()
         files = [Path(str(file)) for file in config.get("config") or []]
         self._texts = [*words, *(file.read_text() for file in files)]

@@ -63,9 +63,11 @@ def readable(message: str) -> str:
     message = message.replace(f"; {HELP}", "")
     if isinstance(missing := _find(r"expected \"subcommand\" to be one of \{(.*?)\}", message), str):
         return f"no subcommand: give one of {missing.replace(',', ', ')}"
+    causes = [cause for cause in re.findall(r"^ *- (.+)", message, re.MULTILINE) if not cause.startswith("Expected a")]
     keys = list(dict.fromkeys(re.findall(r'Parser key "([\w.+]+)"', message)))
     if not keys:
-        return one_line(message)
+        made = _find(r"Given value: Namespace\(class_path='(.+?)'", message)
+        return f"{made} cannot be made: {causes[0]}" if made and causes else one_line(message)
     flag = f"--{'.'.join(keys)}"
     if inner := _find(r"--(\S+ is .+, but .+)", message):  # of a parser within
         return f"{flag}.{inner}"
@@ -79,12 +81,15 @@ def readable(message: str) -> str:
         if not re.search(r"Expected a (<class '(int|float|bool)'>|typing)", message):
             reason = _find(r"(No module named '.+?'|module '.+?' has no attribute '.+?')", message)
             why = f" ({reason})" if reason else ""
-            return f"{flag} is {value}, but that is no {kind}{why}; give the name of one, with its package"
+            which = " or of a function that says `-> torch.nn.Module`" if kind == "Module" else ""
+            return f"{flag} is {value}, but that is no {kind}{why}; give the name of one{which}, with its package"
     wanted: list[str] = []
     for simple, choices, members in re.findall(
         r"Expected a (?:<class '(\w+)'>|typing\.Literal\[(.+?)\]|member of <enum .*?>: \{(.+?)\})", message
     ):
         wanted += [simple] if simple else (choices or members).replace("'", "").replace(" ", "").split(",")
+    if wanted == ["NoneType"] and causes:  # what is wanted could not even be looked at, for a syntax error, say
+        return f"{flag} is {value}, which cannot be read: {causes[-1]}"
     if value is None or not wanted:
         return one_line(message)
     names = ["null" if name == "NoneType" else name for name in dict.fromkeys(wanted)]

@@ -15,6 +15,7 @@ from lightning_cifar import figures
 from lightning_cifar.batches import to_float
 from lightning_cifar.classifier import CIFAR10Classifier
 from lightning_cifar.datamodule import CIFAR10DataModule
+from lightning_cifar.errors import UserError
 
 SHEET = 40
 """Images on the sheet of test images."""
@@ -28,6 +29,9 @@ def write_figures(trainer: Trainer, model: CIFAR10Classifier, data: CIFAR10DataM
 
     Returns:
         The files written.
+
+    Raises:
+        UserError: one cannot be, because the disk is full, say.
     """
     title = f"{type(model.net).__name__} on {describe(data)}"
     drawn: dict[str, Figure] = {}
@@ -43,11 +47,18 @@ def write_figures(trainer: Trainer, model: CIFAR10Classifier, data: CIFAR10DataM
         drawn["test_images"] = figures.sample_sheet(
             images.cpu(), [names[i] for i in labels], [names[i] for i in predicted], title
         )
-    folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for name, figure in drawn.items():
         path = folder / f"{name}.png"
-        figure.savefig(path, dpi=100)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            figure.savefig(path, dpi=100)
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            raise UserError(
+                f"the training has ended and its checkpoints are saved, but {path} cannot be written "
+                f"({error.strerror or error}); make room, then test --ckpt_path last"
+            ) from error
         paths.append(path)
     for logger in trainer.loggers:
         show(logger, paths, trainer.global_step)
@@ -92,13 +103,18 @@ def summary(
         folder: the run's.
     """
     minutes, rest = divmod(round(seconds), 60)
-    batches = (trainer.global_step - model.first_step) * trainer.accumulate_grad_batches * trainer.world_size
-    images = batches * data.batch_size
+    if model.first_step is None:
+        speed = (
+            f"nothing to train: {trainer.current_epoch} of {trainer.max_epochs} epochs were done; ask for more of them"
+        )
+    else:
+        batches = (trainer.global_step - model.first_step) * trainer.accumulate_grad_batches * trainer.world_size
+        speed = f"{batches * data.batch_size / max(seconds, 1e-9):,.0f} training images per second of it"
     best = getattr(trainer.checkpoint_callback, "best_model_path", "")
     lines = [
         "Finished Training",
         f"  wall time      {minutes} min {rest} s, validation included",
-        f"  speed          {images / max(seconds, 1e-9):,.0f} training images per second of it",
+        f"  speed          {speed}",
         f"  test accuracy  {'not tested' if test_acc is None else f'{test_acc:.1%}'} ({describe(data)})",
         f"  results        {folder} (config.yaml, curves, figures, checkpoints)",
     ]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,15 @@ def trained(images, tmp_path_factory) -> Path:
         ("fit --model.net no.such.Net", "--model.net is no.such.Net, but that is no Module (No module named 'no')"),
         ("fit --model.net.num_classes 3x", "--model.net.num_classes is 3x, but must be int; see"),
         ("fit --model.net builtins.print", "--model.net is builtins.print, but that is no Module"),
+        ("fit --model.net {odd}.untyped", "or of a function that says `-> torch.nn.Module`, with its package; see"),
+        ("fit --model.net {odd}.made", "--model.net names a network that is made already; name the class or function"),
+        (
+            "fit --model.net {odd}.Failing --data.source {images}",
+            "odd_nets.Failing cannot be made: no weights.bin; see",
+        ),
+        ("fit --model.net {odd}.Several --data.source {images}", "Several gives tuple in training instead of a tensor"),
+        ("fit --model.net odd_syntax.Net", "--model.net is odd_syntax.Net, which cannot be read: invalid syntax"),
+        ("fit --model.loss_window 0 --data.source {images}", "model.loss_window is 0; give a number of batches, 1 or"),
         ("", "no subcommand: give one of fit, validate, test, predict; see"),
         ("fly", "invalid choice: 'fly' (choose from 'fit', 'validate', 'test', 'predict'); see"),
         ("test", "test needs a trained network: give --ckpt_path last, best or FILE"),
@@ -89,9 +99,33 @@ def trained(images, tmp_path_factory) -> Path:
         ("fit --data.source {five} --ckpt_path {trained}", "name the data it was trained on with --data.source"),
     ],
 )
-def test_a_command_line_that_cannot_be_followed(main, images, trained, five_classes, line, says):
-    args = [word.format(images=images, trained=trained, five=five_classes) for word in line.split()]
-    refused(main(*args), main.err, main.folder, (says,))
+def test_a_command_line_that_cannot_be_followed(main, images, trained, five_classes, odd_nets, line, says):
+    args = [word.format(images=images, trained=trained, five=five_classes, odd=odd_nets) for word in line.split()]
+    code = main(*args)
+    if "Several" in line:  # known at its first training step only, when the run has begun
+        shutil.rmtree(main.folder / "results")
+    refused(code, main.err, main.folder, (says,))
+
+
+@pytest.fixture(scope="module")
+def odd_nets(tmp_path_factory) -> Iterator[str]:
+    """A module of networks that cannot be used, and one more that is no Python."""
+    folder = tmp_path_factory.mktemp("nets")
+    (folder / "odd_nets.py").write_text(
+        "from torch import nn\n"
+        "def untyped(num_classes=10):\n    return nn.Linear(3072, num_classes)\n"
+        "made = nn.Linear(3072, 10)\n"
+        "class Failing(nn.Module):\n    def __init__(self):\n        raise OSError('no weights.bin')\n"
+        "class Several(nn.Sequential):\n"
+        "    def __init__(self, num_classes: int = 10):\n"
+        "        super().__init__(nn.Flatten(), nn.Linear(3072, num_classes))\n"
+        "    def forward(self, x):\n"
+        "        return (super().forward(x), x) if self.training else super().forward(x)\n"
+    )
+    (folder / "odd_syntax.py").write_text("class Net(:\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        yield "odd_nets"
 
 
 @pytest.fixture(scope="module")

@@ -135,6 +135,19 @@ def test_a_checkpoint_carries_the_classes_and_loads_without_arguments(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_the_curves_go_on_to_the_end_though_an_earlier_checkpoint_is_tested(tmp_path):
+    model, data = CIFAR10Classifier(class_names=CLASSES, loss_window=4), batches(8)
+    one = trainer(tmp_path, logger=False, max_epochs=1)
+    one.fit(model, data, batches(2))
+    one.save_checkpoint(tmp_path / "best.ckpt")
+    one.fit_loop.max_epochs = 3
+    one.fit(model, data, batches(2))
+    one.test(model, batches(2), ckpt_path=tmp_path / "best.ckpt", verbose=False)
+    assert [step for step, _ in model.loss_history] == [3, 7, 11, 15, 19, 23]
+    assert [step for step, _ in model.val_history] == [7, 15, 23]
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_a_checkpoint_of_another_network_is_refused_in_one_line(tmp_path):
     one = trainer(tmp_path, logger=False, max_epochs=1)
     one.fit(CIFAR10Classifier(class_names=CLASSES), batches(2))

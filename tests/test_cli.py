@@ -159,6 +159,14 @@ def test_ckpt_path_last_is_the_newest_run_in_the_results_folder(fit, main):
     assert newest(main.folder / "results", "last") == newer / "checkpoints" / "last.ckpt"
 
 
+def test_a_run_that_had_nothing_to_train_says_so(fit, main):
+    fit()
+    fit("--ckpt_path", "last", version=1)
+    assert "nothing to train: 1 of 1 epochs were done; ask for more" in main.out
+    fit("--ckpt_path", "last", "--trainer.max_epochs", 2, version=2)
+    assert "training images per second" in main.out and "nothing to train" not in main.out
+
+
 def test_explicit_log_every_n_steps_sets_the_window_even_to_lightnings_default(fit):
     folder = fit("--trainer.log_every_n_steps", 50, "--data.batch_size", 1)
     assert [step for step, _ in weights(folder)["loss_history"]] == [49, 99, 107]

@@ -81,6 +81,12 @@ def test_without_validation_there_is_no_loader_and_no_image_is_kept_back(images)
     assert len(pictures(data.train_dataloader())) == 120
 
 
+@pytest.mark.parametrize(("count", "size"), [(7, 0), (120, 12), (50_000, 5000), (60_000, 5000)])
+def test_validation_takes_a_tenth_of_a_small_set_and_5000_of_cifar_10(count, size):
+    train, val = CIFAR10DataModule("synthetic")._split(count)
+    assert len(val) == size and sorted([*train.tolist(), *val.tolist()]) == list(range(count))
+
+
 def test_holds_the_training_images_once(images):
     data = module(images)
     held = data._sets["train"].images
@@ -111,7 +117,11 @@ def test_only_what_a_stage_needs_is_read(images):
         ({"batch_size": 0}, "data.batch_size is 0; give a number of 1 or more"),
         ({"eval_batch_size": -1}, "data.eval_batch_size is -1; give"),
         ({"val_size": -1}, "data.val_size is -1; give a number of 0 or more"),
-        ({"val_size": 120}, "data.val_size is 120, but there are only 120 training images; give a number below 120"),
+        (
+            {"val_size": 120},
+            "data.val_size is 120, but there are only 120 training images; give a number below 120, "
+            "or leave --data.val_size out for 12",
+        ),
     ],
 )
 def test_impossible_sizes_are_refused(images, options, says):

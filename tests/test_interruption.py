@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from lightning_cifar import CIFAR10Classifier
 from lightning_cifar.checkpoints import newest
 from lightning_cifar.interruption import Interruption
 from tests.conftest import run
@@ -80,6 +81,14 @@ def test_a_signal_saves_last_and_ends_without_a_test(cli, images, signum, code):
     assert not list(cli.folder.glob("**/.*.ckpt*"))
 
 
+def test_ctrl_c_in_the_final_test_says_where_the_training_lies(main, images, monkeypatch):
+    monkeypatch.setattr(CIFAR10Classifier, "on_test_start", lambda self: os.kill(os.getpid(), signal.SIGINT), False)
+    assert main("fit", "--data.source", images, "--trainer.max_epochs", 1) == 130
+    says = "interrupted by SIGINT; the training had ended and lies in results/colours/version_0; next: test --ckpt_path"
+    assert main.err.splitlines()[-1].startswith(says)
+    assert (main.folder / "results/colours/version_0/checkpoints/best.ckpt").exists()
+
+
 def test_a_second_ctrl_c_ends_at_once(cli, images):
     # A batch of a minute: the first Ctrl-C waits for its end.
     (cli.folder / "slow.py").write_text(
@@ -103,7 +112,7 @@ def test_a_second_ctrl_c_ends_at_once(cli, images):
     assert process.poll() is None, "the first Ctrl-C waits for the end of the batch"
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=10) == 130
-    process.communicate()
+    assert process.communicate()[1].splitlines()[-1].startswith("interrupted again: ended at once")
 
 
 def wait_for(condition, seconds: float = 60) -> None:

@@ -107,27 +107,36 @@ def download(
 
 
 def any_answers(mirrors: Sequence[str], size: int, seconds: float) -> bool:
-    """Tell whether any mirror offers a file of this size within some seconds, all being asked at once."""
-    answers: queue.SimpleQueue[bool] = queue.SimpleQueue()
+    """Tell whether any mirror offers a file of this size within some seconds, all being asked at once.
+
+    Says of those that do not what is wrong with them.
+    """
+    answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
 
     def ask(url: str) -> None:
         try:
             response, _ = _open(url, slice(0, 1), size, seconds)
             response.close()
-        except _MirrorError:
-            answers.put(False)
+        except _MirrorError as error:
+            answers.put(f"{url}: {error}")
         else:
-            answers.put(True)
+            answers.put(None)
 
     for url in mirrors:
         # Not an executor: looking up a host's name cannot be interrupted, and must not keep the program from
         # ending.
         threading.Thread(target=ask, args=(url,), daemon=True).start()
     deadline = time.monotonic() + seconds
-    try:
-        return any(answers.get(timeout=max(0.0, deadline - time.monotonic())) for _ in mirrors)
-    except queue.Empty:
-        return False
+    for _ in mirrors:
+        try:
+            failure = answers.get(timeout=max(0.0, deadline - time.monotonic()))
+        except queue.Empty:
+            say(f"no answer within {seconds:g} seconds from {', '.join(map(_host, mirrors))}")
+            return False
+        if failure is None:
+            return True
+        say(failure)
+    return False
 
 
 class _Transfer:

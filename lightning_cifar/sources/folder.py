@@ -21,18 +21,20 @@ _SPLITS: tuple[Split, ...] = ("train", "test")
 
 
 class _Listing(NamedTuple):
-    """A split's files: paths and labels in order, and a key that changes with any name, size or time."""
+    """A split's files: paths and labels in order, a key that changes with any name, size or time; and what is none."""
 
     paths: list[str]
     labels: list[int]
     key: str
+    passed_over: list[str]
 
 
 class FolderSource:
     """A folder of images, one sub-folder per class, decoded once and then read from a cache.
 
     The classes are the sub-folders of `train` in alphabetical order, at least two. Any format that Pillow
-    reads will do; images of another size are squeezed to 32x32. Hidden files and folders are passed over.
+    reads will do; images of another size are squeezed to 32x32. Hidden files are passed over, and, with a warning,
+    whatever does not lie directly in a class folder.
 
     Args:
         folder: what holds `train` and `test`.
@@ -77,6 +79,12 @@ class FolderSource:
         for split in _SPLITS:
             listing = self._list(split)
             self._keys[split] = listing.key
+            if listing.passed_over:
+                more = f" and {len(listing.passed_over) - 1} more" if len(listing.passed_over) > 1 else ""
+                warnings.warn(
+                    f"passed over {listing.passed_over[0]}{more}: images belong directly into {split}/<class>/",
+                    stacklevel=2,
+                )
             if not self._caches[split].has(listing.key):
                 self._decode_and_cache(split, listing)
 
@@ -94,10 +102,12 @@ class FolderSource:
         return (self._caches[split].read(listing.key) or self._decode_and_cache(split, listing)).to_torch()
 
     def _class_folders(self, split: Split) -> list[str]:
+        return sorted(entry.name for entry in self._entries(split) if entry.is_dir())
+
+    def _entries(self, split: Split) -> list["os.DirEntry[str]"]:
         folder = self.folder / split
         try:
-            with os.scandir(folder) as entries:
-                return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+            return _visible(folder)
         except OSError as error:
             raise UserError(
                 f"cannot read {folder} ({error.strerror}): a data folder holds images as train/<class>/* and "
@@ -107,11 +117,13 @@ class FolderSource:
     def _list(self, split: Split) -> _Listing:
         paths: list[str] = []
         labels: list[int] = []
+        passed_over = [entry.path for entry in self._entries(split) if not entry.is_dir()]
         digest = hashlib.sha256(f"folder {FORMAT} {split}".encode())
         present = set(self._class_folders(split))
         for label, name in enumerate(self.class_names()):
             digest.update(os.fsencode(f"\0{name}/"))
-            files = _files(self.folder / split / name) if name in present else []
+            files, folders = _files(self.folder / split / name) if name in present else ([], [])
+            passed_over += folders
             if split == "train" and not files:
                 raise UserError(f"{self.folder / split / name} holds no images: add some, or remove the folder")
             prefix = len(os.fspath(self.folder / split / name))
@@ -121,7 +133,7 @@ class FolderSource:
                 labels.append(label)
         if not paths:
             raise UserError(f"{self.folder / split} holds no images: put some into {split}/<class>/")
-        return _Listing(paths, labels, digest.hexdigest())
+        return _Listing(paths, labels, digest.hexdigest(), passed_over)
 
     def _decode_and_cache(self, split: Split, listing: _Listing) -> Arrays:
         arrays = Arrays(read_files(listing.paths, split), np.array(listing.labels, np.int64))
@@ -130,15 +142,26 @@ class FolderSource:
         return arrays
 
 
-def _files(folder: Path) -> Sequence[tuple[str, int, int]]:
-    """Path, size in bytes and time of change in ns of each file that is not hidden, in order of names."""
-    found = []
+def is_hidden(name: str) -> bool:
+    """Tell whether a file is none of the user's images by its name: hidden, or left behind by Windows."""
+    return name.startswith(".") or name in ("Thumbs.db", "desktop.ini")
+
+
+def _visible(folder: Path) -> list["os.DirEntry[str]"]:
     with os.scandir(folder) as entries:
-        for entry in entries:
-            if not entry.name.startswith(".") and not entry.is_dir():
-                status = entry.stat()
-                found.append((entry.path, status.st_size, status.st_mtime_ns))
-    return sorted(found)
+        return [entry for entry in entries if not is_hidden(entry.name)]
+
+
+def _files(folder: Path) -> tuple[Sequence[tuple[str, int, int]], list[str]]:
+    """Path, size in bytes and time of change in ns of each file, in order of names; and the folders among them."""
+    files, folders = [], []
+    for entry in _visible(folder):
+        if entry.is_dir():
+            folders.append(entry.path)
+        else:
+            status = entry.stat()
+            files.append((entry.path, status.st_size, status.st_mtime_ns))
+    return sorted(files), folders
 
 
 def read_files(paths: Sequence[str], what: str) -> NDArray[np.uint8]:

@@ -350,3 +350,18 @@ def test_two_processes_at_once_do_no_harm(folder: Path) -> None:
     ]
     assert [process.wait(timeout=60) for process in running] == [0, 0]
     assert sorted(path.name for path in (folder / CACHE_FOLDER).iterdir()) == ["test.npz", "train.npz"]
+
+
+@pytest.mark.parametrize("litter", ["train/loose.png", "train/cat/more/1.png", "test/readme.txt"])
+def test_what_lies_elsewhere_than_in_a_class_folder_is_passed_over_with_a_warning(folder: Path, litter: str) -> None:
+    (folder / litter).parent.mkdir(exist_ok=True)
+    picture(1).save(folder / litter, "png")
+    (folder / "train" / "cat" / "Thumbs.db").write_text("no image, and none of the user's")
+    split, _, name = litter.partition("/")
+    where = folder / split / name.removesuffix("/1.png")
+    with pytest.warns(
+        UserWarning, match=f"passed over {where}: images belong directly into {split}/<class>/"
+    ) as caught:
+        source = prepared(folder)
+    assert len(caught) == 1
+    assert len(source.load("train").labels) == 12 and len(source.load("test").labels) == 6

@@ -1,0 +1,46 @@
+"""What users of the command line are spared: warnings that do not hold here, and recommendations."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+NOISE = (
+    ".*does not have many workers.*",  # batches come from memory: there is nothing for workers to do
+    ".*configure_optimizers` will be overridden.*",  # by --optimizer, as it should be
+    ".*smaller than the logging interval.*",  # `loss` has windows of its own
+    ".*Checkpoint directory .* exists and is not empty.*",
+    ".*could not find the monitored key.*",  # without validation there is no best network, only the last
+    ".*isinstance.treespec, LeafSpec.. is deprecated.*",  # Lightning's own business
+    ".*Couldn't infer the batch indices.*",  # predictions come in the order of the files
+)
+"""Lightning's warnings that do not hold here."""
+
+ADVERTISING = "\N{ELECTRIC LIGHT BULB} Tip: "
+"""How Lightning's log lines begin that recommend its makers' other products, a logger among them."""
+
+
+@contextmanager
+def quieter() -> Iterator[None]:
+    """Leave out what is noise here, and show other warnings as errors are shown: without a place in the code."""
+    lightning = logging.getLogger("pytorch_lightning.utilities.rank_zero")
+    with warnings.catch_warnings():
+        for message in NOISE:
+            warnings.filterwarnings("ignore", message)
+        before, warnings.formatwarning = warnings.formatwarning, _format
+        lightning.addFilter(_is_no_advertising)
+        try:
+            yield
+        finally:
+            warnings.formatwarning = before
+            lightning.removeFilter(_is_no_advertising)
+
+
+def _format(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    return f"warning: {message}\n"
+
+
+def _is_no_advertising(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(ADVERTISING)
