@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DistributedSampler, Sampler
 
+from lightning_cifar.errors import UserError
 from lightning_cifar.sources import LabelledImages
 
 EPOCHS_APART = 1000
@@ -67,7 +68,7 @@ class BatchLoader:
     Args:
         data: the images and labels to draw from; no copy of them is made.
         indices: int64 (M,), those that this loader hands out: the training or the validation part of a set, say.
-        batch_size: images in a batch, at least 1; the last batch may be smaller.
+        batch_size: images in a batch, at least 1; the last batch may be smaller, or larger by one.
         sampler: the order of the `indices`; its `epoch`, where it has one, names the epoch.
         batches: how many batches to make of the sampler's images; by default as many as `batch_size` needs. Under
             several processes all must make the same number, or the collective calls of a network's layers hang.
@@ -94,25 +95,30 @@ class BatchLoader:
         self.batch_size = batch_size
         self.sampler = sampler
         self._batches = batches or -(-len(sampler) // batch_size)
+        if batches is None and batch_size > 1 and self._batches > 1 and len(sampler) % batch_size == 1:
+            self._batches -= 1  # an image left alone joins the batch before: BatchNorm cannot take it by itself
         self._even = batches is not None
         self._augment = augment
         self._seed = seed
         self._generator = torch.Generator()
         self._epoch = self._next_batch = 0
+        self._resume: tuple[int, int] | None = None
 
     def __len__(self) -> int:
         return self._batches
 
     def __iter__(self) -> Iterator[Batch]:
         # A generator: it starts with the first batch asked for, when Lightning has told the sampler the epoch.
-        epoch = getattr(self.sampler, "epoch", 0)
-        if epoch != self._epoch or self._next_batch >= len(self):
-            self._epoch, self._next_batch = epoch, 0
+        self._epoch, self._next_batch = getattr(self.sampler, "epoch", 0), 0
+        # Only where a checkpoint was loaded, and once: a pass left early (sanity check, `limit_val_batches`) is over.
+        if self._resume is not None and self._resume[0] == self._epoch and self._resume[1] < len(self):
+            self._next_batch = self._resume[1]
+        self._resume = None
         order = self._indices[list(self.sampler)]
         # Under several processes shares may differ by one image: equal numbers of batches, sizes differing by one.
         size = len(order) / len(self) if self._even else self.batch_size
         for batch in range(self._next_batch, len(self)):
-            chosen = order[round(batch * size) : round((batch + 1) * size)]
+            chosen = order[round(batch * size) : round((batch + 1) * size) if batch < len(self) - 1 else None]
             images = self._pixels.index_select(0, chosen).permute(0, 3, 1, 2)
             if self._augment is not None:
                 # A seed for each batch, so that a resumed epoch draws what the uninterrupted one would have drawn.
@@ -123,8 +129,18 @@ class BatchLoader:
 
     def state_dict(self) -> dict[str, Any]:
         """Name the epoch and the next batch; Lightning keeps it in the checkpoint."""
-        return {"epoch": self._epoch, "next_batch": self._next_batch}
+        return {"epoch": self._epoch, "next_batch": self._next_batch, "batches": len(self)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on where `state_dict` was taken, if the next epoch asked for is that one."""
-        self._epoch, self._next_batch = state_dict["epoch"], state_dict["next_batch"]
+        """Go on where `state_dict` was taken, if the next epoch asked for is that one.
+
+        Raises:
+            UserError: it was taken in the middle of an epoch of another number of batches.
+        """
+        batches = state_dict.get("batches", len(self))
+        if batches != len(self) and state_dict["next_batch"] < batches:
+            raise UserError(
+                f"the checkpoint was saved in the middle of an epoch of {batches} batches, which has {len(self)} now; "
+                "resume with the same data, --data.batch_size and number of processes"
+            )
+        self._resume = self._epoch, self._next_batch = state_dict["epoch"], state_dict["next_batch"]

@@ -58,12 +58,12 @@ class WholeFileCheckpointIO(TorchCheckpointIO):
             UserError: in every process: the file is missing or not whole.
         """
         if not _distributed():
-            return self._read(path, map_location, weights_only)
+            return self._read(path, map_location)
         content: Any = None
         if torch.distributed.get_rank() == 0:
             try:
                 # to the CPU: a device of process 0 means nothing to the others
-                content = self._read(path, "cpu", weights_only)
+                content = self._read(path, "cpu")
             except UserError as error:
                 content = error
         content = _of_process_0(content)
@@ -71,9 +71,9 @@ class WholeFileCheckpointIO(TorchCheckpointIO):
             raise content
         return content
 
-    def _read(self, path: Any, map_location: Any, weights_only: bool | None) -> dict[str, Any]:
+    def _read(self, path: Any, map_location: Any) -> dict[str, Any]:
         _check_whole(Path(path))  # not more: from a process that it has spawned, Lightning fetches bare weights
-        return super().load_checkpoint(path, map_location, weights_only)
+        return super().load_checkpoint(path, map_location, weights_only=True)
 
 
 def check_loads(path: Path) -> None:
@@ -91,6 +91,8 @@ def _check_whole(path: Path) -> Any:
     """Give what a file holds, its tensors not yet read; a zip archive keeps its list of contents at the end."""
     if not path.is_file():
         raise UserError(f"no checkpoint {path}: the file does not exist; name one with --ckpt_path FILE")
+    if not os.access(path, os.R_OK):
+        raise UserError(f"cannot read the checkpoint {path}: permission denied; change its rights, or name another one")
     if not zipfile.is_zipfile(path):
         raise UserError(f"the checkpoint {path} is truncated, or no checkpoint at all; name another one")
     try:

@@ -10,12 +10,13 @@ from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
 
 from lightning_cifar.batches import Batch
 from lightning_cifar.errors import UserError
 from lightning_cifar.loss_window import LossWindow, window_length
-from lightning_cifar.net import Net, evaluating
+from lightning_cifar.net import Net, check_net
 from lightning_cifar.sources.cifar10 import CLASS_NAMES
 
 
@@ -50,6 +51,9 @@ class CIFAR10Classifier(LightningModule):
         self.class_names = list(class_names or CLASS_NAMES)
         classes = len(self.class_names)
         self.net = (net or Net(classes)).to(memory_format=torch.channels_last)
+        # Not by `self.log` alone: of processes with unequal shares, Lightning takes the images for equally many.
+        # A NaN stays one; "disable" would say so too, but forgets the weights (torchmetrics 1.9).
+        self.val_loss, self.test_loss = (MeanMetric(nan_strategy=float("nan")) for _ in range(2))
         self.val_acc = MulticlassAccuracy(classes, average="micro")
         self.test_acc = MulticlassAccuracy(classes, average="micro")
         self.test_class_acc = MulticlassAccuracy(classes, average="none")
@@ -64,6 +68,7 @@ class CIFAR10Classifier(LightningModule):
         """The step at which this training began: more than 0 where it was resumed; None where it has not."""
         self._loss_window = LossWindow()
         self._window_length = loss_window
+        self._rng_state: Tensor | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Lightning notes the running hook's name here 44 times a step; `nn.Module` would look through parameters,
@@ -89,6 +94,9 @@ class CIFAR10Classifier(LightningModule):
         """Settle the length of a window of `loss`, and where the training begins."""
         trainer = self.trainer
         self.first_step = trainer.global_step
+        if self._rng_state is not None and trainer.world_size == 1:
+            torch.set_rng_state(self._rng_state.cpu())
+        self._rng_state = None
         wanted = self.hparams["loss_window"]
         every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set where mypy does not look
         if wanted is None and every not in (0, 50):
@@ -125,8 +133,9 @@ class CIFAR10Classifier(LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to `val_loss` and `val_acc`."""
         loss, logits = self._step(batch)
+        self.val_loss.update(loss, len(batch[1]))
         self.val_acc.update(logits, batch[1])
-        self.log("val_loss", loss, batch_size=len(batch[1]), on_epoch=True, sync_dist=True, prog_bar=True)
+        self.log("val_loss", self.val_loss, on_epoch=True, prog_bar=True)
         self.log("val_acc", self.val_acc, on_epoch=True, prog_bar=True)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
@@ -134,7 +143,8 @@ class CIFAR10Classifier(LightningModule):
         loss, logits = self._step(batch)
         for metric in (self.test_acc, self.test_class_acc, self.test_confusion):
             metric.update(logits, batch[1])
-        self.log("test_loss", loss, batch_size=len(batch[1]), on_epoch=True, sync_dist=True)
+        self.test_loss.update(loss, len(batch[1]))
+        self.log("test_loss", self.test_loss, on_epoch=True)
         self.log("test_acc", self.test_acc, on_epoch=True)
 
     def predict_step(self, batch: Tensor | Batch, batch_idx: int) -> Tensor:
@@ -185,6 +195,7 @@ class CIFAR10Classifier(LightningModule):
         checkpoint["loss_window"] = self._loss_window.state_dict(state)
         checkpoint["loss_history"] = self.loss_history
         checkpoint["val_history"] = self.val_history
+        checkpoint["rng_state"] = torch.get_rng_state()  # dropout draws from it
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up window and curves, unless it is only to be tested: the curves of the training go on to its end.
@@ -199,6 +210,7 @@ class CIFAR10Classifier(LightningModule):
             self._loss_window.load_state_dict(checkpoint["loss_window"], processes, self.device)
             self.loss_history = [tuple(point) for point in checkpoint["loss_history"]]
             self.val_history = [tuple(point) for point in checkpoint["val_history"]]
+            self._rng_state = checkpoint.get("rng_state")
 
     def _check_same_net(self, theirs: dict[str, Tensor]) -> None:
         mine = self.state_dict()
@@ -209,24 +221,3 @@ class CIFAR10Classifier(LightningModule):
                     f"the checkpoint holds another network than {type(self.net).__name__}: {name} is {shapes[0]} "
                     f"in the checkpoint and {shapes[1]} in the network; name the network it was trained with"
                 )
-
-
-def check_net(net: nn.Module, classes: int, device: torch.device | str = "cpu") -> None:
-    """Make sure that a network maps (N, 3, 32, 32) to (N, classes), by trying it on two black images.
-
-    Raises:
-        UserError: it fails on them, or gives another shape.
-    """
-    try:
-        with evaluating(net), torch.no_grad():
-            shape = tuple(net(torch.zeros(2, 3, 32, 32, device=device)).shape)
-    except Exception as error:
-        first_line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"{type(net).__name__} cannot take images of shape (N, 3, 32, 32): {first_line}; name another network"
-        ) from error
-    if shape != (2, classes):
-        raise UserError(
-            f"{type(net).__name__} maps 2 images to {shape}, but the data has {classes} classes, so (2, {classes}) "
-            f"is needed; give the network a parameter num_classes, or {classes} outputs"
-        )

@@ -22,9 +22,10 @@ from lightning_cifar.errors import UserError, complain, one_line, raised_by_ligh
 from lightning_cifar.interruption import Interrupted, raise_when_signalled
 from lightning_cifar.net_choice import NetChoice
 from lightning_cifar.noise import quieter
-from lightning_cifar.parser import HELP, Parser, check_config, readable, values_of
+from lightning_cifar.parser import HELP, Parser, readable
 from lightning_cifar.prediction import PredictionPrinter
 from lightning_cifar.report import summary, write_figures
+from lightning_cifar.said import Said
 from lightning_cifar.save_config import SaveConfig
 
 DEFAULTS = Path(__file__).with_name("config.yaml")
@@ -66,32 +67,36 @@ class CLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, and find the file that `--ckpt_path last` or `best` means."""
-        if any(name.rpartition(".")[2] != "SGD" for name in values_of("--optimizer", self.given)):
+        said = Said(self.given)
+        if any(name.rpartition(".")[2] != "SGD" for name in said.classes("optimizer")):
             # Forget SGD first: jsonargparse would carry its weight_decay of 0 over to AdamW, for one.
-            self.given.insert(1, "--optimizer=null")
-        for file in values_of("--config", self.given):
-            check_config(Path(file))
+            self.given.insert(said.place_of_subcommand + 1, "--optimizer=null")
         self.config = parser.parse_args(self.given)
         if self.check_only:
             raise Checked
         config = self.config[self.config.subcommand]
-        self.net_choice = NetChoice(config, self.given)
+        self.net_choice = NetChoice(config, said)
         if config.ckpt_path is None:
             if self.config.subcommand != "fit":
                 raise UserError(
                     f"{self.config.subcommand} needs a trained network: give --ckpt_path last, best or FILE"
                 )
-        elif rank_zero_only.rank != 0:  # type: ignore[attr-defined]  # set where mypy does not look
-            # Nodes share no files: process 0 reads the checkpoint and hands it over, whatever the name here.
-            config.ckpt_path = "handed-over-by-process-0.ckpt"
         else:
             config.ckpt_path = self._checkpoint(config.ckpt_path, Path(config.trainer.default_root_dir))
 
     @staticmethod
     def _checkpoint(wanted: str, results: Path) -> str:
-        path = newest(results, wanted) if wanted in ("last", "best") else Path(wanted)
-        check_loads(path)
-        if wanted != str(path):
+        first = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # set where mypy does not look
+        try:
+            path = newest(results, wanted) if wanted in ("last", "best") else Path(wanted)
+            check_loads(path)
+        except UserError:
+            if first:
+                raise
+            # Nodes share no files: process 0 reads the checkpoint and hands it over, whatever the name here. Only the
+            # network in it has to be named again.
+            return "handed-over-by-process-0.ckpt"
+        if first and wanted != str(path):
             print(f"--ckpt_path {wanted} is {path}")
         return str(path)
 
@@ -99,7 +104,7 @@ class CLI(LightningCLI):
         """Fit the network to the data, and the run's folder to the results folder."""
         config = self.config[self.subcommand]
         if config.ckpt_path is not None:
-            self.net_choice.check_against_checkpoint(config)
+            self.net_choice.put_over_checkpoint(config)
         if self.subcommand == "predict":  # prints, and leaves nothing behind
             config.trainer.logger, self.save_config_callback = False, None
         else:

@@ -179,7 +179,7 @@ class CIFAR10DataModule(LightningDataModule):
             UserError: there is none.
         """
         path = Path(self.predict_path or "")
-        files = [path] if path.is_file() else sorted(file for file in path.glob("**/*") if _is_image_file(file))
+        files = [path] if path.is_file() else sorted(file for file in path.glob("**/*") if _is_image_file(file, path))
         if not files:
             raise UserError(f"no image {path}: name a file or a folder with images with --data.predict_path")
         return files
@@ -214,5 +214,5 @@ class CIFAR10DataModule(LightningDataModule):
         return self._sets[split]
 
 
-def _is_image_file(path: Path) -> bool:
-    return path.is_file() and not is_hidden(path.name)
+def _is_image_file(path: Path, below: Path) -> bool:
+    return path.is_file() and not any(map(is_hidden, path.relative_to(below).parts))

@@ -13,7 +13,7 @@ class UserError(Exception):
 
 def complain(message: str) -> int:
     """Print an error for people; give the exit code that goes with it."""
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {' '.join(message.splitlines())}", file=sys.stderr)
     return 1
 
 

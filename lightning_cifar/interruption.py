@@ -62,24 +62,39 @@ class Interruption(Checkpoint):
             self._replaced = {signum: signal.signal(signum, self._note) for signum in SIGNALS}
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Give the signals back."""
+        """Give the signals back; one that came too late to stop the training stops what would follow it."""
         for signum, handler in self._replaced.items():
             signal.signal(signum, handler)
         self._replaced = {}
+        if self._signalled(trainer):
+            raise Interrupted(self._signum or signal.SIGTERM, "the training had ended; next: test --ckpt_path last")
 
     def _note(self, signum: int, _: FrameType | None) -> None:
         if self._signum and signum == signal.SIGINT:
-            os.write(2, b"interrupted again: ended at once, and nothing was saved\n")  # print is not safe here
+            os.write(2, b"interrupted again: ended at once, without saving\n")  # print is not safe here
             os._exit(Interrupted(signum).exit_code)
         self._signum = self._signum or signum
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Stop here, unless a validation or the epoch's end follows at once: those would be lost."""
-        signalled = self._signalled(trainer)
-        if signalled and not (trainer.is_last_batch or (batch_idx + 1) % (trainer.val_check_batch or 1) == 0):
+        """Stop here, unless a validation or the training's end follows at once, or gradients wait for more batches.
+
+        Those would be lost.
+        """
+        ends = trainer.is_last_batch or trainer.global_step == trainer.max_steps
+        accumulates = (batch_idx + 1) % trainer.accumulate_grad_batches != 0
+        if self._signalled(trainer) and not (ends or accumulates or self._validation_follows(trainer, batch_idx)):
             self._stop(trainer)
+
+    @staticmethod
+    def _validation_follows(trainer: Trainer, batch_idx: int) -> bool:
+        every, epochs = trainer.val_check_batch, trainer.check_val_every_n_epoch
+        if not trainer.enable_validation or every is None:  # None: it goes by the clock
+            return False
+        if epochs is None:
+            return (trainer.fit_loop.total_batch_idx + 1) % every == 0
+        return (trainer.current_epoch + 1) % epochs == 0 and (batch_idx + 1) % every == 0
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any

@@ -33,7 +33,7 @@ class LossWindow:
 
     def add(self, loss: Tensor) -> None:
         """Take one batch's mean loss, a scalar tensor."""
-        loss = loss.detach()
+        loss = loss.detach().float()  # a sum of bfloat16 would stand still after some hundred batches
         self.total = loss if self.total is None else self.total + loss
         self.count += 1
 

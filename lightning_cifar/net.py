@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lightning_cifar.errors import UserError
+
 
 class Net(nn.Module):
     """The tutorial's small CNN: two convolutions, three linear layers; 62,006 parameters with 10 classes.
@@ -47,3 +49,30 @@ def evaluating(net: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes.items():
             module.training = mode
+
+
+def black_images(net: nn.Module) -> Tensor:
+    """Give images to try a network on, (2, 3, 32, 32) in its own precision; two, since some cannot take one alone."""
+    parameter = next((p for p in net.parameters() if p.is_floating_point()), torch.empty(0))
+    return torch.zeros(2, 3, 32, 32, dtype=parameter.dtype)
+
+
+def check_net(net: nn.Module, classes: int, device: torch.device | str = "cpu") -> None:
+    """Make sure that a network maps (N, 3, 32, 32) to (N, classes), by trying it on two black images.
+
+    Raises:
+        UserError: it fails on them, or gives another shape.
+    """
+    try:
+        with evaluating(net), torch.no_grad():
+            shape = tuple(net(black_images(net).to(device)).shape)
+    except Exception as error:
+        first_line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"{type(net).__name__} cannot take images of shape (N, 3, 32, 32): {first_line}; name another network"
+        ) from error
+    if shape != (2, classes):
+        raise UserError(
+            f"{type(net).__name__} maps 2 images to {shape}, but the data has {classes} classes, so (2, {classes}) "
+            f"is needed; give the network a parameter num_classes, or {classes} outputs"
+        )

@@ -1,13 +1,18 @@
 """The network that a command line names: fitted to the data, and compared with a checkpoint's."""
 
-from collections.abc import Sequence
-from pathlib import Path
+import inspect
+import pydoc
 from typing import Any
 
+from jsonargparse import ArgumentParser
 from torch import nn
 
 from lightning_cifar.errors import UserError
+from lightning_cifar.said import Said
 from lightning_cifar.sources.fallback import choose_source
+
+NUM_CLASSES = ("model.net.num_classes", "model.net.init_args.num_classes")
+"""How a user may write it."""
 
 
 class NetChoice:
@@ -15,45 +20,44 @@ class NetChoice:
 
     Args:
         config: the settings of a subcommand as parsed, without a checkpoint's.
-        words: the command line.
+        said: where they may come from, other than from the defaults.
 
     Raises:
         UserError: it is a network instead of what makes one.
     """
 
-    def __init__(self, config: Any, words: Sequence[str]) -> None:
-        if isinstance(config.model.net, nn.Module):  # a name may stand for anything
-            raise UserError(
-                "--model.net names a network that is made already; name the class or function that makes it"
-            )
-        self._net = config.model.net and config.model.net.clone()
-        files = [Path(str(file)) for file in config.get("config") or []]
-        self._texts = [*words, *(file.read_text() for file in files)]
+    def __init__(self, config: Any, said: Said) -> None:
+        net = config.model.net
+        if isinstance(net, nn.Module):  # a name may stand for anything
+            raise UserError("--model.net names a network made already; name the class or function that makes it")
+        self._net = net and net.clone()
+        self._named = bool(said.classes("model.net"))
+        self._loss_window = config.model.loss_window
+        # A file that --print_config wrote gives every default: that says nothing.
+        in_files = {value for key in NUM_CLASSES for value in said.in_files(key)} - {default_num_classes(net)}
+        self._counted = bool(in_files) or any(said.on_command_line(key) for key in NUM_CLASSES)
 
-    def _mentions(self, flag: str) -> bool:
-        """Say whether the user gave a flag: after parsing, a given value looks like a default."""
-        return any(flag in text for text in self._texts)
-
-    def check_against_checkpoint(self, config: Any) -> None:
+    def put_over_checkpoint(self, config: Any) -> None:
         """Make sure that a network named beside a checkpoint is the one in it: LightningCLI would ignore it silently.
 
         Args:
-            config: the settings with the checkpoint's network.
+            config: the settings with the checkpoint's network; the window of `loss` is the user's again.
 
         Raises:
             UserError: it is another one.
         """
         given, held = self._net, config.model.net
-        named = given and (given.class_path != "lightning_cifar.Net" or self._mentions("--model.net"))
-        if named and self._described(given) != self._described(held):
+        if given and (self._named or self._counted) and self._described(given) != self._described(held):
             raise UserError(
                 f"--model.net is {self._described(given)}, but the checkpoint {config.ckpt_path} holds "
                 f"{self._described(held)}; leave --model.net out, or train that network from its beginning"
             )
+        if self._loss_window is not None:
+            config.model.loss_window = self._loss_window
 
     def _described(self, net: Any) -> str:
         settings = dict(net.get("init_args") or {})
-        if not self._mentions("num_classes"):
+        if not self._counted:
             settings.pop("num_classes", None)
         return f"{net.class_path}({', '.join(f'{name}={value}' for name, value in settings.items())})"
 
@@ -70,7 +74,8 @@ class NetChoice:
         source = choose_source(data.source, data.data_dir, data.mirrors, data.allow_unverified, data.fallback)
         if data.fallback and source.name == data.fallback:
             data.source = data.fallback
-        names, known = source.class_names(), config.model.class_names
+        names = source.class_names()
+        known = config.model.class_names if config.ckpt_path is not None else None  # else of the run that a file is of
         if known is not None and list(known) != names:
             raise UserError(
                 f"the network knows the classes {', '.join(known)}, but the data has {', '.join(names)}; "
@@ -80,8 +85,23 @@ class NetChoice:
         settings = config.model.net.get("init_args") if config.model.net else None
         if settings and "num_classes" in settings:
             given = self._net.init_args.get("num_classes")
-            if given != len(names) and self._mentions("num_classes"):
+            if given != len(names) and self._counted:
                 raise UserError(
                     f"model.net.num_classes is {given}, but the data has {len(names)} classes; leave it out"
                 )
             settings.num_classes = len(names)
+
+
+def default_num_classes(net: Any) -> Any:
+    """Say how many classes a network has where nobody says how many; None where it does not take their number.
+
+    Args:
+        net: its settings, with its `class_path`.
+    """
+    maker: Any = pydoc.locate(net.class_path) if net else None
+    if maker is None:
+        return None
+    parser = ArgumentParser(exit_on_error=False)
+    add = parser.add_class_arguments if inspect.isclass(maker) else parser.add_function_arguments
+    add(maker, fail_untyped=False)
+    return parser.get_defaults().get("num_classes")

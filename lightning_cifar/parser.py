@@ -1,12 +1,8 @@
 """LightningCLI's parser, with errors of one line."""
 
 import re
-from collections.abc import Sequence
-from itertools import pairwise
-from pathlib import Path
 from typing import NoReturn
 
-import yaml
 from pytorch_lightning.cli import LightningArgumentParser
 
 from lightning_cifar.errors import UserError, one_line
@@ -23,35 +19,9 @@ class Parser(LightningArgumentParser):
         Raises:
             UserError: always.
         """
-        raise UserError(f"{readable(message)}; {HELP}") from ex
-
-
-def values_of(flag: str, args: Sequence[str]) -> list[str]:
-    """List what a command line gives for a flag, be it `--flag VALUE` or `--flag=VALUE`."""
-    following = [after for arg, after in pairwise([*args, ""]) if arg == flag]
-    return following + [arg.partition("=")[2] for arg in args if arg.startswith(f"{flag}=")]
-
-
-def check_config(path: Path) -> None:
-    """Make sure that a file given with --config is YAML with sections in it.
-
-    Raises:
-        UserError: it is missing, or something else.
-    """
-    remedy = "python -m lightning_cifar fit --print_config prints one to start from"
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read --config {path} ({error.strerror}); {remedy}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"--config {path} is no text file; {remedy}") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}: " if mark else ""
-        reason = getattr(error, "problem", None) or one_line(str(error))
-        raise UserError(f"--config {path} is no YAML ({where}{reason}); {remedy}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"--config {path} holds no sections such as trainer: or data:; {remedy}")
+        reason = readable(message)
+        where = HELP.replace(" fit", "") if "subcommand" in reason else HELP
+        raise UserError(f"{reason}; {where}") from ex
 
 
 def readable(message: str) -> str:

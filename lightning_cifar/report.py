@@ -42,7 +42,7 @@ def write_figures(trainer: Trainer, model: CIFAR10Classifier, data: CIFAR10DataM
         images, labels = data.sample_test_images(SHEET)
         model.eval()
         with torch.inference_mode():
-            predicted = model(to_float(images).to(model.device)).argmax(dim=1)
+            predicted = model(to_float(images).to(model.device, model.dtype)).argmax(dim=1)  # type: ignore[arg-type]
         names = model.class_names
         drawn["test_images"] = figures.sample_sheet(
             images.cpu(), [names[i] for i in labels], [names[i] for i in predicted], title

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.cli import SaveConfigCallback
 
@@ -26,7 +27,7 @@ class SaveConfig(SaveConfigCallback):
 
     def save_config(self, trainer: Any, pl_module: LightningModule, stage: str) -> None:
         """Log the settings that a run is compared by."""
-        settings = self.config.as_dict()
+        settings = yaml.safe_load(self.parser.dump(self.config, skip_none=False))  # plain values, as in config.yaml
         chosen = {name: settings[name] for name in ("seed_everything", "data", "optimizer", "lr_scheduler")}
         chosen["max_epochs"] = trainer.max_epochs
         for logger in trainer.loggers:

@@ -7,7 +7,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lightning_cifar.net import evaluating
+from lightning_cifar.net import black_images, evaluating
 
 TINY = 10_000_000
 """Floating-point operations of a forward pass up to which a step is computed by one thread: `Net` up to batch 7."""
@@ -26,7 +26,7 @@ def threads_for(net: nn.Module, batch_size: int) -> int:
     if "OMP_NUM_THREADS" in os.environ:  # the user has decided, or Lightning has, for several processes
         return torch.get_num_threads()
     with evaluating(net), torch.no_grad(), FlopCounterMode(display=False) as counter:
-        net(torch.zeros(2, 3, 32, 32))  # not one image alone, which some networks cannot take
+        net(black_images(net))
     return 1 if counter.get_total_flops() / 2 * batch_size <= TINY else torch.get_num_threads()
 
 

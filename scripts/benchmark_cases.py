@@ -130,7 +130,7 @@ def clock(loader: Iterable, step: object, args: argparse.Namespace) -> float:
             break
         step(batch)  # type: ignore[operator]
     wait(args.device)
-    return (time.perf_counter() - started) / (min(index, WARM_UP + args.steps) - WARM_UP) * 1000
+    return (time.perf_counter() - started) / (min(index + 1, WARM_UP + args.steps) - WARM_UP) * 1000
 
 
 def fit(args: argparse.Namespace) -> float:

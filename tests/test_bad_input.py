@@ -61,16 +61,17 @@ def trained(images, tmp_path_factory) -> Path:
         ("fit --model.net.num_classes 3x", "--model.net.num_classes is 3x, but must be int; see"),
         ("fit --model.net builtins.print", "--model.net is builtins.print, but that is no Module"),
         ("fit --model.net {odd}.untyped", "or of a function that says `-> torch.nn.Module`, with its package; see"),
-        ("fit --model.net {odd}.made", "--model.net names a network that is made already; name the class or function"),
+        ("fit --model.net {odd}.made", "--model.net names a network made already; name the class or function"),
         (
             "fit --model.net {odd}.Failing --data.source {images}",
             "odd_nets.Failing cannot be made: no weights.bin; see",
         ),
         ("fit --model.net {odd}.Several --data.source {images}", "Several gives tuple in training instead of a tensor"),
+        ("fit --model.net {odd}.Narrow --data.source {images}", "cannot take images of shape (N, 3, 32, 32): "),
         ("fit --model.net odd_syntax.Net", "--model.net is odd_syntax.Net, which cannot be read: invalid syntax"),
         ("fit --model.loss_window 0 --data.source {images}", "model.loss_window is 0; give a number of batches, 1 or"),
-        ("", "no subcommand: give one of fit, validate, test, predict; see"),
-        ("fly", "invalid choice: 'fly' (choose from 'fit', 'validate', 'test', 'predict'); see"),
+        ("", "no subcommand: give one of fit, validate, test, predict; see python -m lightning_cifar --help"),
+        ("fly", "invalid choice: 'fly' (choose from 'fit', 'validate', 'test', 'predict'); see python -m"),
         ("test", "test needs a trained network: give --ckpt_path last, best or FILE"),
         ("predict", "predict needs a trained network: give --ckpt_path last, best or FILE"),
         ("predict --ckpt_path {trained}", "name a file or a folder with --data.predict_path"),
@@ -116,6 +117,7 @@ def odd_nets(tmp_path_factory) -> Iterator[str]:
         "def untyped(num_classes=10):\n    return nn.Linear(3072, num_classes)\n"
         "made = nn.Linear(3072, 10)\n"
         "class Failing(nn.Module):\n    def __init__(self):\n        raise OSError('no weights.bin')\n"
+        "class Narrow(nn.Linear):\n    def __init__(self):\n        super().__init__(7, 3)\n"
         "class Several(nn.Sequential):\n"
         "    def __init__(self, num_classes: int = 10):\n"
         "        super().__init__(nn.Flatten(), nn.Linear(3072, num_classes))\n"

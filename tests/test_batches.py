@@ -8,6 +8,7 @@ from torchvision.transforms import v2
 
 from lightning_cifar.augment import crop_and_flip
 from lightning_cifar.batches import BatchLoader, EvalOrder, TrainOrder, to_float
+from lightning_cifar.errors import UserError
 from lightning_cifar.sources import LabelledImages
 
 COUNT = 23
@@ -58,6 +59,7 @@ def test_every_image_once_in_an_epoch_and_another_order_in_the_next(data):
 
 def test_the_order_is_that_of_the_seed(data):
     assert epoch(loader(data, seed=1)) == epoch(loader(data, seed=1)) != epoch(loader(data, seed=2))
+    assert epoch(loader(data, seed=1), 1) != epoch(loader(data, seed=2), 0), "neighbouring seeds share their orders"
 
 
 def test_processes_share_an_epoch_and_drop_fewer_images_than_there_are_processes(data):
@@ -113,6 +115,29 @@ def test_a_finished_epoch_does_not_shorten_the_next(data):
     assert len(epoch(resumed, 1)) == COUNT
 
 
+def test_a_pass_left_early_does_not_shorten_the_next(data):
+    batches = loader(data)
+    next(iter(batches))  # a sanity check, say
+    assert len(epoch(batches, 0)) == COUNT
+
+
+def test_an_epoch_of_another_number_of_batches_does_not_go_on_in_its_middle(data):
+    begun = loader(data, batch_size=4)
+    next(iter(begun))
+    with pytest.raises(UserError, match="in the middle of an epoch of 6 batches, which has 8 now; "):
+        loader(data, batch_size=3).load_state_dict(begun.state_dict())
+    list(begun)
+    resumed = loader(data, batch_size=3)
+    resumed.load_state_dict(begun.state_dict())  # at an epoch's end nothing is in the way
+    assert len(epoch(resumed, 1)) == COUNT
+
+
+@pytest.mark.parametrize(("batch_size", "sizes"), [(11, [11, 12]), (22, [23]), (7, [7, 7, 7, 2]), (1, [1] * COUNT)])
+def test_no_image_is_left_alone_in_a_batch(data, batch_size, sizes):
+    batches = loader(data, batch_size)
+    assert [len(labels) for _, labels in batches] == sizes and len(batches) == len(sizes)
+
+
 def test_augmentation_shifts_by_at_most_four_pixels_and_mirrors():
     marked = torch.zeros(400, 3, 32, 32, dtype=torch.uint8)
     marked[:, :, 16, 10] = 255
@@ -123,6 +148,7 @@ def test_augmentation_shifts_by_at_most_four_pixels_and_mirrors():
     mirrored = {(row, 31 - column) for row, column in straight}
     assert places <= straight | mirrored
     assert places & straight and places & mirrored and len(places) > 100
+    assert 160 < (moved[:, 0, :, 16:] == 255).sum() < 240, "every other one is mirrored"
 
 
 def test_augmentation_draws_for_each_image_of_a_batch():

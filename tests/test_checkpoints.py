@@ -19,6 +19,25 @@ def test_saves_and_loads_with_nothing_else_in_the_folder(tmp_path):
     assert [file.name for file in path.parent.iterdir()] == ["last.ckpt"]
 
 
+def test_bare_weights_are_loaded_too(tmp_path):
+    torch.save({"weight": torch.arange(3)}, tmp_path / ".temp.ckpt")  # as Lightning brings them from spawned processes
+    assert WholeFileCheckpointIO().load_checkpoint(tmp_path / ".temp.ckpt")["weight"].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("flags", "step"),
+    [
+        (("--trainer.check_val_every_n_epoch", 5), 54),
+        (("--trainer.val_check_interval", 20, "--trainer.check_val_every_n_epoch", "null"), 54),
+        (("--trainer.val_check_interval", 0.25, "--trainer.max_steps", 31, "--trainer.max_epochs", -1), 31),
+    ],
+)
+def test_last_is_where_the_training_ended(main, images, flags, step):
+    assert main("fit", "--data.source", images, *FIT, "--trainer.max_epochs", 2, *flags) == 0, main.err
+    (path,) = main.folder.glob("results/**/last.ckpt")
+    assert torch.load(path, weights_only=True)["global_step"] == step
+
+
 def test_others_may_read_a_checkpoint_as_any_file_of_the_user(tmp_path):
     (tmp_path / "other").touch()
     WholeFileCheckpointIO().save_checkpoint(CHECKPOINT, tmp_path / "last.ckpt")

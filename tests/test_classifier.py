@@ -10,9 +10,9 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_cifar import CIFAR10Classifier, Net
-from lightning_cifar.classifier import check_net
 from lightning_cifar.errors import UserError
 from lightning_cifar.loss_window import window_length
+from lightning_cifar.net import check_net
 
 CLASSES = ["a", "b", "c"]
 

@@ -2,13 +2,17 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 
+from lightning_cifar import Net
 from lightning_cifar.checkpoints import newest
 from lightning_cifar.cli import check_flags
 from lightning_cifar.errors import UserError
+from tests.conftest import make_folder
 
 QUICK = (
     "--data.val_size",
@@ -49,6 +53,8 @@ def test_a_run_leaves_checkpoints_curves_figures_and_its_whole_configuration(fit
     for line in ("Finished Training", "wall time", "images per second", "test accuracy", "version_0", "best.ckpt"):
         assert line in main.out
     assert config(folder)["data"]["batch_size"] == 12 and config(folder)["optimizer"]["init_args"]["lr"] == 0.001
+    logged = yaml.safe_load((folder / "hparams.yaml").read_text())
+    assert (logged["max_epochs"], logged["data"]["batch_size"], logged["seed_everything"]) == (1, 12, 0)
 
 
 def test_no_line_recommends_other_products(fit, caplog):
@@ -86,6 +92,37 @@ def test_optimizer_flags(fit, args, optimizer, settings):
     group = weights(folder)["optimizer_states"][0]["param_groups"][0]
     assert {name: group[name] for name in settings} == settings
     assert ("betas" in group) == (optimizer == "AdamW")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "content"),
+    [
+        ((), ("--optimizer.class_path", "torch.optim.AdamW"), None),
+        ((), ("--config", "my.yaml"), {"optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.001}}}),
+        ((), ("--config=my.yaml",), {"optimizer": "AdamW"}),
+        (("--config", "my.yaml"), ("--optimizer", "AdamW"), {"fit": {"data": {"batch_size": 12}}}),
+    ],
+)
+def test_another_optimizer_has_its_own_defaults_wherever_it_is_named(main, images, before, after, content):
+    if content:
+        (main.folder / "my.yaml").write_text(yaml.safe_dump(content))
+    assert main(*before, "fit", "--data.source", images, *QUICK, *after) == 0, main.err
+    (path,) = main.folder.glob("results/**/last.ckpt")
+    group = torch.load(path, weights_only=True)["optimizer_states"][0]["param_groups"][0]
+    assert (group["weight_decay"], group["fused"], group["lr"]) == (0.01, None, 0.001)
+
+
+def test_a_printed_configuration_and_that_of_a_run_serve_for_other_classes(main, images, tmp_path_factory):
+    with pytest.raises(SystemExit):
+        main("fit", "--print_config")
+    (main.folder / "my.yaml").write_text(main.out)
+    assert main("fit", "--config", "my.yaml", "--data.source", images, *QUICK) == 0, main.err
+    two = make_folder(tmp_path_factory.mktemp("data") / "num_classes_2", "ab", 20, 5)
+    config_of_run = main.folder / "results" / "colours" / "version_0" / "config.yaml"
+    assert main("fit", "--config", config_of_run, "--data.source", two, "--model.net.num_classes", 3) == 1
+    assert "num_classes is 3, but the data has 2 classes; leave it out" in main.err
+    (main.folder / "my.yaml").write_text("model:\n  net:\n    class_path: lightning_cifar.Net\n")
+    assert main("fit", "--config", "my.yaml", "--data.source", two, *QUICK, "--data.val_size", 4) == 0, main.err
 
 
 def test_a_scheduler_alone_takes_effect(fit):
@@ -150,7 +187,30 @@ def test_test_and_predict_need_only_the_checkpoint(fit, main, images, tmp_path_f
         assert main("predict", "--ckpt_path", "last", "--data.predict_path", images_given) == 0, main.err
         lines = [line for line in main.out.splitlines() if ".png: " in line]
         assert len(lines) == count and "000.png: " in lines[0]
-        assert all(line.split(": ")[1].split()[0] in ("blue", "green", "red") and line.endswith("%") for line in lines)
+        assert "warning" not in main.err
+
+
+def test_predict_names_each_image_s_most_probable_class(fit, main, images):
+    state = weights(fit("--optimizer.lr", 0.02, "--data.batch_size", 4))["state_dict"]
+    net = Net(3)
+    net.load_state_dict({name.removeprefix("net."): value for name, value in state.items() if name.startswith("net.")})
+    files = sorted((images / "test").glob("*/*.png"))
+    pixels = torch.stack([torch.from_numpy(np.array(Image.open(file))) for file in files]).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        probabilities = net.eval()(pixels / 127.5 - 1).softmax(1)
+    assert main("predict", "--ckpt_path", "last", "--data.predict_path", images / "test") == 0, main.err
+    printed = [line for line in main.out.splitlines() if ".png: " in line]
+    assert len(set(probabilities.argmax(1).tolist())) > 1, "one class alone shows nothing"
+    for line, file, one in zip(printed, files, probabilities, strict=True):
+        path, _, rest = line.partition(": ")
+        name, share = rest.split()
+        assert Path(path) == file and name == ("blue", "green", "red")[int(one.argmax())]
+        assert float(share.rstrip("%")) == pytest.approx(100 * float(one.max()), abs=0.11)
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "64-true", "bf16-mixed"])
+def test_precisions(fit, precision):
+    assert weights(fit("--trainer.precision", precision))["loss_history"][-1][1] < 1.3
 
 
 def test_ckpt_path_last_is_the_newest_run_in_the_results_folder(fit, main):

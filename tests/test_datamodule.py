@@ -1,6 +1,7 @@
 """The data module: the split, the memory, the sources, with and without the command line."""
 
 import functools
+import shutil
 import time
 from pathlib import Path
 
@@ -93,6 +94,33 @@ def test_holds_the_training_images_once(images):
     assert held.dtype == torch.uint8 and held.shape == (120, 3, 32, 32)
     for loader in (data.train_dataloader(), data.val_dataloader()):
         assert loader._pixels.untyped_storage().data_ptr() == held.untyped_storage().data_ptr()
+
+
+def test_augmentation_changes_the_training_images_and_no_others(images):
+    plain, augmented = module(images), module(images, augment=True)
+    unchanged = pictures(plain.train_dataloader()) & pictures(augmented.train_dataloader())
+    assert len(unchanged) < 10, "one in 162 is neither shifted nor mirrored"
+    assert pictures(plain.val_dataloader()) == pictures(augmented.val_dataloader())
+    assert pictures(plain.test_dataloader()) == pictures(augmented.test_dataloader())
+
+
+def test_samples_are_spread_over_the_test_set_each_with_its_label(images):
+    data = module(images)
+    sample, everything = data.sample_test_images(6), data._sets["test"]
+    assert (
+        sample.labels.tolist() == [0, 0, 1, 1, 2, 2] and len({image.numpy().tobytes() for image in sample.images}) == 6
+    )
+    for image, label in zip(sample.images, sample.labels, strict=True):
+        same = (everything.images == image).flatten(1).all(1)
+        assert everything.labels[same].tolist() == [label]
+
+
+def test_only_visible_images_are_predicted(images, tmp_path):
+    shutil.copytree(images / "test", tmp_path / "mine")
+    for hidden in (".cache/a.png", "red/.b.png", "red/Thumbs.db"):
+        (tmp_path / "mine" / hidden).parent.mkdir(exist_ok=True)
+        (tmp_path / "mine" / hidden).write_text("no image")
+    assert len(CIFAR10DataModule(predict_path=tmp_path / "mine").predict_files()) == 30
 
 
 def test_setting_up_twice_reads_once(images, monkeypatch):

@@ -39,6 +39,7 @@ FIT = (
     *("--trainer.strategy", "ddp", "--model.net", "its_net.Normalised", "--trainer.sync_batchnorm", "false"),
 )
 NODES = ("--trainer.num_nodes", 2, "--trainer.devices", 1)
+CPU = ("--trainer.accelerator", "cpu", "--trainer.strategy", "ddp", "--data.eval_batch_size", 3)
 
 
 class Nodes:
@@ -180,3 +181,11 @@ def test_lightning_launches_two_processes_itself(data, tmp_path):
     assert [step for step, _ in points(run, "loss")] == [3, 7, 10, 14, 18, 21]
     assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 22
     assert done.stdout.count("Finished Training") == 1
+
+    # The network is in the checkpoint, for each process; and 8 and 7 images count as 15.
+    several = cli("test", "--ckpt_path", "last", "--data.source", data, "--trainer.devices", 2, *CPU)
+    alone = cli("test", "--ckpt_path", "last", "--data.source", data, "--trainer.devices", 1, *CPU)
+    assert (several.returncode, alone.returncode) == (0, 0), several.stderr + alone.stderr
+    for name in ("test_loss", "test_acc"):
+        (_, ours), (_, theirs) = (points(run.parent / f"version_{n}", name)[0] for n in (1, 2))
+        assert ours == pytest.approx(theirs, rel=1e-5), name

@@ -7,11 +7,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
+from pytorch_lightning import Trainer
 from pytorch_lightning.loggers.logger import DummyLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from lightning_cifar import figures
-from lightning_cifar.report import show
+from lightning_cifar import CIFAR10Classifier, CIFAR10DataModule, figures
+from lightning_cifar.report import show, summary
 
 
 def pixels(figure: Figure) -> np.ndarray:
@@ -93,6 +94,18 @@ class Gallery(DummyLogger):
 
     def log_image(self, key, images, step=None, **kwargs):
         self.pictures.append((key, images, step))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_summary_counts_the_images_of_this_training(images, tmp_path):
+    data = CIFAR10DataModule(str(images), batch_size=10, val_size=30)
+    model = CIFAR10Classifier(class_names=data.class_names)
+    quiet = {"enable_progress_bar": False, "logger": False, "accelerator": "cpu"}
+    trainer = Trainer(default_root_dir=tmp_path, max_epochs=2, accumulate_grad_batches=3, **quiet)
+    trainer.fit(model, data)
+    text = summary(trainer, model, data, 65.0, 0.5, tmp_path)
+    assert "1 min 5 s" in text and "50.0% (colours)" in text and str(tmp_path) in text
+    assert f"{2 * 90 / 65:.0f} training images per second" in text
 
 
 def test_pictures_go_to_every_logger_that_has_log_image(tmp_path):

@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM, and going on afterwards."""
 
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from lightning_cifar import CIFAR10Classifier
-from lightning_cifar.checkpoints import newest
+from lightning_cifar.checkpoints import RunCheckpoint, newest
 from lightning_cifar.interruption import Interruption
 from tests.conftest import run
 
@@ -67,6 +68,46 @@ def test_a_resumed_run_ends_with_the_same_weights_as_an_uninterrupted_one(
         assert torch.equal(resumed["state_dict"][name], weights), name
     for curve in ("loss_history", "val_history", "global_step", "epoch"):
         assert resumed[curve] == uninterrupted[curve], curve
+
+
+DROPPING = """
+from torch import nn
+
+class Dropping(nn.Sequential):
+    def __init__(self, num_classes: int = 10):
+        super().__init__(nn.Flatten(), nn.Dropout(), nn.Linear(3072, num_classes))
+"""
+VARIANTS = {
+    "accumulated gradients": ("--trainer.accumulate_grad_batches", 3),
+    "dropout": ("--model.net", "dropping.Dropping"),
+    "validation between epochs": ("--trainer.val_check_interval", 10, "--trainer.check_val_every_n_epoch", "null"),
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_so_does_a_run_that(variant, images, main, monkeypatch, tmp_path):
+    (tmp_path / "dropping.py").write_text(DROPPING)
+    monkeypatch.syspath_prepend(tmp_path)
+    fit = (*FIT, "--data.source", images, *VARIANTS[variant])
+    assert main(*fit) == 0, main.err
+    whole = last(main.folder / "results")
+    for call in (2, 30):
+        shutil.rmtree(main.folder / "results")
+        with pytest.MonkeyPatch.context() as patch:
+            signal_at(patch, "on_train_batch_end", call, signal.SIGINT)
+            assert main(*fit) == 130
+        assert main(*fit, "--ckpt_path", "last") == 0, main.err
+        resumed = last(main.folder / "results")
+        for name, weights in whole["state_dict"].items():
+            assert torch.equal(resumed["state_dict"][name], weights), (call, name)
+        for curve in ("loss_history", "val_history", "global_step"):
+            assert resumed[curve] == whole[curve], (call, curve)
+
+
+def test_a_signal_that_comes_too_late_to_stop_the_training_stops_the_test(main, images, monkeypatch):
+    monkeypatch.setattr(RunCheckpoint, "on_train_end", lambda *_: os.kill(os.getpid(), signal.SIGTERM), raising=False)
+    assert main("fit", "--data.source", images, "--trainer.max_epochs", 1) == 143
+    assert "the training had ended; next: test --ckpt_path last" in main.err and "Finished Training" not in main.out
 
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

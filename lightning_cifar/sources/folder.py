@@ -155,12 +155,15 @@ def _visible(folder: Path) -> list["os.DirEntry[str]"]:
 def _files(folder: Path) -> tuple[Sequence[tuple[str, int, int]], list[str]]:
     """Path, size in bytes and time of change in ns of each file, in order of names; and the folders among them."""
     files, folders = [], []
-    for entry in _visible(folder):
-        if entry.is_dir():
-            folders.append(entry.path)
-        else:
-            status = entry.stat()
-            files.append((entry.path, status.st_size, status.st_mtime_ns))
+    try:
+        for entry in _visible(folder):
+            if entry.is_dir():
+                folders.append(entry.path)
+            else:
+                status = entry.stat()
+                files.append((entry.path, status.st_size, status.st_mtime_ns))
+    except OSError as error:  # a link to nowhere, or no right to read
+        raise UserError(f"cannot read {error.filename} ({error.strerror}): remove it, or change its rights") from error
     return sorted(files), folders
 
 

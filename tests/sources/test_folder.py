@@ -365,3 +365,9 @@ def test_what_lies_elsewhere_than_in_a_class_folder_is_passed_over_with_a_warnin
         source = prepared(folder)
     assert len(caught) == 1
     assert len(source.load("train").labels) == 12 and len(source.load("test").labels) == 6
+
+
+def test_a_link_to_nowhere_is_named(folder: Path) -> None:
+    (folder / "train" / "cat" / "gone.png").symlink_to("nowhere.png")
+    with pytest.raises(UserError, match=r"cannot read .*cat/gone.png \(No such file or directory\): remove it"):
+        prepared(folder)
