@@ -10,6 +10,7 @@ NOISE = (
     ".*configure_optimizers` will be overridden.*",  # by --optimizer, as it should be
     ".*smaller than the logging interval.*",  # `loss` has windows of its own
     ".*Checkpoint directory .* exists and is not empty.*",
+    ".*Total length of `list` across ranks is zero.*",  # val_size 0 is no accident
     ".*could not find the monitored key.*",  # without validation there is no best network, only the last
     ".*isinstance.treespec, LeafSpec.. is deprecated.*",  # Lightning's own business
     ".*Couldn't infer the batch indices.*",  # predictions come in the order of the files
