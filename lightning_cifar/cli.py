@@ -109,25 +109,32 @@ class CLI(LightningCLI):
             config.trainer.logger, self.save_config_callback = False, None
         else:
             self.net_choice.fit_to_data(config)
-        if config.trainer.log_every_n_steps is not None:
+        if config.trainer.log_every_n_steps:  # to Lightning, 0 is never
             config.model.loss_window = config.trainer.log_every_n_steps
-        # The Trainer refuses a callback that another of its flags switches off; ours only give way.
+        self._let_callbacks_give_way(config.trainer)
+        self._name_folder(config.trainer, Path(config.data.source).resolve().name)
+
+    @staticmethod
+    def _let_callbacks_give_way(trainer: Any) -> None:
+        """Leave out what another flag switches off: the Trainer would refuse it."""
         off = {
-            "lightning_cifar.progress.ProgressBar": config.trainer.enable_progress_bar is False,
-            "lightning_cifar.checkpoints.RunCheckpoint": config.trainer.enable_checkpointing is False,
-            "lightning_cifar.interruption.Interruption": config.trainer.enable_checkpointing is False,
+            "lightning_cifar.progress.ProgressBar": trainer.enable_progress_bar is False,
+            "lightning_cifar.checkpoints.RunCheckpoint": trainer.enable_checkpointing is False,
+            "lightning_cifar.interruption.Interruption": trainer.enable_checkpointing is False,
         }
-        config.trainer.callbacks = [c for c in config.trainer.callbacks or [] if not off.get(c.class_path)]
-        for logger in config.trainer.logger if isinstance(config.trainer.logger, list) else []:
+        trainer.callbacks = [callback for callback in trainer.callbacks or [] if not off.get(callback.class_path)]
+
+    def _name_folder(self, trainer: Any, data: str) -> None:
+        """Let the run have a folder below that of the results, called after its data."""
+        for logger in trainer.logger if isinstance(trainer.logger, list) else []:
             settings = logger.get("init_args", {})
             if settings.get("save_dir") == "results":
-                settings.save_dir = config.trainer.default_root_dir
+                settings.save_dir = trainer.default_root_dir
             if settings.get("name") == "lightning_logs":
-                settings.name = Path(config.data.source).resolve().name
-        if config.trainer.logger is False and self.subcommand == "fit":
+                settings.name = data
+        if trainer.logger is False and self.subcommand == "fit":
             # checkpoints need a folder of the run all the same
-            results = TensorBoardLogger(config.trainer.default_root_dir, Path(config.data.source).resolve().name)
-            config.trainer.default_root_dir = results.log_dir
+            trainer.default_root_dir = TensorBoardLogger(trainer.default_root_dir, data).log_dir
 
     def instantiate_classes(self) -> None:
         """Build trainer, classifier and data module.
