@@ -41,7 +41,9 @@ def main(arguments: Sequence[str]) -> int:
         data = provide(args.data, azure)
         pretend(args, azure)
         config = azure.write_config(azure.folder)
-        console.say("rehearsal: Azure ML is a stand-in on this machine; nothing leaves it")
+        console.say(
+            "rehearsal: Azure ML is a stand-in on this machine; nothing leaves it, and links to studio lead nowhere"
+        )
         named = [f"--{name}={value}" for name in ("compute", "environment") if (value := getattr(args, name))]
         code = submit(azure, ["--config", str(config), "--wait", *data, *named, *for_submit, "--", *flags])
         if not azure.runs():
