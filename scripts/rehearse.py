@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
         pretend(args, azure)
         config = azure.write_config(azure.folder)
         console.say(
-            "rehearsal: Azure ML is a stand-in on this machine; nothing leaves it, and links to studio lead nowhere"
+            "rehearsal: Azure ML is a stand-in here; nothing leaves this machine, and links to studio lead nowhere"
         )
         named = [f"--{name}={value}" for name in ("compute", "environment") if (value := getattr(args, name))]
         code = submit(azure, ["--config", str(config), "--wait", *data, *named, *for_submit, "--", *flags])
