@@ -1,7 +1,8 @@
 """Hands entries of a spool to the unmodified SDK, and counts what a flush confirmed.
 
-Metrics go through the public `Run.log`. Two things have no public form and are taken from the SDK's metrics
-client, as `Run.get_metrics` itself does: reading points back *with their steps*, and the number of retries. A
+Metrics go through the public `Run.log`. Three things have no public form and are taken from the SDK's metrics
+client, as `Run.get_metrics` itself does: reading points back *with their steps*, hearing of each page of them (a
+run may have millions), and the number of retries. A
 retry inside the SDK would send a batch again whose answer was lost, and that batch may have been stored; here
 nothing is sent twice before the service was asked what it has.
 """
@@ -41,6 +42,8 @@ class Sender:
         self._touch = touch
         self._client = run._client.metrics
         self._client.retries = 0
+        ask = self._client._execute_with_workspace_run_arguments
+        self._client._execute_with_workspace_run_arguments = lambda *args, **kwargs: (ask(*args, **kwargs), touch())[0]
         self._points: defaultdict[str, set[int]] = defaultdict(set)
         self._rows: defaultdict[str, set[tuple[Any, ...]]] = defaultdict(set)
         self._unread: set[str] = set()
@@ -52,13 +55,11 @@ class Sender:
     def read_back(self) -> None:
         """Learn which names the service has, and forget what it had of them: points are read when needed."""
         self._run.flush(timeout_seconds=FLUSH_SECONDS)
-        self._touch()
         self._unread = set(self._client.list_metric_names_for_run_id(self._run.id))
         self._points.clear()
         self._rows.clear()
         for name in self._unread:
             self._points[name] = set()
-        self._touch()
 
     def _read_series(self, name: str | None) -> None:
         """Learn which points and rows of a name the service has, unless that is known."""
@@ -71,7 +72,6 @@ class Sender:
             else:
                 self._rows[name].add(_row(value.data))
         self._unread.discard(name)
-        self._touch()
 
     def send(self, entries: Iterable[dict[str, Any]]) -> Counter[str]:
         """Send what the service lacks, flush, and return why some entries could not be sent: reason → number.

@@ -4,6 +4,7 @@ import atexit
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -66,6 +67,7 @@ def job(azure: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     for name, value in azure.job_environment("run-1").items():
         if name not in ("PATH", "HOME", "PYTHONDONTWRITEBYTECODE"):
             monkeypatch.setenv(name, value)
+    monkeypatch.setattr(tempfile, "tempdir", os.environ["TMPDIR"])
     monkeypatch.chdir(tmp_path)
     before = set(sys.modules)  # other tests of this process may hold it
     yield Job(azure, "run-1")
