@@ -180,10 +180,13 @@ def import_azureml() -> None:
     try:
         import azureml.core  # noqa: F401
     except ImportError as error:
-        version = ".".join(map(str, sys.version_info[:2]))
-        raise UserError(
-            f"azureml-core is installed, but Python {version} cannot import it ({error}): use Python 3.11"
-        ) from error
+        raise not_importable(error) from error
+
+
+def not_importable(error: ImportError) -> UserError:
+    """Return what to tell about an azureml-core that is installed and lacks something: the SDK imports as it goes."""
+    version = ".".join(map(str, sys.version_info[:2]))
+    return UserError(f"azureml-core is installed, but Python {version} cannot import it ({error}): use Python 3.11")
 
 
 def status_of(error: BaseException | None) -> int | None:

@@ -43,7 +43,13 @@ class Sender:
         self._client = run._client.metrics
         self._client.retries = 0
         ask = self._client._execute_with_workspace_run_arguments
-        self._client._execute_with_workspace_run_arguments = lambda *args, **kwargs: (ask(*args, **kwargs), touch())[0]
+
+        def ask_and_touch(*args: Any, **kwargs: Any) -> Any:
+            answer = ask(*args, **kwargs)
+            touch()
+            return answer
+
+        self._client._execute_with_workspace_run_arguments = ask_and_touch
         self._points: defaultdict[str, set[int]] = defaultdict(set)
         self._rows: defaultdict[str, set[tuple[Any, ...]]] = defaultdict(set)
         self._unread: set[str] = set()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from lightning_cifar.azure.board import CHUNK, Board
-from lightning_cifar.azure.run import RunAddress, status_of
+from lightning_cifar.azure.run import RunAddress, not_importable, status_of
 from lightning_cifar.azure.sender import FLUSH_SECONDS, Sender
 from lightning_cifar.azure.sharing import Turns, share_token
 from lightning_cifar.azure.spool import Progress, files_folder, read_entries
@@ -63,6 +63,9 @@ class Worker:
             code = 0
         except UserError as error:
             self._record(error, fatal=True)
+            code = FATAL
+        except ImportError as error:
+            self._record(not_importable(error), fatal=True)
             code = FATAL
         except Exception as error:
             self._record(error)

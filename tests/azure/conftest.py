@@ -14,6 +14,7 @@ import pytest
 
 from lightning_cifar import AzureMLLogger
 from lightning_cifar.azure.journal import Journal
+from lightning_cifar.azure.patience import Patience
 from scripts.standin import StandIn
 
 REPOSITORY = Path(__file__).parents[2]
@@ -50,6 +51,7 @@ def journals(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         begin(journal, *args)
 
     monkeypatch.setattr(Journal, "__init__", remember)
+    monkeypatch.setattr("lightning_cifar.azure.journal.PATIENCE", Patience())
     yield
     for journal in journals:
         atexit.unregister(journal.at_exit)
