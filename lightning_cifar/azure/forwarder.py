@@ -4,7 +4,8 @@ Why a process: what is handed to the SDK inside the training process can keep th
 hours, because the interpreter waits for the SDK's worker threads and these finish every queued retry. A
 process can be ended; it also keeps the SDK's import (1 s, 100 MB) and work off the training's interpreter
 lock. It has its own session, so that Ctrl-C at the terminal does not hit it, and sees that the training
-process is gone, even by SIGKILL, because its parent changes; from then on it has a time limit.
+process is gone, even by SIGKILL, because its parent changes, or that it has closed the logger, because it hears
+so on its standard input; from then on it has a time limit.
 
 Why it forks a worker for each attempt: after a failure the SDK's threads may still hold the batch that failed
 and store it later. Ending the worker ends them, and the next one first reads back what the service has, so
@@ -14,17 +15,20 @@ machine of 2 cores.
 """
 
 import argparse
-import fcntl
 import os
+import select
 import signal
 import sys
 import time
 from pathlib import Path
 from typing import Any, NoReturn
 
-from lightning_cifar.azure.run import require_azureml
+from lightning_cifar.azure.board import Board
+from lightning_cifar.azure.process import HOPELESS
+from lightning_cifar.azure.run import import_azureml
+from lightning_cifar.azure.sharing import Lock, take_newest_token
 from lightning_cifar.azure.spool import Progress, read_entries, read_header
-from lightning_cifar.azure.worker import FATAL, REFUSED, Board, Worker
+from lightning_cifar.azure.worker import FATAL, REFUSED, Worker
 from lightning_cifar.errors import UserError
 
 TICK_SECONDS = 0.25
@@ -53,32 +57,33 @@ class Forwarder:
         self._spool, self._parent, self._seconds = spool, parent, seconds
         self._address, self._start = read_header(spool)
         self._handle = spool.open("rb")
+        self._lock = Lock(self._address, spool.stem)
+        self._locked = False
         self._board = Board()
         self._worker: int | None = None
         self._failures = 0
         self._next_attempt = self._next_hurried_attempt = 0.0
         self._gone_at: float | None = None
+        self._closed = False
         self._synced_at, self._synced_size = 0.0, 0
         self._step_seconds = UPLOAD_SECONDS if spool.stem.endswith("-media") else STEP_SECONDS
 
     def run(self) -> int:
-        """Forward to the end and return the exit code: 0 all sent, 1 hopeless, 3 the time was up."""
+        """Forward to the end and return the exit code: 0 all sent, `HOPELESS`, 3 the time was up."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         # SIGCONT is harmless to a process that does not handle it yet, so the trainer may send it at any
         # time.
         signal.signal(signal.SIGCONT, self._be_quick)
-        fcntl.flock(self._handle, fcntl.LOCK_EX)
         try:
-            require_azureml()
-            import azureml.core  # noqa: F401  # for the workers
+            import_azureml()  # for the workers
         except UserError as error:
             _record(self._spool, error, fatal=True)
-            return 1
+            return HOPELESS
         while True:
             now = time.monotonic()
             self._sync(now)
-            if os.getppid() != self._parent:
+            if os.getppid() != self._parent or self._closed:
                 self._board.gone = True
                 self._gone_at = self._gone_at or now
                 if now > self._gone_at + self._seconds:
@@ -87,9 +92,20 @@ class Forwarder:
             code = self._look_after_worker(now)
             if code is not None:
                 return code
+            self._rest()
+
+    def _rest(self) -> None:
+        if self._closed:
             time.sleep(TICK_SECONDS)
+        elif select.select([0], [], [], TICK_SECONDS)[0]:
+            self._closed = True
 
     def _look_after_worker(self, now: float) -> int | None:
+        if not self._locked:
+            # Another one is at this spool, or at a copy of it: a replay, say. It may never end: the time limit
+            # holds all the same.
+            self._locked = self._lock.take()
+            return None
         if self._worker is None:
             if not self._work_to_do():
                 return 0 if self._board.gone else None
@@ -108,7 +124,7 @@ class Forwarder:
         if code == 0:
             return 0
         if code == FATAL:
-            return 1
+            return HOPELESS
         if code == REFUSED:
             self._next_attempt = self._next_hurried_attempt = now
         else:
@@ -133,12 +149,13 @@ class Forwarder:
         sys.stdout.flush()
         sys.stderr.flush()
         self._board.step_began = 0.0
-        if self._board.token:
-            os.environ["AZUREML_RUN_TOKEN"] = self._board.token
-            os.environ.pop("AZUREML_RUN_TOKEN_EXPIRY", None)  # the old token's; the SDK finds the new one's in it
+        take_newest_token()
+        forwarder = os.getpid()
         pid = os.fork()
         if pid == 0:
-            Worker(self._spool, self._address, self._start, self._board).run()
+            self._lock.leave()
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # the standard input is the training process's word
+            Worker(self._spool, self._address, self._start, self._board, forwarder).run()
         return pid
 
     def _kill(self) -> None:

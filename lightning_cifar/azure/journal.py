@@ -3,6 +3,7 @@
 import atexit
 import os
 import secrets
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,13 +11,13 @@ from typing import Any, Literal
 
 from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
 
+from lightning_cifar.azure.limits import MAX_NAMES
+from lightning_cifar.azure.outcome import outcome, reason
+from lightning_cifar.azure.patience import PATIENCE
 from lightning_cifar.azure.process import ForwardedSpool
 from lightning_cifar.azure.run import RunAddress, require_azureml
-from lightning_cifar.azure.spool import Progress, pending
+from lightning_cifar.azure.spool import pending
 
-# Part of the time limit that is left for everything else that a process does at its end: on an overloaded
-# machine, ending the interpreter with PyTorch in it took over 10 s.
-_MARGIN = 0.25
 # So long a healthy service may take before a person is told that somebody waits.
 _PATIENT_SECONDS = 3.0
 Kind = Literal["metrics", "media"]
@@ -41,6 +42,7 @@ class Journal:
     def __init__(self, address: RunAddress, folder: Path, timeout: float, variables: dict[str, str]) -> None:
         require_azureml()
         self.pid = os.getpid()
+        self.others_logged = False  # processes that were made from this one, to the run that it ends
         self._address = address
         self._timeout = timeout
         stem = f"{address.run_id}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
@@ -49,10 +51,10 @@ class Journal:
         self._spools = {
             kind: ForwardedSpool(root / f"{stem}-{kind}.jsonl", address, timeout, variables) for kind in kinds
         }
-        self._give_up_at: float | None = None
-        self._warned = False
+        self._told: set[str] = set()  # what has been warned of
         self._ended = False
-        atexit.register(self.close)
+        PATIENCE.add(self._spools.values())
+        atexit.register(self.at_exit)
 
     @property
     def files(self) -> Path:
@@ -64,9 +66,7 @@ class Journal:
         try:
             self._spools["metrics"].append(lines)
         except OSError as error:
-            if not self._warned:
-                self._warned = True
-                rank_zero_warn(f"AzureMLLogger cannot record metrics; the training goes on without them: {error}")
+            self._tell("disk", f"AzureMLLogger cannot record metrics; the training goes on without them: {error}")
 
     def add(self, kind: Kind, entry: dict[str, Any]) -> None:
         """Record one entry."""
@@ -84,54 +84,79 @@ class Journal:
         else:
             self.add("media", entry | {"path": path})
 
-    def end(self, status: str, reason: str | None = None) -> None:
+    def end(self, status: str, why: str | None = None) -> None:
         """Give an interactive run its status, once, after everything before; leave any other run's alone."""
-        if self._address.interactive and not self._ended:
+        if self._address.ended_here and not self._ended:
             self._ended = True
-            self.add("metrics", {"end": status, "reason": reason})
+            self.add("metrics", {"end": status, "reason": why})
 
     def drain(self, seconds: float) -> None:
-        """Wait until everything has arrived, and say what has not.
-
-        Waits in a row that end in vain share one time limit: a `test` after a `fit` does not wait it out
-        again.
-        """
-        began = time.monotonic()
-        limit = began + seconds * (1 - _MARGIN)
-        self._give_up_at = limit if self._give_up_at is None else min(self._give_up_at, limit)
+        """Wait until everything has arrived, at most `seconds` (see `Patience`), and say what has not."""
+        until = PATIENCE.until(seconds)
         spools = [spool for spool in self._spools.values() if spool.used]
-        soon = min(self._give_up_at, began + _PATIENT_SECONDS)
-        if all(spool.wait(soon) for spool in spools):
-            self._give_up_at = None
-        elif soon < self._give_up_at:
-            left = self._give_up_at - soon
+        soon = min(until, time.monotonic() + _PATIENT_SECONDS)
+        if not all(spool.wait(soon) for spool in spools) and soon < until:
+            left = until - soon
             rank_zero_info(f"Waiting for Azure ML to take what was logged last, at most {left:.0f} s more ...")
-            if all(spool.wait(self._give_up_at) for spool in spools):
-                self._give_up_at = None
-        for spool in spools:
-            self._warn(spool.path)
+            for spool in spools:
+                spool.wait(until)
+        PATIENCE.waited()
+        self._warn(spools)
 
-    def close(self) -> None:
-        """End an interactive run as Completed, unless it has ended otherwise, and wait for everything."""
-        # A forked child inherits this exit handler, but not the journal.
-        if self.pid == os.getpid() and any(spool.used for spool in self._spools.values()):
-            if self._address.interactive and not self._ended:
+    def finish(self, error: BaseException | None = None) -> None:
+        """End an interactive run, unless it has ended otherwise, and wait for everything.
+
+        Args:
+            error: what ends the process; None: nothing, so the run is Completed.
+        """
+        # A forked child inherits the exit handler, but not the journal.
+        if self.pid == os.getpid() and (self.others_logged or any(spool.used for spool in self._spools.values())):
+            if self._address.ended_here and not self._ended:
                 self.drain(self._timeout)  # uploads have a forwarder of their own: they come before the end
-                self.end("Completed")
+                self.end("Completed" if error is None else outcome("failed", error), reason(error))
             self.drain(self._timeout)
 
-    def _warn(self, path: Path) -> None:
-        if self._warned:
-            return
-        progress, left = Progress.read(path), pending(path)
+    def close(self) -> None:
+        """Finish, and let the forwarders end: nothing more can be recorded here."""
+        self.finish()
+        atexit.unregister(self.at_exit)
+        if self.pid == os.getpid():
+            PATIENCE.remove(self._spools.values())
+            for spool in self._spools.values():
+                spool.close()
+
+    def at_exit(self) -> None:
+        """Finish, at the end of the process."""
+        # An uncaught exception has been printed by now, and Python remembers it; a notebook (`ps1`) does so
+        # for each cell, and goes on.
+        self.finish(None if hasattr(sys, "ps1") else getattr(sys, "last_value", None))
+
+    def _warn(self, spools: list[ForwardedSpool]) -> None:
+        states = [spool.progress for spool in spools]
+        left = {spool.path: number for spool in spools if (number := pending(spool.path))}
         if left:
-            self._warned = True
-            rank_zero_warn(
-                f"AzureMLLogger: {left} entries have not reached Azure ML "
-                f"({progress.error or 'no answer'}). They are kept in {path}; "
-                f"send them later with: python -m lightning_cifar.azure.replay {path}"
+            reasons = dict.fromkeys(state.error for state in states if state.error)
+            files = " ".join(str(path) for path in left)
+            self._tell(
+                "left",
+                f"AzureMLLogger: {sum(left.values())} entries have not reached Azure ML "
+                f"({'; '.join(reasons) or 'no answer'}). They are kept in {files}; "
+                f"send them later with: python -m lightning_cifar.azure.replay {files}",
             )
-        elif progress.rejected:
-            self._warned = True
-            number = len(progress.rejected)
-            rank_zero_warn(f"AzureMLLogger: Azure ML refused {number} entries, first: {progress.rejected[0]}")
+        if refused := sum(state.refused for state in states):
+            first = next(message for state in states for message in state.rejected)
+            self._tell("refused", f"AzureMLLogger: Azure ML refused {refused} entries, such as: {first}")
+        if names := [name for state in states for name in state.left_out]:
+            self._tell(
+                "names",
+                f"AzureMLLogger: Azure ML takes at most {MAX_NAMES} names for the metrics of a run, and other "
+                f"processes of this run have taken some; kept on disk but not sent: {', '.join(names)}",
+            )
+        if files_gone := [path for state in states for path in state.missing]:
+            self._tell("missing", f"AzureMLLogger: deleted before they were sent: {', '.join(files_gone)}")
+
+    def _tell(self, what: str, message: str) -> None:
+        """Warn, once of each kind of loss."""
+        if what not in self._told:
+            self._told.add(what)
+            rank_zero_warn(message)

@@ -11,11 +11,12 @@ The training thread only appends a line to a file (see `spool`); a process of it
 and nothing is lost.
 """
 
+import atexit
 import os
-import signal
 import sys
 from argparse import Namespace
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +30,7 @@ from lightning_cifar.azure import media
 from lightning_cifar.azure.evaluation import steps_of_checkpoint
 from lightning_cifar.azure.journal import Journal
 from lightning_cifar.azure.metrics import MetricBook
+from lightning_cifar.azure.outcome import is_sigterm, outcome, reason
 from lightning_cifar.azure.run import RunAddress, RunProxy, require_azureml, sign_in_variables
 from lightning_cifar.azure.studio import StudioLogging
 
@@ -41,8 +43,9 @@ class AzureMLLogger(StudioLogging, Logger):
     """Logs to Azure ML; the module says how.
 
     An interactive run ends as Failed or Canceled as soon as a training fails or is interrupted. After a
-    success it goes on, because `test` often follows `fit`, and ends as Completed with the process, or at
-    `close()`. In a job, the job owns the status.
+    success it goes on, because `test` often follows `fit`, and ends with the process that made the logger, or
+    at `close()`: as Completed, or Failed if an exception ends the process. An exit code alone, as of
+    `sys.exit(1)` outside of a Trainer, cannot be seen. In a job, the job owns the status.
 
     Args:
         run: an `azureml.core.Run` to log to; None: the job's own run, and outside a job none at all.
@@ -51,7 +54,8 @@ class AzureMLLogger(StudioLogging, Logger):
             of its folder; None: found from the current folder upwards.
         save_dir: folder for checkpoints and, outside a job, for the record of what was logged; None:
             `outputs` in a job; outside, the trainer's `default_root_dir` for the one, the current folder for
-            the other.
+            the other. `version_…` is numbered in `save_dir` as well: give it where trainings outside a job
+            share a `default_root_dir` elsewhere.
         prefix: put before each metric's name, with `LOGGER_JOIN_CHAR` between.
         log_model: upload the best and the last checkpoint at the end (True), or each as soon as it is saved
             ("all"). What lies under `outputs/` in a job is uploaded by the platform, and by it alone.
@@ -81,6 +85,11 @@ class AzureMLLogger(StudioLogging, Logger):
         self._prefix = prefix
         self._log_model = log_model
         self._timeout = timeout
+        # Where the platform looks, wherever the training goes from here.
+        self._home = Path.cwd()
+        self._maker: int | None = None
+        if self._address is None and self._experiment_name is not None and _is_rank_zero():
+            self._require_address()  # here, so that processes which are forked or spawned share the run
         self._local_version: int | None = None
         self._logged_model_time: dict[str, float] = {}
         self._begin()
@@ -128,7 +137,7 @@ class AzureMLLogger(StudioLogging, Logger):
     @property
     def save_dir(self) -> str | None:
         """Root of the checkpoints' folder; None lets Lightning take the trainer's `default_root_dir`."""
-        return os.fspath(OUTPUTS) if self._save_dir is None and self._in_job else self._save_dir
+        return os.path.relpath(self._outputs) if self._save_dir is None and self._in_job else self._save_dir
 
     @property
     @rank_zero_experiment
@@ -191,18 +200,27 @@ class AzureMLLogger(StudioLogging, Logger):
         """
         if self._checkpoint_callback is not None:
             self._log_checkpoints(self._checkpoint_callback)
+        self._book.shift = 0  # it was that of the evaluation that ends
+        error = sys.exc_info()[1]
+        how = outcome(status, error)
+        if how != "Completed":
+            self._journal_for_the_children()
         if self._journal is None or self._journal.pid != os.getpid():
             return
-        error = sys.exc_info()[1]
-        outcome = _outcome(status, error)
-        if outcome != "Completed":
-            self._journal.end(outcome, None if error is None else f"{type(error).__name__}: {error}")
-        self._journal.drain(min(self._timeout, SIGTERM_SECONDS) if _is_sigterm(error) else self._timeout)
+        if how != "Completed":
+            self._journal.end(how, reason(error))
+        self._journal.drain(min(self._timeout, SIGTERM_SECONDS) if is_sigterm(error) else self._timeout)
 
     def close(self) -> None:
-        """Send what is left and end an interactive run; for notebooks, whose process goes on."""
+        """Send what is left, end an interactive run and the processes that send; for notebooks, which go on.
+
+        The logger can be used again afterwards, for the same run.
+        """
+        self._journal_for_the_children()
+        atexit.unregister(self._at_exit)
         if self._journal is not None:
             self._journal.close()
+            self._journal = None
 
     @property
     def _active(self) -> bool:
@@ -217,11 +235,37 @@ class AzureMLLogger(StudioLogging, Logger):
         """The workspace, if an object was passed and not a path."""
         return self._workspace if hasattr(self._workspace, "subscription_id") else None
 
+    @property
+    def _outputs(self) -> Path:
+        return self._home / OUTPUTS
+
+    @property
+    def _record_folder(self) -> Path:
+        # The platform uploads outputs/ of a job, also of one that was killed.
+        return self._outputs if self._in_job else self._home / (self._save_dir or ".")
+
     def _require_address(self) -> RunAddress:
         if self._address is None:
             assert self._experiment_name is not None
             self._address = RunAddress.new(self._experiment_name, self._workspace)
+            self._maker = os.getpid()
+            atexit.register(self._at_exit)
         return self._address
+
+    def _journal_for_the_children(self) -> None:
+        """Make a journal, which ends the run, where only processes made from this one have logged to it."""
+        if self._journal is not None or self._address is None or self._maker != os.getpid():
+            return
+        if any(self._record_folder.glob(f"azureml-metrics/{self._address.run_id}-*.jsonl")):
+            journal, _ = self._journal_and_book()
+            assert journal is not None
+            journal.others_logged = True
+
+    def _at_exit(self) -> None:
+        if self._journal is None:  # else it sees to that itself
+            self._journal_for_the_children()
+            if self._journal is not None:
+                self._journal.at_exit()
 
     def _journal_and_book(self) -> tuple[Journal | None, MetricBook]:
         if not self._active:
@@ -229,13 +273,16 @@ class AzureMLLogger(StudioLogging, Logger):
         if self._journal is not None and self._journal.pid != os.getpid():  # after a fork
             self._begin()
         if self._journal is None:
-            # The platform uploads outputs/ of a job, also of one that was killed.
-            folder = OUTPUTS if self._in_job else Path(self._save_dir or ".")
-            self._journal = Journal(self._require_address(), folder, self._timeout, self._variables)
+            address = self._require_address()
+            if address.interactive and self._maker != os.getpid():
+                address = replace(address, child=True)
+            self._journal = Journal(address, self._record_folder, self._timeout, self._variables)
         return self._journal, self._book
 
     def _platform_uploads(self, path: Path) -> bool:
-        return self._in_job and any(path.resolve().is_relative_to(root.resolve()) for root in (OUTPUTS, LOGS))
+        return self._in_job and any(
+            path.resolve().is_relative_to((self._home / root).resolve()) for root in (OUTPUTS, LOGS)
+        )
 
     def _log_checkpoints(self, callback: ModelCheckpoint) -> None:
         found = _scan_checkpoints(callback, self._logged_model_time)
@@ -255,19 +302,3 @@ class AzureMLLogger(StudioLogging, Logger):
 
 def _is_rank_zero() -> bool:
     return bool(rank_zero_only(lambda: True)())
-
-
-def _outcome(status: str, error: BaseException | None) -> str:
-    """Return the status of a run whose training ended with `status` while `error` was being handled."""
-    if status in ("success", "finished"):
-        return "Completed"
-    if isinstance(error, KeyboardInterrupt) or hasattr(error, "signum") or _is_sigterm(error):
-        return "Canceled"
-    if isinstance(error, SystemExit) and not error.code:
-        return "Completed"
-    return "Failed"
-
-
-def _is_sigterm(error: BaseException | None) -> bool:
-    """Whether the training ends because of SIGTERM: Lightning's exception, or one that carries the signal."""
-    return getattr(error, "signum", None) == signal.SIGTERM or type(error).__name__ == "SIGTERMException"

@@ -32,7 +32,8 @@ def save_image(image: Any, path: Path) -> None:
 
     Args:
         image: a figure of matplotlib's, a PIL image, a path, a tensor (C, H, W) or (H, W), or an array
-            (H, W, C), (H, W) or (C, H, W); floats are in [0, 1], integers in 0..255. C is 1, 3 or 4.
+            (H, W, C), (H, W) or (C, H, W); floats are in [0, 1], integers in 0..255, bools black or
+            white. C is 1, 3 or 4.
         path: the file to make; its folder is made too.
 
     Raises:
@@ -116,16 +117,19 @@ def copy_whole(source: Path, target: Path) -> None:
 
 def _pixels(image: Any) -> np.ndarray[Any, Any]:
     is_tensor = hasattr(image, "detach")
-    pixels = np.asarray(image.detach().cpu().numpy() if is_tensor else image)
+    if is_tensor:
+        image = image.detach().cpu()
+        image = image.float() if image.is_floating_point() else image  # numpy knows no bfloat16
+    pixels = np.asarray(image)
     if pixels.ndim == 3 and pixels.shape[0] in (1, 3, 4) and (is_tensor or pixels.shape[2] not in (1, 3, 4)):
         pixels = pixels.transpose(1, 2, 0)
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
     if pixels.ndim != 2 and (pixels.ndim != 3 or pixels.shape[2] not in (3, 4)):
         raise ValueError(f"an image of shape {tuple(np.shape(image))} is neither (C, H, W), (H, W, C) nor (H, W)")
-    if pixels.dtype.kind == "f":
-        pixels = np.nan_to_num(pixels) * 255
-    return np.ascontiguousarray(pixels.round().clip(0, 255) if pixels.dtype.kind == "f" else pixels).astype(np.uint8)
+    if pixels.dtype.kind in "fb":
+        pixels = (np.nan_to_num(pixels.astype(float)) * 255).round()
+    return np.ascontiguousarray(pixels.clip(0, 255)).astype(np.uint8)
 
 
 def _plain(value: Any) -> Any:

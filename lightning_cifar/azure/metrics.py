@@ -2,6 +2,7 @@
 
 import json
 import math
+import numbers
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -64,6 +65,12 @@ class MetricBook:
                     "keeps the first",
                 )
             elif at != series.step:
+                if series.step is not None and at < series.step:
+                    self._warn(
+                        series,
+                        f"AzureMLLogger: {key!r} starts again at step {at}, after step {series.step}; Azure ML "
+                        "keeps the first value of each step",
+                    )
                 series.step, series.value = at, number
             lines.append(self._line(series, key, number, at, now))
         return "".join(lines)
@@ -106,7 +113,7 @@ class MetricBook:
     def _enter(self, keys: list[str]) -> None:
         refused: dict[str, list[str]] = {}
         for key in keys:
-            name = self._prefix + key
+            name = self._prefix + str(key)
             skip = None
             if len(name) > MAX_NAME_LENGTH:
                 skip = f"over {MAX_NAME_LENGTH} characters"
@@ -138,6 +145,6 @@ def as_number(value: Any) -> float | None:
         except (ValueError, RuntimeError):
             return None
     try:
-        return float(value) if isinstance(value, int | float) else None
+        return float(value) if isinstance(value, numbers.Real) else None  # np.longdouble is no float
     except OverflowError:
         return None

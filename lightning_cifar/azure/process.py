@@ -15,6 +15,10 @@ from lightning_cifar.azure.spool import Progress, Spool, entry_line, files_folde
 _PACKAGE_PARENT = str(Path(lightning_cifar.__file__).parent.parent)
 # A forwarder that ended unasked (killed for memory, say) is started again, but not more often than this.
 _RESTART_SECONDS = 10.0
+# So long a forwarder that has nothing left to send may take to end.
+_END_SECONDS = 3.0
+# Exit code of a forwarder that nothing but a person can help, so that it is not started again.
+HOPELESS = 2
 
 
 class ForwardedSpool:
@@ -45,6 +49,16 @@ class ForwardedSpool:
         return self._spool.size > 0
 
     @property
+    def progress(self) -> Progress:
+        """How far the service has confirmed it."""
+        return Progress.read(self.path)
+
+    @property
+    def settled(self) -> bool:
+        """Whether everything so far is confirmed, or set aside as unsendable."""
+        return self.progress.offset >= self._spool.size
+
+    @property
     def files(self) -> Path:
         """The folder for files that entries refer to."""
         return files_folder(self.path)
@@ -63,8 +77,8 @@ class ForwardedSpool:
         self.append(entry_line(entry))
 
     def ensure_forwarder(self) -> None:
-        """Start the forwarder if there is none, or none any more."""
-        if self._process is None or self._process.poll() is not None:
+        """Start the forwarder if there is none, or none any more; leave one that ended as hopeless."""
+        if self._process is None or self._process.poll() not in (None, HOPELESS):
             self._process = start_forwarder(self.path, self._seconds, self._variables)
 
     def wait(self, until: float) -> bool:
@@ -73,16 +87,27 @@ class ForwardedSpool:
         asked = 0.0
         self.ensure_forwarder()
         while True:
-            progress = Progress.read(self.path)
-            if progress.offset >= goal:
+            if self.progress.offset >= goal:
                 return True
             now = time.monotonic()
-            if now >= until or (progress.fatal and self._process is not None and self._process.poll() is not None):
+            if now >= until or (self._process is not None and self._process.poll() == HOPELESS):
                 return False
             if now > asked + 1.0 and self._process is not None and self._process.poll() is None:
                 asked = now
                 os.kill(self._process.pid, signal.SIGCONT)
             time.sleep(0.05)
+
+    def close(self) -> None:
+        """Let the forwarder end as soon as nothing is left, as if this process were gone, and close the file."""
+        self._spool.close()
+        if self._process is not None and self._process.stdin is not None:
+            # A word, because a process that was forked from this one holds the pipe open.
+            with contextlib.suppress(OSError):
+                self._process.stdin.write(b"closed")
+                self._process.stdin.close()
+            if self.settled:  # else it goes on for a while, and nobody waits for it
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(_END_SECONDS)
 
 
 def child_environment() -> dict[str, str]:
@@ -99,7 +124,10 @@ def child_environment() -> dict[str, str]:
 
 
 def start_forwarder(spool: Path, seconds: float, variables: dict[str, str]) -> "subprocess.Popen[bytes]":
-    """Start the process that sends `spool`; what it has to say goes to `<spool>.log`."""
+    """Start the process that sends `spool`; what it has to say goes to `<spool>.log`.
+
+    Anything on its standard input, or the end of it, tells it that nothing more will be logged.
+    """
     command = [sys.executable, "-m", "lightning_cifar.azure.forwarder", str(spool)]
     command += ["--parent", str(os.getpid()), "--seconds", str(seconds)]
     with spool.with_name(spool.name + ".log").open("ab") as log:
@@ -108,7 +136,7 @@ def start_forwarder(spool: Path, seconds: float, variables: dict[str, str]) -> "
         return subprocess.Popen(
             command,
             env=child_environment() | variables,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=stdout,
             stderr=log,
             start_new_session=True,

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import sys
 import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ class RunAddress:
     """Names a run of a workspace.
 
     `interactive`: the logger itself starts this run, from a laptop, and ends it; otherwise its owner does.
+    `child`: the record is that of a process that got the logger from the one that made it, and that ends it.
     """
 
     run_id: str
@@ -27,6 +29,7 @@ class RunAddress:
     resource_group: str
     subscription_id: str
     interactive: bool = False
+    child: bool = False
 
     @classmethod
     def of_job(cls) -> "RunAddress | None":
@@ -69,10 +72,20 @@ class RunAddress:
         subscription_id, resource_group, name = config
         return cls(str(uuid.uuid4()), experiment, name, resource_group, subscription_id, interactive=True)
 
+    def same_workspace(self, other: "RunAddress") -> bool:
+        """Whether both runs belong to one workspace."""
+        ours, theirs = ((one.subscription_id, one.resource_group, one.workspace) for one in (self, other))
+        return ours == theirs
+
     @property
     def in_its_job(self) -> bool:
         """Whether this process belongs to the job whose run it is: then the job owns the run's status."""
         return os.environ.get("AZUREML_RUN_ID") == self.run_id
+
+    @property
+    def ended_here(self) -> bool:
+        """Whether the process whose record this is gives the run its status."""
+        return self.interactive and not self.child
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields, for JSON."""
@@ -85,14 +98,18 @@ class RunAddress:
             workspace: the `azureml.core.Workspace`, if it is at hand, with the sign-in that it was made with.
 
         Raises:
-            UserError: azureml-core is not installed.
+            UserError: azureml-core is not installed, or cannot be imported.
             Exception: whatever the SDK raises if the service does not answer.
         """
-        require_azureml()
+        import_azureml()
         from azureml.core import Experiment, Run, Workspace
 
+        job = self.of_job()
         if self.in_its_job:
             return Run.get_context(allow_offline=False)
+        if workspace is None and job is not None and job.same_workspace(self):
+            # A child run, for instance. The job's token is good for its workspace, and nobody is there to sign in.
+            workspace = Run.get_context(allow_offline=False).experiment.workspace
         workspace = workspace or Workspace.get(
             self.workspace, subscription_id=self.subscription_id, resource_group=self.resource_group
         )
@@ -151,6 +168,25 @@ def require_azureml() -> None:
         version("azureml-core")
     except PackageNotFoundError:
         raise UserError(f"azureml-core is not installed, and AzureMLLogger needs it here: {_PIP}") from None
+
+
+def import_azureml() -> None:
+    """Import azureml-core, which costs a second and 100 MB.
+
+    Raises:
+        UserError: it is not installed, or cannot be imported: trying again is pointless.
+    """
+    require_azureml()
+    try:
+        import azureml.core  # noqa: F401
+    except ImportError as error:
+        raise not_importable(error) from error
+
+
+def not_importable(error: ImportError) -> UserError:
+    """Return what to tell about an azureml-core that is installed and lacks something: the SDK imports as it goes."""
+    version = ".".join(map(str, sys.version_info[:2]))
+    return UserError(f"azureml-core is installed, but Python {version} cannot import it ({error}): use Python 3.11")
 
 
 def status_of(error: BaseException | None) -> int | None:

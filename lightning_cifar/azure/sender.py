@@ -1,7 +1,8 @@
 """Hands entries of a spool to the unmodified SDK, and counts what a flush confirmed.
 
-Metrics go through the public `Run.log`. Two things have no public form and are taken from the SDK's metrics
-client, as `Run.get_metrics` itself does: reading points back *with their steps*, and the number of retries. A
+Metrics go through the public `Run.log`. Three things have no public form and are taken from the SDK's metrics
+client, as `Run.get_metrics` itself does: reading points back *with their steps*, hearing of each page of them (a
+run may have millions), and the number of retries. A
 retry inside the SDK would send a batch again whose answer was lost, and that batch may have been stored; here
 nothing is sent twice before the service was asked what it has.
 """
@@ -32,29 +33,51 @@ class Sender:
     Args:
         run: the `azureml.core.Run`.
         folder: where the images and files lie that entries refer to.
+        touch: called whenever the service has answered.
     """
 
-    def __init__(self, run: Any, folder: Path) -> None:
+    def __init__(self, run: Any, folder: Path, touch: Callable[[], None]) -> None:
         self._run = run
         self._folder = folder
+        self._touch = touch
         self._client = run._client.metrics
         self._client.retries = 0
+        ask = self._client._execute_with_workspace_run_arguments
+
+        def ask_and_touch(*args: Any, **kwargs: Any) -> Any:
+            answer = ask(*args, **kwargs)
+            touch()
+            return answer
+
+        self._client._execute_with_workspace_run_arguments = ask_and_touch
         self._points: defaultdict[str, set[int]] = defaultdict(set)
         self._rows: defaultdict[str, set[tuple[Any, ...]]] = defaultdict(set)
+        self._unread: set[str] = set()
+        self._missing: list[str] = []
+        self.left_out: set[str] = set()  # names for which the other processes of this run have left no room
         self._watch = _Watch()
         logging.getLogger("azureml").addHandler(self._watch)
 
     def read_back(self) -> None:
-        """Learn which points and rows the service has."""
+        """Learn which names the service has, and forget what it had of them: points are read when needed."""
         self._run.flush(timeout_seconds=FLUSH_SECONDS)
-        for name in self._client.list_metric_names_for_run_id(self._run.id):
-            series = self._client.get_metric_dto_for_run_v2(name, run_id=self._run.id)
+        self._unread = set(self._client.list_metric_names_for_run_id(self._run.id))
+        self._points.clear()
+        self._rows.clear()
+        for name in self._unread:
             self._points[name] = set()
-            for value in series.value if series is not None else ():
-                if value.step is not None:
-                    self._points[name].add(int(value.step))
-                else:
-                    self._rows[name].add(_row(value.data))
+
+    def _read_series(self, name: str | None) -> None:
+        """Learn which points and rows of a name the service has, unless that is known."""
+        if name not in self._unread:
+            return
+        series = self._client.get_metric_dto_for_run_v2(name, run_id=self._run.id)
+        for value in series.value if series is not None else ():
+            if value.step is not None:
+                self._points[name].add(int(value.step))
+            else:
+                self._rows[name].add(_row(value.data))
+        self._unread.discard(name)
 
     def send(self, entries: Iterable[dict[str, Any]]) -> Counter[str]:
         """Send what the service lacks, flush, and return why some entries could not be sent: reason → number.
@@ -64,6 +87,9 @@ class Sender:
         """
         unsendable: Counter[str] = Counter()
         handed_over = False
+        entries = list(entries)
+        for name in {_name(entry) for entry in entries if "skip" not in entry}:
+            self._read_series(name)
         for entry in entries:
             reason = entry.get("skip") or self._limit(entry)
             if reason:
@@ -81,6 +107,11 @@ class Sender:
         if handed_over:
             self._run.flush(timeout_seconds=FLUSH_SECONDS)
         return unsendable
+
+    def take_missing(self) -> list[str]:
+        """Return, once, the artifacts whose files are neither on disk nor at the service."""
+        missing, self._missing = self._missing, []
+        return missing
 
     @property
     def token(self) -> str | None:
@@ -107,6 +138,7 @@ class Sender:
         name = _name(entry)
         if name is None or name in self._points or len(self._points) < MAX_NAMES:
             return None
+        self.left_out.add(name)
         return f"over {MAX_NAMES} names"
 
     def _metric(self, entry: dict[str, Any]) -> bool:
@@ -130,6 +162,7 @@ class Sender:
             rows = missing[start : start + MAX_ROWS]
             self._run.log_table(name, {c: [row[i] for row in rows] for i, c in enumerate(columns)})
             self._run.flush(timeout_seconds=FLUSH_SECONDS)
+            self._touch()
         return False
 
     def _picture(self, entry: dict[str, Any]) -> bool:
@@ -154,14 +187,23 @@ class Sender:
                 if free != artifact:
                     (self._folder / free).unlink()
 
-        if path.exists():  # it is removed once it is sent
-            _under_a_free_name(artifact, log_image)
+        if not self._is_there(path, artifact):
+            return False
+        _under_a_free_name(artifact, log_image)
         return True
 
     def _upload(self, entry: dict[str, Any]) -> None:
         path = self._folder / entry["path"]
-        if path.exists():
+        if self._is_there(path, entry["file"]):
             _under_a_free_name(entry["file"], lambda free: self._run.upload_file(free, str(path)))
+
+    def _is_there(self, path: Path, artifact: str) -> bool:
+        """Whether a file is there to be sent; it is removed once it is sent."""
+        if path.exists():
+            return True
+        if artifact not in self._run.get_file_names():
+            self._missing.append(artifact)
+        return False
 
 
 class _Watch(logging.Handler):

@@ -46,14 +46,26 @@ class Spool:
             written = 0
         if written != len(data):
             os.ftruncate(self._file.fileno(), self.size)
+            self._file.seek(self.size)  # else the next entry would lie behind a gap of zero bytes
             raise OSError(f"{self.path}: no space for {len(data)} bytes")
         self.size += len(data)
+
+    def close(self) -> None:
+        """Close the file; nothing can be appended any more."""
+        if self._file is not None:
+            self._file.close()
 
     def _create(self) -> IO[bytes]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         file = self.path.open("xb", buffering=0)
         header = entry_line({"format": FORMAT, "run": self._address.as_dict()}).encode()
-        file.write(header)
+        try:
+            if file.write(header) != len(header):
+                raise OSError(f"{self.path}: no space for {len(header)} bytes")
+        except OSError:
+            file.close()
+            self.path.unlink()  # the next entry tries anew
+            raise
         self.size = len(header)
         return file
 
@@ -80,7 +92,9 @@ class Progress:
     `offset` bytes are settled: `confirmed` entries are at the service, `unsendable` counts, by reason, those
     that the service would not take, `rejected` holds what it said to those it did not take. `error` is the
     reason why the last attempt failed (None after a success), `fatal` whether trying again is pointless,
-    `ended` the status the run was given.
+    `ended` the status the run was given. `refused` counts what `rejected` shows the latest of, `missing` holds
+    the files that entries refer to and that are neither on disk nor at the service, `left_out` the names that
+    came after those of other processes had taken all the room.
     """
 
     offset: int = 0
@@ -90,6 +104,9 @@ class Progress:
     error: str | None = None
     fatal: bool = False
     ended: str | None = None
+    refused: int = 0
+    missing: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
 
     @classmethod
     def read(cls, spool: Path) -> "Progress":
@@ -107,11 +124,15 @@ class Progress:
         """Replace the spool's confirmations as a whole."""
         target = sent_file(spool)
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=target.name)
-        with os.fdopen(handle, "w") as file:
-            json.dump(asdict(self), file)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(target)
+        try:
+            with os.fdopen(handle, "w") as file:
+                json.dump(asdict(self), file)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(target)
+        except BaseException:  # a full disk would otherwise be filled with these
+            Path(name).unlink(missing_ok=True)
+            raise
 
 
 def read_header(spool: Path) -> tuple[RunAddress, int]:
@@ -159,6 +180,6 @@ def read_entries(spool: Path, offset: int) -> Iterator[tuple[dict[str, Any], int
 
 
 def pending(spool: Path) -> int:
-    """Count the entries that are neither confirmed nor set aside as unsendable; the run's end is none."""
+    """Count the entries, the run's end among them, that are neither confirmed nor set aside as unsendable."""
     offset = max(Progress.read(spool).offset, read_header(spool)[1])
-    return sum("end" not in entry and "skip" not in entry for entry, _ in read_entries(spool, offset))
+    return sum("skip" not in entry for entry, _ in read_entries(spool, offset))

@@ -1,17 +1,19 @@
 """One attempt at sending a spool, in a process that a failure ends: see `forwarder`."""
 
 import contextlib
+import ctypes
 import json
-import mmap
 import os
-import struct
+import signal
 import sys
 import time
 from pathlib import Path
 from typing import Any, NoReturn
 
-from lightning_cifar.azure.run import RunAddress, status_of
-from lightning_cifar.azure.sender import Sender
+from lightning_cifar.azure.board import CHUNK, Board
+from lightning_cifar.azure.run import RunAddress, not_importable, status_of
+from lightning_cifar.azure.sender import FLUSH_SECONDS, Sender
+from lightning_cifar.azure.sharing import Turns, share_token
 from lightning_cifar.azure.spool import Progress, files_folder, read_entries
 from lightning_cifar.errors import UserError
 
@@ -19,53 +21,11 @@ POLL_SECONDS = 0.4
 # One flush costs two requests at least; entries of this time share one. A metric is live within 5 s all the
 # same.
 GATHER_SECONDS = 2.5
-CHUNK = 2000
 # Exit codes, besides 0: try again later; do not try again; try again at once, with a smaller chunk.
 FAILED, FATAL, REFUSED = 1, 2, 4
-# Where the token lies in the shared memory, behind the numbers, and its greatest length.
-_TOKEN, _TOKEN_LENGTH = 64, 16_384
+_PR_SET_PDEATHSIG = 1
+TURN_POLL_SECONDS = 0.1
 Batch = list[tuple[dict[str, Any], int]]
-
-
-class _Cell:
-    """A number in shared memory, as an attribute of `Board`."""
-
-    def __init__(self, index: int) -> None:
-        self._offset = 8 * index
-
-    def __get__(self, board: "Board", owner: type) -> float:
-        return float(struct.unpack_from("d", board.memory, self._offset)[0])
-
-    def __set__(self, board: "Board", value: float) -> None:
-        struct.pack_into("d", board.memory, self._offset, value)
-
-
-class Board:
-    """What forwarder and worker tell each other, in memory that both share.
-
-    From the forwarder: `gone` (the training process), `hurry` (it waits). From the worker: `step_began`
-    (`time.monotonic()` of the step at work; 0 none), `succeeded` (something was confirmed), `retry_after`
-    (seconds that the service asked for), `chunk` (entries to send at a time), `token` (the job's, renewed by
-    the SDK: the one in the environment expires, and a new worker could do nothing with it).
-    """
-
-    gone, hurry, step_began, succeeded, retry_after, chunk, _length = (_Cell(index) for index in range(7))
-
-    def __init__(self) -> None:
-        self.memory = mmap.mmap(-1, _TOKEN + _TOKEN_LENGTH)
-        self.chunk = CHUNK
-
-    @property
-    def token(self) -> str | None:
-        """The job's latest token; None until a worker has one."""
-        return self.memory[_TOKEN : _TOKEN + int(self._length)].decode() or None
-
-    @token.setter
-    def token(self, token: str | None) -> None:
-        data = (token or "").encode()
-        if len(data) <= _TOKEN_LENGTH:
-            self.memory[_TOKEN : _TOKEN + len(data)] = data
-            self._length = len(data)
 
 
 class Worker:
@@ -76,11 +36,15 @@ class Worker:
         address: its run.
         start: offset of the first entry.
         board: shared with the forwarder.
+        forwarder: process id of it, as it was before the fork.
     """
 
-    def __init__(self, spool: Path, address: RunAddress, start: int, board: Board) -> None:
+    def __init__(self, spool: Path, address: RunAddress, start: int, board: Board, forwarder: int) -> None:
         self._spool, self._address, self._board = spool, address, board
-        self._forwarder = os.getppid()
+        self._forwarder = forwarder
+        self._is_media = spool.stem.endswith("-media")
+        self._turns = Turns(address, FLUSH_SECONDS)
+        self._token = os.environ.get("AZUREML_RUN_TOKEN")
         self._progress = Progress.read(spool)
         self._progress.offset = max(self._progress.offset, start)
         self._sender: Sender | None = None
@@ -88,16 +52,20 @@ class Worker:
     @staticmethod
     def must_end_run(spool: Path, address: RunAddress, progress: Progress) -> bool:
         """Whether an interactive run is to be ended: by the forwarder of its metrics, not of its files."""
-        return address.interactive and not progress.ended and not spool.stem.endswith("-media")
+        return address.ended_here and not progress.ended and not spool.stem.endswith("-media")
 
     def run(self) -> NoReturn:
         """Send; leave by `os._exit`, because the SDK's threads would hold up an orderly exit."""
         code = FAILED
         try:
+            _die_with_the_parent()
             self._forward()
             code = 0
         except UserError as error:
             self._record(error, fatal=True)
+            code = FATAL
+        except ImportError as error:
+            self._record(not_importable(error), fatal=True)
             code = FATAL
         except Exception as error:
             self._record(error)
@@ -118,7 +86,7 @@ class Worker:
                 if not (gone or self._board.hurry):
                     time.sleep(GATHER_SECONDS)
                     batch = self._next_batch()
-                with self._step():
+                with self._turn(), self._step():
                     self._settle(batch)
             elif gone:
                 if self.must_end_run(self._spool, self._address, self._progress):
@@ -127,6 +95,7 @@ class Worker:
                 return
             else:
                 self._board.hurry = False
+                self._share_token()
                 time.sleep(POLL_SECONDS)
 
     def _next_batch(self) -> Batch:
@@ -143,13 +112,18 @@ class Worker:
 
     def _settle(self, batch: Batch) -> None:
         entries, offset = [entry for entry, _ in batch], batch[-1][1]
+        others_turn, new = not self._is_media and self._turns.after_another(), self._sender is None
+        self._touch()
         sender = self._open()
+        if others_turn and not new:
+            sender.read_back()
         if "end" in entries[0]:
             self._end(entries[0]["end"], entries[0].get("reason"))
             self._confirm(offset)
             return
         try:
-            unsendable = sender.send(entries)
+            with self._in_flight():
+                unsendable = sender.send(entries)
         except Exception as error:
             if len(batch) == 1 and _refused(error):
                 # One entry that the service refuses for good must not hold up the others.
@@ -160,10 +134,12 @@ class Worker:
             self._progress.unsendable[reason] = self._progress.unsendable.get(reason, 0) + number
         self._reject(*sender.rejected)
         sender.rejected.clear()
+        self._progress.missing += sender.take_missing()
+        self._progress.left_out = sorted({*self._progress.left_out, *sender.left_out})
         self._progress.confirmed += len(entries) - unsendable.total()
         self._confirm(offset)
         self._board.succeeded = True
-        self._board.token = sender.token
+        self._share_token()
         self._board.chunk = min(CHUNK, self._board.chunk * 8)
         for entry in entries:
             if "path" in entry:
@@ -182,9 +158,16 @@ class Worker:
                     f"run {self._address.run_id} is not in workspace {self._address.workspace!r}: "
                     "check that the file is this workspace's"
                 ) from error
-            self._sender = Sender(run, folder)
+            self._touch()
+            self._sender = Sender(run, folder, self._touch)
             self._sender.read_back()
         return self._sender
+
+    def _share_token(self) -> None:
+        token = None if self._sender is None else self._sender.token
+        if token and token != self._token:
+            self._token = token
+            share_token(token)
 
     def _end(self, status: str, reason: str | None = None) -> None:
         self._open().end(status, reason)
@@ -192,6 +175,7 @@ class Worker:
         self._confirm(self._progress.offset)
 
     def _reject(self, *messages: str) -> None:
+        self._progress.refused += len(messages)
         self._progress.rejected = [*self._progress.rejected, *messages][-20:]
 
     def _confirm(self, offset: int) -> None:
@@ -204,10 +188,43 @@ class Worker:
         self._progress.write(self._spool)
 
     @contextlib.contextmanager
+    def _turn(self) -> Any:
+        if self._is_media:  # uploads cannot be compared with what is there, so turns would be of no use
+            yield
+            return
+        while not self._turns.take():
+            if os.getppid() != self._forwarder:
+                os._exit(FAILED)
+            time.sleep(TURN_POLL_SECONDS)
+        yield
+        self._turns.release()
+
+    @contextlib.contextmanager
+    def _in_flight(self) -> Any:
+        if self._is_media:
+            yield
+            return
+        self._turns.note(in_flight=True)
+        try:
+            yield
+        finally:  # not after SIGKILL: then nobody has heard the answer, and the batch may still be stored
+            self._turns.note(in_flight=False)
+
+    @contextlib.contextmanager
     def _step(self) -> Any:
-        self._board.step_began = time.monotonic()
+        self._touch()
         yield
         self._board.step_began = 0.0
+
+    def _touch(self) -> None:
+        """Say that the service has answered: the limit of a step is for one request."""
+        self._board.step_began = time.monotonic()
+
+
+def _die_with_the_parent() -> None:
+    """Let Linux kill this process when the forwarder is killed: a call into the SDK may never return."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _refused(error: BaseException) -> bool:

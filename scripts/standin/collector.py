@@ -45,7 +45,7 @@ class Collector:
         claimed: set[str] = set()
         for node in self._nodes:
             for folder in COLLECTED:
-                for file in sorted((node.work / folder).rglob("*")):
+                for file in _files(node.work / folder):
                     path = file.relative_to(node.work).as_posix()
                     if path not in claimed and file.is_file() and self._take(file, path, final):
                         claimed.add(path)
@@ -63,3 +63,10 @@ class Collector:
         except FileNotFoundError:  # renamed or deleted in between
             return False
         return True
+
+
+def _files(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.rglob("*"))
+    except FileNotFoundError:  # a folder was deleted in between: the next look finds what is left
+        return []

@@ -24,7 +24,8 @@ class Fault:
         retry_after: value of the Retry-After header, in seconds.
         delay: seconds that "latency" adds to each request.
 
-    `hits` counts the requests it met; `back` is set when, after a "refuse", the service listens again.
+    `hits` counts the requests it met (a "refuse" meets none: nothing listens); `back` is set when, after a
+    "refuse", the service listens again.
 
     Raises:
         ValueError: for an unknown kind, or "latency" without a delay.

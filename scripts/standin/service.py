@@ -59,7 +59,6 @@ class StandIn:
         for path, folder in (mounts or {}).items():
             self.mount(path, folder)
         self._jobs: dict[str, Job] = {}
-        self._closed = False
         self.state.on_cancel = self._cancel_job
         if run_jobs:
             self.state.on_submit = self.start_job
@@ -73,7 +72,6 @@ class StandIn:
 
     def close(self) -> None:
         """End every job, stop, and delete the scratch folder."""
-        self._closed = True
         for job in list(self._jobs.values()):
             job.kill()
         self._proxy.close()

@@ -4,6 +4,7 @@ import atexit
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from lightning_cifar import AzureMLLogger
 from lightning_cifar.azure.journal import Journal
+from lightning_cifar.azure.patience import Patience
 from scripts.standin import StandIn
 
 REPOSITORY = Path(__file__).parents[2]
@@ -49,9 +51,10 @@ def journals(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         begin(journal, *args)
 
     monkeypatch.setattr(Journal, "__init__", remember)
+    monkeypatch.setattr("lightning_cifar.azure.journal.PATIENCE", Patience())
     yield
     for journal in journals:
-        atexit.unregister(journal.close)
+        atexit.unregister(journal.at_exit)
         for spool in getattr(journal, "_spools", {}).values():
             if spool._process is not None and spool._process.poll() is None:
                 os.killpg(spool._process.pid, signal.SIGKILL)
@@ -60,9 +63,13 @@ def journals(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def job(azure: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Job]:
+    for name in os.environ:  # of the developer's, a lower-case proxy would win over the job's
+        if name.lower().endswith("_proxy") or name.startswith("AZURE"):
+            monkeypatch.delenv(name)
     for name, value in azure.job_environment("run-1").items():
-        if name not in ("PATH", "HOME", "TMPDIR", "PYTHONDONTWRITEBYTECODE"):
+        if name not in ("PATH", "HOME", "PYTHONDONTWRITEBYTECODE"):
             monkeypatch.setenv(name, value)
+    monkeypatch.setattr(tempfile, "tempdir", os.environ["TMPDIR"])
     monkeypatch.chdir(tmp_path)
     before = set(sys.modules)  # other tests of this process may hold it
     yield Job(azure, "run-1")

@@ -48,3 +48,10 @@ def test_training_and_the_test_after_it_keep_the_trainers_own_steps(job, tmp_pat
     trainer.test(LoggingModel(), ckpt_path=checkpoint)
     steps = {name: {s for n, s, _ in job.points() if n == name} for name in ("train_loss", "val_loss", "test_loss")}
     assert steps == {"train_loss": {5, 7}, "val_loss": {7}, "test_loss": {8}}
+
+
+def test_a_step_that_is_logged_after_a_standalone_evaluation_is_not_shifted(job, tmp_path, checkpoint):
+    trainer = trainer_of(job, tmp_path)
+    trainer.test(LoggingModel(), ckpt_path=checkpoint)
+    trainer.logger.log_metrics({"mine": 1.0}, step=100)
+    assert '"metric": "mine", "value": 1.0, "step": 100,' in job.spool().read_text()

@@ -9,7 +9,7 @@ import pytest
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from lightning_cifar import AzureMLLogger
-from lightning_cifar.azure.logger import _outcome
+from lightning_cifar.azure.outcome import outcome as outcome_of
 from lightning_cifar.errors import UserError
 from tests.azure.conftest import REPOSITORY, wait_until
 
@@ -126,9 +126,8 @@ def test_a_workspace_config_that_cannot_be_used_says_what_and_what_next(tmp_path
     monkeypatch.chdir(tmp_path)
     if content is not None:
         (tmp_path / "config.json").write_text(content)
-    logger = AzureMLLogger(experiment_name="e")
     with pytest.raises(UserError, match=message) as raised:
-        logger.log_metrics({"a": 1.0}, 0)
+        AzureMLLogger(experiment_name="e")
     assert len(str(raised.value).splitlines()) == 1
     assert ":" in str(raised.value)
 
@@ -154,7 +153,7 @@ class InterruptedBySignalError(Exception):
     ],
 )
 def test_the_status_of_a_run_is_how_its_training_ended(status, error, outcome):
-    assert _outcome(status, error) == outcome
+    assert outcome_of(status, error) == outcome
 
 
 def test_a_missing_azureml_is_named_with_the_command_when_a_run_is_needed(tmp_path, monkeypatch):

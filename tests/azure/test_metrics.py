@@ -28,6 +28,7 @@ def entries(book, metrics, step):
         (np.int64(7), 7.0),
         (np.uint64(7), 7.0),
         (np.bool_(False), 0.0),
+        (np.longdouble(0.5), 0.5),
     ],
 )
 def test_every_scalar_becomes_a_float(value, number):
@@ -54,6 +55,20 @@ def test_what_is_not_finite_is_kept_marked_and_warned_of_once(value):
         entries(book, {"bad": value}, 5)
     assert bad["skip"] == "not finite" and "skip" not in good
     assert len(caught) == 1
+
+
+def test_a_step_that_was_passed_before_is_warned_of_once_for_each_name():
+    book = MetricBook()
+    with pytest.warns(
+        UserWarning, match="'a' starts again at step 0, after step 5.*first value of each step"
+    ) as caught:
+        for step in (4, 5, 0, 1, 0):
+            book.lines({"a": 1.0}, step)
+    assert len(caught) == 1
+
+
+def test_a_name_may_be_anything():
+    assert [entry["metric"] for entry in entries(MetricBook("p"), {7: 1.0, None: 2.0}, 0)] == ["p-7", "p-None"]
 
 
 def test_a_value_without_step_never_collides_and_never_lacks_one():

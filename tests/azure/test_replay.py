@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 from lightning_cifar.azure.run import RunAddress
 from lightning_cifar.azure.spool import Spool, pending
@@ -28,8 +29,8 @@ def record(azure, tmp_path):
     return spool.path
 
 
-def replay(file, env, **options):
-    command = [sys.executable, "-m", "lightning_cifar.azure.replay", str(file)]
+def replay(file, env, *others):
+    command = [sys.executable, "-m", "lightning_cifar.azure.replay", str(file), *map(str, others)]
     return subprocess.Popen(
         command,
         env=env | {"PYTHONPATH": str(REPOSITORY)},
@@ -73,7 +74,7 @@ def test_interrupted_and_called_again_each_point_is_there_once(azure, record):
     assert finish(process)[0] != 0
     assert 0 < len(azure.metrics("run-1")) < 1000
     azure.behave()
-    code, _, err = finish(replay(record, env))
+    code, _, err = finish(replay(record, azure.client_environment()))  # as on another machine: no turns to wait for
     assert code == 0, err
     assert points(azure) == EXPECTED
 
@@ -116,3 +117,29 @@ def test_a_file_whose_run_is_unknown_to_the_workspace_says_so(azure, record):
     code, _, err = finish(replay(record, azure.client_environment()))
     assert code == 1 and "run run-9 is not in workspace" in err and len(err.splitlines()) == 1
     assert pending(record) == 1000
+
+
+def test_files_that_are_missing_are_named_until_they_are_there(azure, record):
+    header = record.read_text().splitlines()[0]
+    media = record.with_name("record-media.jsonl")
+    entries = ['{"file": "texts/a.txt", "path": "texts/a.txt"}', '{"image": "i", "path": "images/i.png"}']
+    media.write_text("\n".join([header, *entries]) + "\n")
+    env = azure.client_environment()
+    code, out, err = finish(replay(media, env))
+    assert code == 1 and not out and len(err.splitlines()) == 1
+    assert "2 files of" in err and "'texts/a.txt'" in err and "record-media-files" in err
+    for path in ("texts/a.txt", "images/i.png"):
+        file = record.with_name("record-media-files") / path
+        file.parent.mkdir(parents=True)
+        Image.new("L", (1, 1)).save(file, "PNG")
+    code, out, err = finish(replay(media, env))
+    assert code == 0 and "has everything" in out, err
+    assert set(azure.artifacts("run-1")) == {"texts/a.txt", "images/i.png"}
+
+
+def test_each_of_several_records_is_replayed_though_another_cannot_be(azure, tmp_path):
+    code, _, err = finish(replay(tmp_path / "a.jsonl", azure.client_environment(), tmp_path / "b.jsonl"))
+    assert code == 1 and [line.split("/")[-1].split(":")[0] for line in err.splitlines()] == [
+        "a.jsonl does not exist",
+        "b.jsonl does not exist",
+    ]

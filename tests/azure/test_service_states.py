@@ -60,7 +60,6 @@ def test_a_service_that_never_takes_anything_costs_a_bounded_wait_and_one_warnin
     assert time.monotonic() - began < 2.5
     assert len(caught) == 1
     assert job.points() == []
-    logger._journal._warned = False
     job.azure.behave()
     wait_until(lambda: job.points() == expected(), seconds=40)
 
