@@ -189,7 +189,8 @@ def draw(measured: dict[str, dict[Key, list[dict[str, float]]]], keys: list[Key]
     axes.set_xticks(
         [i + middle for i in range(len(keys))], [f"{d}, {n.rpartition('.')[2]},\nbatch {b}" for d, n, b in keys]
     )
-    axes.set(ylabel="images per second", yscale="log", title="Training speed")
+    several = len({device for device, _, _ in keys}) > 1  # a GPU would leave of the others nothing to see
+    axes.set(ylabel="images per second", yscale="log" if several else "linear", title="Training speed")
     axes.legend()
     output.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(output, dpi=100)
