@@ -18,7 +18,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from lightning_cifar.checkpoints import check_loads, newest
 from lightning_cifar.classifier import CIFAR10Classifier
 from lightning_cifar.datamodule import CIFAR10DataModule
-from lightning_cifar.errors import UserError, complain, one_line, raised_by_lightning
+from lightning_cifar.errors import UserError, complain, one_line, raised_by_library
 from lightning_cifar.interruption import Interrupted, raise_when_signalled
 from lightning_cifar.net_choice import NetChoice
 from lightning_cifar.noise import quieter
@@ -238,7 +238,7 @@ def main(args: Sequence[str] | None = None) -> int:
             f"cannot write {error.filename or 'to the disk'}: {error.strerror}; free some space or name another place"
         )
     except (MisconfigurationException, ValueError, RuntimeError) as error:
-        if not raised_by_lightning(error):
+        if not raised_by_library(error):
             raise
         return complain(f"{one_line(str(error))}; {HELP}")
     return 0

@@ -23,10 +23,10 @@ def one_line(message: str) -> str:
     return "; ".join(line.rstrip(" ;.") for line in lines if line)
 
 
-def raised_by_lightning(error: BaseException) -> bool:
-    """Say whether an exception comes from Lightning's own checks of its arguments."""
+def raised_by_library(error: BaseException) -> bool:
+    """Say whether an exception comes from Lightning's checks of its arguments, or from an optimizer of PyTorch's."""
     traceback = error.__traceback__
     while traceback and traceback.tb_next:
         traceback = traceback.tb_next
     module = traceback.tb_frame.f_globals.get("__name__", "") if traceback else ""
-    return module.split(".")[0] in ("pytorch_lightning", "lightning_fabric", "lightning")
+    return module.split(".")[0] in ("pytorch_lightning", "lightning_fabric", "lightning") or "torch.optim" in module
