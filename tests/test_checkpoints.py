@@ -112,7 +112,10 @@ def remembered(folder: Path, name: str = "last") -> dict:
     return state
 
 
-FIT = ("--data.val_size", 12, "--trainer.enable_progress_bar=false", "--optimizer.lr", 0.01)
+FIT = (
+    *("--data.val_size", 12, "--trainer.enable_progress_bar=false", "--optimizer.lr", 0.01),
+    *("--trainer.limit_test_batches", 0),  # spares the drawing of what a test shows
+)
 
 
 @pytest.mark.parametrize("kept", [True, False], ids=["best still there", "best deleted"])

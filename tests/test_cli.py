@@ -22,7 +22,10 @@ QUICK = (
     "--data.batch_size",
     12,
     "--trainer.enable_progress_bar=false",
+    "--trainer.limit_test_batches",
+    0,  # spares the drawing of what a test shows
 )
+WITH_TEST = ("--trainer.limit_test_batches", 1.0)
 
 
 @pytest.fixture
@@ -45,7 +48,7 @@ def weights(folder: Path, name: str = "last") -> dict:
 
 
 def test_a_run_leaves_checkpoints_curves_figures_and_its_whole_configuration(fit, main):
-    folder = fit()
+    folder = fit(*WITH_TEST)
     left = {path.relative_to(folder).as_posix() for path in folder.glob("**/*") if path.is_file()}
     assert {"checkpoints/best.ckpt", "checkpoints/last.ckpt", "config.yaml"} <= left
     assert {"loss_curve.png", "confusion_matrix.png", "test_images.png"} <= left
@@ -155,14 +158,14 @@ def test_more_callbacks_keep_the_default_ones(fit):
     ids=lambda args: args[0].rpartition(".")[2],
 )
 def test_fit_ends_well_whatever_is_left_out(fit, main, args):
-    fit(*args)
+    fit(*(() if "limit_test_batches" in args[0] else WITH_TEST), *args)
     if args[0] != "--trainer.fast_dev_run":
         assert "Finished Training" in main.out
 
 
 def test_the_best_checkpoint_is_tested_and_the_last_one_kept(fit, main):
     # So large a step that the network gets worse after the first epoch.
-    folder = fit("--trainer.max_epochs", 4, "--optimizer.lr", 0.05, "--optimizer.momentum", 0)
+    folder = fit("--trainer.max_epochs", 4, "--optimizer.lr", 0.05, "--optimizer.momentum", 0, *WITH_TEST)
     best, last = weights(folder, "best"), weights(folder)
     assert last["epoch"] == 3
     scores = [acc for key, state in best["callbacks"].items() if "val_acc" in key for acc in [state["current_score"]]]

@@ -13,7 +13,10 @@ from lightning_cifar.checkpoints import RunCheckpoint
 from lightning_cifar.profiler import NoProfiler
 from lightning_cifar.threads import Threads, threads_for
 
-QUICK = ("--data.val_size", 12, "--trainer.max_epochs", 2, "--trainer.enable_progress_bar=false")
+QUICK = (
+    *("--data.val_size", 12, "--trainer.max_epochs", 2, "--trainer.enable_progress_bar=false"),
+    *("--trainer.limit_test_batches", 0),  # spares the drawing of what a test shows
+)
 
 
 @pytest.fixture

@@ -93,13 +93,14 @@ def fetch(results: Path, pattern: str, seconds: float) -> str | None:
         except OSError as error:
             raise UserError(f"the run's checkpoint cannot be kept here: {error}") from error
         except Exception as error:
-            if time.monotonic() > give_up:
+            left = give_up - time.monotonic()
+            if left <= 0:
                 raise UserError(
                     f"cannot learn whether run {address.run_id} has left a checkpoint "
                     f"({type(error).__name__}: {' '.join(str(error).split())[:150]}): start the job "
                     "again later, or without a resume hook to start anew"
                 ) from error
-            time.sleep(RETRY_SECONDS)
+            time.sleep(min(RETRY_SECONDS, left))
 
 
 def _fetch_from(run: Any, results: Path, pattern: str) -> str | None:
