@@ -33,8 +33,9 @@ class NetChoice:
         self._net = net and net.clone()
         self._named = bool(said.classes("model.net"))
         self._loss_window = config.model.loss_window
-        # A file that --print_config wrote gives every default: that says nothing.
-        in_files = {value for key in NUM_CLASSES for value in said.in_files(key)} - {default_num_classes(net)}
+        in_files = {value for key in NUM_CLASSES for value in said.in_files(key)}
+        if in_files:  # a file that --print_config wrote gives every default: that says nothing
+            in_files -= {default_num_classes(net)}
         self._counted = bool(in_files) or any(said.on_command_line(key) for key in NUM_CLASSES)
 
     def put_over_checkpoint(self, config: Any) -> None:
