@@ -21,12 +21,15 @@ def crop_and_flip(images: Tensor, generator: torch.Generator) -> Tensor:
         Images of the same shape and type.
     """
     count, _, height, width = images.shape
-    padded = F.pad(images, [PADDING]).permute(0, 2, 3, 1)
+    device = images.device
     shifts = torch.randint(0, 2 * PADDING + 1, (2, count, 1), generator=generator)
     flip = torch.rand((count, 1), generator=generator) < 0.5
-    rows = shifts[0] + torch.arange(height)
-    columns = shifts[1] + torch.where(flip, torch.arange(width - 1, -1, -1), torch.arange(width))
-    image, rows, columns = (
-        index.to(images.device) for index in (torch.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :])
-    )
+    # CUDA takes them in its turn: waiting for that would leave the GPU idle between steps. On MPS, a copy that is not
+    # waited for may come out wrong: https://github.com/pytorch/pytorch/issues/189690
+    shifts, flip = (drawn.to(device, non_blocking=images.is_cuda) for drawn in (shifts, flip))
+    image = torch.arange(count, device=device)[:, None, None]
+    row, column = torch.arange(height, device=device), torch.arange(width, device=device)
+    rows = (shifts[0] + row)[:, :, None]
+    columns = (shifts[1] + torch.where(flip, width - 1 - column, column))[:, None, :]
+    padded = F.pad(images, [PADDING]).permute(0, 2, 3, 1)
     return padded[image, rows, columns].permute(0, 3, 1, 2)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sized
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DistributedSampler, Sampler
@@ -114,7 +115,9 @@ class BatchLoader:
         if self._resume is not None and self._resume[0] == self._epoch and self._resume[1] < len(self):
             self._next_batch = self._resume[1]
         self._resume = None
-        order = self._indices[list(self.sampler)]
+        # not indexed by a list, which would take longer than several steps on a GPU
+        places = torch.from_numpy(np.fromiter(self.sampler, np.int64, len(self.sampler)))
+        order = self._indices[places.to(self._indices.device)]
         # Under several processes shares may differ by one image: equal numbers of batches, sizes differing by one.
         size = len(order) / len(self) if self._even else self.batch_size
         for batch in range(self._next_batch, len(self)):

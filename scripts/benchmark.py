@@ -141,7 +141,11 @@ def report(
     args: argparse.Namespace,
 ) -> str:
     """Put the medians into Markdown."""
-    machine = f"{processor()}, {os.cpu_count()} cores; Python {platform.python_version()}"
+    import torch
+
+    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    versions = f"Python {platform.python_version()}, PyTorch {torch.__version__}"
+    machine = f"{processor()}, {os.cpu_count()} cores{gpu}; {versions}"
     lines = [
         f"{machine}; medians of {args.rounds} rounds; data: {Path(args.data).name}",
         "",
@@ -156,7 +160,7 @@ def report(
             name = f"{key[0]}, {key[1].rpartition('.')[2]}, {key[2]}"
             ratios = f"{ms / tutorial:.2f} | {ms / floor:.2f}"
             lines.append(f"| {name} | {case} | {ms:.2f} | {rate:,.0f} | {ratios} | {peak:,.0f} MB |")
-    lines += ["", "\\* of the training process; the tutorial's two workers come on top."]
+    lines += ["", "\\* of the training process, where the tutorial's two workers come on top; on a GPU, of its memory."]
     lines += ["", "| start | seconds | ÷ imports |", "|---|---:|---:|"]
     imports = statistics.median(starts["imports"])
     for name, values in starts.items():
