@@ -75,6 +75,7 @@ class CIFAR10DataModule(LightningDataModule):
         self._data_dir = Path(data_dir)
         self._mirrors = mirrors
         self._allow_unverified = allow_unverified
+        self._prepared = False
         self._sets: dict[Split, LabelledImages] = {}
         self._train_part = self._val_part = torch.empty(0, dtype=torch.int64)
 
@@ -98,8 +99,10 @@ class CIFAR10DataModule(LightningDataModule):
         Raises:
             UserError: the data cannot be had.
         """
-        if self.trainer is None or self.trainer.state.fn != "predict":
+        predicts = self.trainer is not None and self.trainer.state.fn == "predict"
+        if not (predicts or self._prepared):  # a `test` after `fit` need not look through 60,000 files again
             self.source.prepare()
+            self._prepared = True
 
     def setup(self, stage: str | None = None) -> None:
         """Read into memory what `stage` needs: fit, validate, test, predict; by default all but predict.

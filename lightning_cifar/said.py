@@ -1,6 +1,6 @@
 """What a user has said on the command line and in --config files: after parsing, it looks like any default."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,8 @@ class Said:
         """List the classes or functions named for a setting such as `optimizer`, with or without their package."""
         named = [*self.on_command_line(key), *self.on_command_line(f"{key}.class_path")]
         for value in self.in_files(key):
-            named += _class_paths(value)
+            name = value.get("class_path") if isinstance(value, dict) else value
+            named += [name] if isinstance(name, str) else []
         return named
 
 
@@ -56,12 +57,6 @@ def _look_up(content: Any, path: Sequence[str]) -> Any:
     for part in path:
         content = content.get(part) if isinstance(content, dict) else None
     return content
-
-
-def _class_paths(value: Any) -> Iterator[str]:
-    name = value.get("class_path") if isinstance(value, dict) else value
-    if isinstance(name, str):
-        yield name
 
 
 def read_config(path: Path) -> dict[str, Any]:

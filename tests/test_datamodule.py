@@ -14,6 +14,7 @@ from lightning_cifar import CIFAR10Classifier, CIFAR10DataModule
 from lightning_cifar.batches import BatchLoader
 from lightning_cifar.errors import UserError
 from lightning_cifar.sources import factory, fallback
+from lightning_cifar.sources.folder import FolderSource
 from lightning_cifar.sources.synthetic import SyntheticSource
 from tests.test_bad_input import NO_MIRROR, archive
 
@@ -130,6 +131,19 @@ def test_setting_up_twice_reads_once(images, monkeypatch):
     for stage in ("fit", "validate", "test", None):
         data.setup(stage)
     assert data._sets["train"].images is first
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_test_after_fit_does_not_look_through_the_files_again(images, tmp_path, monkeypatch):
+    looked = []
+    prepare = FolderSource.prepare
+    monkeypatch.setattr(FolderSource, "prepare", lambda self: (looked.append(self), prepare(self)))
+    model, data = CIFAR10Classifier(class_names=["a", "b", "c"]), CIFAR10DataModule(str(images), val_size=30)
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
+    trainer = Trainer(default_root_dir=tmp_path, max_epochs=1, limit_train_batches=1, **quiet)
+    trainer.fit(model, data)
+    trainer.test(model, data, verbose=False)
+    assert looked == [data.source]
 
 
 def test_only_what_a_stage_needs_is_read(images):

@@ -21,6 +21,9 @@ class Patience:
     """
 
     def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
         self._pid = os.getpid()
         self._spools: list[ForwardedSpool] = []
         self._until: float | None = None
@@ -30,7 +33,7 @@ class Patience:
     def add(self, spools: Iterable[ForwardedSpool]) -> None:
         """Count these among what the process waits for."""
         if self._pid != os.getpid():  # a fork: what the parent waits for is no business of this process
-            self.__init__()  # type: ignore[misc]
+            self._begin()
         self._spools += spools
 
     def remove(self, spools: Iterable[ForwardedSpool]) -> None:
