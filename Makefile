@@ -15,7 +15,8 @@ FLAGS = $(if $(EPOCHS),--trainer.max_epochs $(EPOCHS)) \
 .PHONY: train-local
 train-local: .venv/installed  ## Train Net on CIFAR-10, test it, draw figures: results/
 	$(PYTHON) -m lightning_cifar fit \
-		$(if $(DATA),--data.source "$(DATA)",--data.fallback synthetic) $(FLAGS)
+		$(if $(DATA),--data.source "$(DATA)",--data.fallback synthetic) \
+		$(if $(DEVICES),--trainer.devices $(DEVICES)) $(FLAGS)
 
 .PHONY: tensorboard
 tensorboard: .venv/installed  ## Show the curves of all runs in a browser
@@ -113,7 +114,7 @@ help:  ## List targets and variables
 		DATA=FOLDER 'cifar10, synthetic, or a folder with train/<class>/* and test/<class>/*' \
 		COMPUTE=NAME 'submit: the cluster (default cpu-cluster)' \
 		NODES=2 'submit, rehearse: machines' \
-		DEVICES=4 'submit, rehearse: processes (GPUs) on each of them' \
+		DEVICES=4 'processes (GPUs) on each machine (default 1)' \
 		DATA=STORE:PATH 'submit: a folder in a datastore of the workspace' \
 		RUN=ID 'watch, download, register, cancel: another run than the last' \
 		'SUBMIT_ARGS="--x"' 'flags of the script itself: .venv/bin/python -m scripts.submit --help' \

@@ -51,6 +51,12 @@ class EvalOrder(Sampler[int]):
 
     def __init__(self, data: Sized, rank: int = 0, world_size: int = 1) -> None:
         self.indices = range(rank, len(data), world_size)
+        self._shares = len(data) // world_size, -(-len(data) // world_size)
+
+    def batches(self, batch_size: int) -> int:
+        """Say into how many batches each process cuts its share: as many as the largest needs, but none is empty."""
+        smallest, largest = self._shares
+        return min(-(-largest // batch_size), smallest)
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.indices)

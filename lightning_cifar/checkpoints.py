@@ -51,8 +51,8 @@ class WholeFileCheckpointIO(TorchCheckpointIO):
             if temporary is not None:
                 temporary.unlink(missing_ok=True)
 
-    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        """Read a checkpoint; under several processes, process 0 reads it for all.
+    def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None) -> dict[str, Any]:
+        """Read a checkpoint, by default into the CPU's memory; under several processes, process 0 reads it for all.
 
         Raises:
             UserError: in every process: the file is missing or not whole.

@@ -116,7 +116,9 @@ class CIFAR10Classifier(LightningModule):
                 f"{type(self.net).__name__} gives {type(logits).__name__} in training instead of a tensor of logits "
                 "(N, classes); turn its further outputs off, for GoogLeNet with --model.net.aux_logits false"
             )
-        return F.cross_entropy(logits, labels), logits
+        # not in half precision, in which `--trainer.precision bf16-true` has the logits
+        loss = F.cross_entropy(logits.to(torch.promote_types(logits.dtype, torch.float32)), labels)
+        return loss, logits
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Compute the loss of a batch, and report `loss` where a window ends."""
@@ -129,6 +131,18 @@ class CIFAR10Classifier(LightningModule):
 
     # Lightning asks for it at each step, and Python would work it out anew: a hundredth of a step at batch 4.
     training_step.__signature__ = inspect.signature(training_step)  # type: ignore[attr-defined]
+
+    def on_validation_start(self) -> None:
+        """Keep the sum of `val_loss` exact."""
+        self._keep_exact(self.val_loss)
+
+    def on_test_start(self) -> None:
+        """Keep the sum of `test_loss` exact."""
+        self._keep_exact(self.test_loss)
+
+    def _keep_exact(self, metric: MeanMetric) -> None:
+        # `bf16-true` has made bfloat16 of its sums as of the weights: they would stand still after some batches
+        metric.set_dtype(torch.promote_types(self.dtype, torch.float32))  # type: ignore[arg-type]  # never a string
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to `val_loss` and `val_acc`."""

@@ -107,11 +107,13 @@ class CLI(LightningCLI):
             self.net_choice.put_over_checkpoint(config)
         if self.subcommand == "predict":  # prints, and leaves nothing behind
             config.trainer.logger, self.save_config_callback = False, None
+            config.trainer.devices = config.trainer.num_nodes = 1  # each image once, in order
         else:
             self.net_choice.fit_to_data(config)
         if config.trainer.log_every_n_steps:  # to Lightning, 0 is never
             config.model.loss_window = config.trainer.log_every_n_steps
         self._let_callbacks_give_way(config.trainer)
+        self._let_optimizer_give_way(config)
         self._name_folder(config.trainer, Path(config.data.source).resolve().name)
 
     @staticmethod
@@ -123,6 +125,17 @@ class CLI(LightningCLI):
             "lightning_cifar.interruption.Interruption": trainer.enable_checkpointing is False,
         }
         trainer.callbacks = [callback for callback in trainer.callbacks or [] if not off.get(callback.class_path)]
+
+    @staticmethod
+    def _let_optimizer_give_way(config: Any) -> None:
+        """Take SGD's plain kernels where float16 has gradients scaled.
+
+        Where the scaled gradients of the first step overflow, the fused kernel skips it, but leaves the momentum as it
+        found it: memory that nobody has written to (PyTorch 2.11 to 2.15).
+        """
+        optimizer = config.get("optimizer")
+        if str(config.trainer.precision) in ("16-mixed", "16") and optimizer and optimizer.class_path.endswith(".SGD"):
+            optimizer.init_args.fused = False
 
     def _name_folder(self, trainer: Any, data: str) -> None:
         """Let the run have a folder below that of the results, called after its data."""
@@ -220,14 +233,18 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the command line, by default the process's own.
 
     Returns:
-        The exit code: 0, 1 for what a user can put right, 130 after Ctrl-C, 143 after SIGTERM.
+        The exit code: 0, 1 for what a user can put right, 130 after Ctrl-C, 143 after SIGTERM (0 in the processes that
+        Lightning has started beside the first).
     """
     raise_when_signalled()
     try:
         with quieter():
             CLI(args)
     except Interrupted as interrupted:
-        print(f"{interrupted}; {interrupted.remedy}", file=sys.stderr)
+        if rank_zero_only.rank == 0:  # type: ignore[attr-defined]  # set where mypy does not look
+            print(f"{interrupted}; {interrupted.remedy}", file=sys.stderr)
+        elif "RANK" not in os.environ:  # a process that Lightning started: by another code than 0 it would have the
+            return 0  # first process killed, which may still be sending metrics
         return interrupted.exit_code
     except UserError as error:
         return complain(str(error))

@@ -108,14 +108,27 @@ class CIFAR10DataModule(LightningDataModule):
         """Read into memory what `stage` needs: fit, validate, test, predict; by default all but predict.
 
         Raises:
-            UserError: the data is damaged, or has no more training images than `val_size`.
+            UserError: the data is damaged, or has no more training images than `val_size`; or only some of several
+                processes fell back to synthetic images.
         """
+        self._check_all_fell_back_or_none()
         if stage in ("fit", "validate", None) and "train" not in self._sets:
             train = self.source.load("train")
             self._train_part, self._val_part = self._split(len(train.labels))
             self._sets["train"] = train
         if stage in ("test", None) and "test" not in self._sets:
             self._sets["test"] = self.source.load("test")
+
+    def _check_all_fell_back_or_none(self) -> None:
+        if self._fallback is None or self.trainer is None:
+            return
+        fell_back = self.source.name == self._fallback
+        some, every = (self.trainer.strategy.reduce_boolean_decision(fell_back, all=all) for all in (False, True))
+        if some and not every:
+            raise UserError(
+                f"only some of the processes have the data, and the others would train on {self._fallback} images: "
+                "start again, or choose with --data.source"
+            )
 
     def _split(self, count: int) -> tuple[Tensor, Tensor]:
         size = min(VAL_SIZE, count // 10) if self.val_size is None else self.val_size
@@ -197,14 +210,9 @@ class CIFAR10DataModule(LightningDataModule):
         rank, world_size = self._place()
         if len(part) < world_size:
             raise UserError(f"{len(part)} images cannot be shared by {world_size} processes")
-        largest_share = -(-len(part) // world_size)
-        return BatchLoader(
-            data,
-            part,
-            self.eval_batch_size,
-            EvalOrder(part, rank, world_size),
-            batches=None if world_size == 1 else -(-largest_share // self.eval_batch_size),
-        )
+        order = EvalOrder(part, rank, world_size)
+        batches = None if world_size == 1 else order.batches(self.eval_batch_size)
+        return BatchLoader(data, part, self.eval_batch_size, order, batches)
 
     def _place(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

@@ -24,9 +24,11 @@ def one_line(message: str) -> str:
 
 
 def raised_by_library(error: BaseException) -> bool:
-    """Say whether an exception comes from Lightning's checks of its arguments, or from an optimizer of PyTorch's."""
+    """Say whether an exception comes from Lightning's checks of its arguments, or PyTorch's of optimizers and ddp."""
     traceback = error.__traceback__
     while traceback and traceback.tb_next:
         traceback = traceback.tb_next
     module = traceback.tb_frame.f_globals.get("__name__", "") if traceback else ""
-    return module.split(".")[0] in ("pytorch_lightning", "lightning_fabric", "lightning") or "torch.optim" in module
+    return module.split(".")[0] in ("pytorch_lightning", "lightning_fabric", "lightning") or any(
+        package in module for package in ("torch.optim", "torch.nn.parallel")
+    )

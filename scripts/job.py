@@ -39,7 +39,7 @@ class Job:
         data: where the images come from.
         data_is_archive: whether a `DatastorePath` holds the official archive instead of images.
         data_mode: how a `DatastorePath` reaches the job.
-        nodes, devices: machines, and processes on each; None: one machine, left to Lightning.
+        nodes, devices: machines, and processes on each; None: one process, started as on a laptop.
         accelerator: `--trainer.accelerator` of the flags, `auto` where they name none.
         max_seconds: the platform cancels the job after that long.
     """

@@ -14,10 +14,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from lightning_cifar.checkpoints import newest
 from tests.conftest import Cli, make_folder
 from tests.conftest import run as run_here
+from tests.test_bad_input import NO_MIRROR, archive, good_batch
 
 TIMEOUT = 120
 NET = """
+import time
+
 import torch
+from pytorch_lightning import Callback
 
 class Normalised(torch.nn.Sequential):
     def __init__(self, num_classes: int = 10) -> None:
@@ -25,6 +29,18 @@ class Normalised(torch.nn.Sequential):
             torch.nn.Conv2d(3, 4, 5, stride=4), torch.nn.BatchNorm2d(4), torch.nn.Flatten(),
             torch.nn.Linear(196, num_classes),
         )
+
+class WithUnusedPart(Normalised):
+    def __init__(self, num_classes: int = 10) -> None:
+        super().__init__(num_classes)
+        self.unused = torch.nn.Linear(1, 1)
+
+    def forward(self, images):
+        return self[3](self[2](self[1](self[0](images))))
+
+class SlowEnd(Callback):
+    def on_exception(self, trainer, module, exception):
+        time.sleep(7 if trainer.is_global_zero else 0)
 
 def newest_here(results):
     return next((str(path) for path in results.glob("**/last.ckpt")), None)
@@ -169,6 +185,39 @@ def test_sigterm_ends_both_nodes_after_the_same_batch(data, tmp_path, signalled)
     assert [code for code, _, _ in done] == [143, 143], done
     assert all("Traceback" not in err for _, _, err in done)
     assert torch.load(newest(results, "last"), weights_only=True)["global_step"] > 0
+
+
+def test_the_first_of_lightning_s_processes_may_take_longer_to_end(data, tmp_path):
+    cli = Cli(tmp_path)
+    (tmp_path / "its_net.py").write_text(NET)
+    cli.env["PYTHONPATH"] += f":{tmp_path}"
+    slow = ("--trainer.devices", 2, "--trainer.callbacks+=its_net.SlowEnd", "--trainer.max_epochs", 100_000)
+    process = cli.start(*FIT, *slow, "--data.source", data)
+    end = time.monotonic() + TIMEOUT
+    while not list(tmp_path.glob("results/**/last.ckpt")):
+        assert time.monotonic() < end and process.poll() is None, finish([process])
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    ((code, _, err),) = finish([process])
+    assert code == 143, err
+    assert err.count("interrupted by SIGTERM; saved") == 1
+
+
+def test_a_network_with_an_unused_part_is_refused_in_one_line(data, tmp_path):
+    done = Nodes(tmp_path)(*FIT, *NODES, "--data.source", data, "--model.net", "its_net.WithUnusedPart")
+    assert [code for code, _, _ in done] == [1, 1], done
+    for _, _, err in done:
+        assert "Traceback" not in err
+        assert "ddp_find_unused_parameters_true" in err.splitlines()[-1]
+
+
+def test_processes_fall_back_to_synthetic_images_together_or_not_at_all(tmp_path):
+    nodes = Nodes(tmp_path)
+    archive(nodes.clis[0].folder / "data", good_batch())
+    flags = ("--data.allow_unverified", "true", "--data.fallback", "synthetic", NO_MIRROR)
+    done = nodes(*FIT, *NODES, *flags)
+    assert [code for code, _, _ in done] == [1, 1], done
+    assert all("only some of the processes have the data" in err.splitlines()[-1] for _, _, err in done)
 
 
 def test_lightning_launches_two_processes_itself(data, tmp_path, monkeypatch):

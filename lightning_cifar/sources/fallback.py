@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from pytorch_lightning.utilities import rank_zero_only
+
 from lightning_cifar.sources import Source
 from lightning_cifar.sources.cifar10 import Cifar10Source
 from lightning_cifar.sources.console import say
@@ -31,7 +33,7 @@ def choose_source(
     wanted = make_source(source, data_dir, mirrors, allow_unverified)
     if fallback is None or not isinstance(wanted, Cifar10Source) or wanted.is_present() or wanted.reachable(WAIT):
         return wanted
-    say(WARNING.format(data_dir=data_dir))
+    rank_zero_only(say)(WARNING.format(data_dir=data_dir))
     return SyntheticSource(cache_dir=data_dir)
 
 
