@@ -33,7 +33,7 @@ class CIFAR10Classifier(LightningModule):
             fifth of an epoch, or the Trainer's `log_every_n_steps` where that is not Lightning's default of 50.
 
     Raises:
-        UserError: `loss_window` is below 1.
+        UserError: `loss_window` is below 1, or the network has no parameters.
     """
 
     def __init__(
@@ -51,6 +51,11 @@ class CIFAR10Classifier(LightningModule):
         self.class_names = list(class_names or CLASS_NAMES)
         classes = len(self.class_names)
         self.net = (net or Net(classes)).to(memory_format=torch.channels_last)
+        if not list(self.net.parameters()):
+            raise UserError(
+                f"{type(self.net).__name__} has no parameters, so there is nothing to train; make its layers "
+                "attributes of it in __init__"
+            )
         # Not by `self.log` alone: of processes with unequal shares, Lightning takes the images for equally many.
         # A NaN stays one; "disable" would say so too, but forgets the weights (torchmetrics 1.9).
         self.val_loss, self.test_loss = (MeanMetric(nan_strategy=float("nan")) for _ in range(2))
@@ -69,6 +74,7 @@ class CIFAR10Classifier(LightningModule):
         self._loss_window = LossWindow()
         self._window_length = loss_window
         self._rng_state: Tensor | None = None
+        self._optimizer_of_checkpoint: str | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Lightning notes the running hook's name here 44 times a step; `nn.Module` would look through parameters,
@@ -87,8 +93,21 @@ class CIFAR10Classifier(LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.001, momentum=0.9)
 
     def on_fit_start(self) -> None:
-        """Try the network on one small batch, before the first step."""
+        """Try the network on one small batch, before the first step; and see whether the optimizer can go on.
+
+        Raises:
+            UserError: the network gives something else than logits, or the checkpoint is another optimizer's.
+        """
         check_net(self.net, len(self.class_names), self.device)
+        before, now = self._optimizer_of_checkpoint, self._optimizer_name()
+        if before not in (None, now):
+            raise UserError(
+                f"the checkpoint was saved by a training with {before}, and its state is of no use to {now}; "
+                f"add --optimizer {before}"
+            )
+
+    def _optimizer_name(self) -> str | None:
+        return next((type(optimizer).__name__ for optimizer in self.trainer.optimizers), None)
 
     def on_train_start(self) -> None:
         """Settle the length of a window of `loss`, and where the training begins."""
@@ -210,6 +229,7 @@ class CIFAR10Classifier(LightningModule):
         checkpoint["loss_history"] = self.loss_history
         checkpoint["val_history"] = self.val_history
         checkpoint["rng_state"] = torch.get_rng_state()  # dropout draws from it
+        checkpoint["optimizer"] = self._optimizer_name()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up window and curves, unless it is only to be tested: the curves of the training go on to its end.
@@ -225,6 +245,7 @@ class CIFAR10Classifier(LightningModule):
             self.loss_history = [tuple(point) for point in checkpoint["loss_history"]]
             self.val_history = [tuple(point) for point in checkpoint["val_history"]]
             self._rng_state = checkpoint.get("rng_state")
+            self._optimizer_of_checkpoint = checkpoint.get("optimizer")
 
     def _check_same_net(self, theirs: dict[str, Tensor]) -> None:
         mine = self.state_dict()

@@ -18,8 +18,8 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from lightning_cifar.checkpoints import check_loads, newest
 from lightning_cifar.classifier import CIFAR10Classifier
 from lightning_cifar.datamodule import CIFAR10DataModule
-from lightning_cifar.errors import UserError, complain, one_line, raised_by_library
-from lightning_cifar.interruption import Interrupted, raise_when_signalled
+from lightning_cifar.errors import UserError, complain, one_line, place, raised_by_library
+from lightning_cifar.interruption import Interrupted, last_words, raise_when_signalled
 from lightning_cifar.net_choice import NetChoice
 from lightning_cifar.noise import quieter
 from lightning_cifar.parser import HELP, Parser, readable
@@ -161,7 +161,7 @@ class CLI(LightningCLI):
             reason, accelerator = readable(str(error)), self.config[self.subcommand].trainer.accelerator
             if "backend found" in reason or "can not run on your system" in reason:
                 reason = f"no {accelerator} here for --trainer.accelerator {accelerator} ({reason}); leave it out"
-            raise UserError(f"{reason}; {HELP}") from error
+            raise UserError(f"{reason}{place(error) or f'; {HELP}'}") from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer; for `predict`, one that prints."""
@@ -240,9 +240,11 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         with quieter():
             CLI(args)
-    except Interrupted as interrupted:
+    except Interrupted as last:
+        interrupted = last.first
         if rank_zero_only.rank == 0:  # type: ignore[attr-defined]  # set where mypy does not look
-            print(f"{interrupted}; {interrupted.remedy}", file=sys.stderr)
+            with last_words():
+                print(f"{interrupted}; {interrupted.remedy}", file=sys.stderr)
         elif "RANK" not in os.environ:  # a process that Lightning started: by another code than 0 it would have the
             return 0  # first process killed, which may still be sending metrics
         return interrupted.exit_code

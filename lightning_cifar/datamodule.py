@@ -1,9 +1,10 @@
 """The LightningDataModule: images in memory, split, shuffled and handed out in whole batches."""
 
 import os
+import warnings
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -187,6 +188,20 @@ class CIFAR10DataModule(LightningDataModule):
         """
         images, labels = batch
         return images.to(device), labels.to(device)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Keep the batch size with the weights."""
+        return {"batch_size": self.batch_size}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Warn where a training goes on with batches of another size: for want of a flag, as a rule."""
+        before = state_dict["batch_size"]
+        if self.trainer and self.trainer.state.fn == "fit" and before != self.batch_size:
+            warnings.warn(
+                f"the training began with batches of {before} images and goes on with {self.batch_size}: "
+                f"--data.batch_size {before} would keep them",
+                stacklevel=2,
+            )
 
     def predict_files(self) -> list[Path]:
         """List the images of `predict_path`: itself, or all files in it and below, by name.

@@ -2,6 +2,8 @@
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -28,6 +30,12 @@ class Interrupted(BaseException):
         self.remedy = remedy
 
     @property
+    def first(self) -> "Interrupted":
+        """What was raised first, where a second signal came before the program had ended."""
+        cause = self.__context__
+        return cause.first if isinstance(cause, Interrupted) else self
+
+    @property
     def exit_code(self) -> int:
         """As shells have it: 130 for Ctrl-C, 143 for SIGTERM."""
         return 128 + self.signum
@@ -41,6 +49,20 @@ def raise_when_signalled() -> None:
 
 def _raise(signum: int, _: FrameType | None) -> None:
     raise Interrupted(signum)
+
+
+@contextmanager
+def last_words() -> Iterator[None]:
+    """Say in peace what there is to say; afterwards, a further Ctrl-C or SIGTERM ends the process at once."""
+    for signum in SIGNALS:
+        signal.signal(signum, signal.SIG_IGN)
+    yield
+    for signum in SIGNALS:
+        signal.signal(signum, _end)
+
+
+def _end(signum: int, _: FrameType | None) -> None:
+    os._exit(Interrupted(signum).exit_code)
 
 
 class Interruption(Checkpoint):

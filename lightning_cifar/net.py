@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lightning_cifar.errors import UserError
+from lightning_cifar.errors import UserError, place
 
 
 class Net(nn.Module):
@@ -65,12 +65,18 @@ def check_net(net: nn.Module, classes: int, device: torch.device | str = "cpu") 
     """
     try:
         with evaluating(net), torch.no_grad():
-            shape = tuple(net(black_images(net).to(device)).shape)
+            logits = net(black_images(net).to(device))
     except Exception as error:
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"{type(net).__name__} cannot take images of shape (N, 3, 32, 32): {first_line}; name another network"
+            f"{type(net).__name__} cannot take images of shape (N, 3, 32, 32): {first_line}{place(error)}; mend it, or "
+            "name another network"
         ) from error
+    if not isinstance(logits, Tensor):
+        raise UserError(
+            f"{type(net).__name__} gives {type(logits).__name__}, but a tensor of logits (N, {classes}) is needed"
+        )
+    shape = tuple(logits.shape)
     if shape != (2, classes):
         raise UserError(
             f"{type(net).__name__} maps 2 images to {shape}, but the data has {classes} classes, so (2, {classes}) "

@@ -37,7 +37,8 @@ def readable(message: str) -> str:
     keys = list(dict.fromkeys(re.findall(r'Parser key "([\w.+]+)"', message)))
     if not keys:
         made = _find(r"Given value: Namespace\(class_path='(.+?)'", message)
-        return f"{made} cannot be made: {causes[0]}" if made and causes else one_line(message)
+        cause = _find(r"Problem with given class_path '[^']+':\n\s+(.+)", message) or "".join(causes[:1])
+        return f"{made} cannot be made: {cause}" if made and cause else one_line(message)
     flag = f"--{'.'.join(keys)}"
     if inner := _find(r"--(\S+ is .+, but .+)", message):  # of a parser within
         return f"{flag}.{inner}"

@@ -64,8 +64,17 @@ def trained(images, tmp_path_factory) -> Path:
         ("fit --model.net {odd}.made", "--model.net names a network made already; name the class or function"),
         (
             "fit --model.net {odd}.Failing --data.source {images}",
-            "odd_nets.Failing cannot be made: no weights.bin; see",
+            "odd_nets.Failing cannot be made: no weights.bin (odd_nets.py, line 7)",
         ),
+        (
+            "fit --model.net {odd}.Hasty --data.source {images}",
+            "cannot assign module before Module.__init__() call (",
+        ),
+        (
+            "fit --model.net {odd}.Typo --data.source {images}",
+            "no attribute 'layer' (odd_nets.py, line 23); mend",
+        ),
+        ("fit --model.net {odd}.Empty --data.source {images}", "Empty has no parameters, so there is nothing to train"),
         ("fit --model.net {odd}.Several --data.source {images}", "Several gives tuple in training instead of a tensor"),
         ("fit --model.net {odd}.Narrow --data.source {images}", "cannot take images of shape (N, 3, 32, 32): "),
         ("fit --optimizer LBFGS --optimizer.lr 0.1 --data.source {images}", "view size is not compatible with"),
@@ -124,6 +133,10 @@ def odd_nets(tmp_path_factory) -> Iterator[str]:
         "        super().__init__(nn.Flatten(), nn.Linear(3072, num_classes))\n"
         "    def forward(self, x):\n"
         "        return (super().forward(x), x) if self.training else super().forward(x)\n"
+        "class Hasty(nn.Module):\n    def __init__(self):\n        self.layer = nn.Linear(3072, 10)\n"
+        "class Typo(nn.Conv2d):\n    def __init__(self):\n        super().__init__(3, 3, 3)\n"
+        "    def forward(self, x):\n        return self.layer(x)\n"
+        "class Empty(nn.Flatten):\n    pass\n"
     )
     (folder / "odd_syntax.py").write_text("class Net(:\n")
     with pytest.MonkeyPatch.context() as patch:

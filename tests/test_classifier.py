@@ -161,9 +161,19 @@ class Wrong(nn.Module):
         return x.flatten(1)
 
 
+class Wrapped(nn.Linear):
+    def forward(self, x):
+        return {"logits": super().forward(x.flatten(1))}
+
+
 @pytest.mark.parametrize(
     ("net", "says"),
-    [(Wrong(), "maps 2 images to"), (Net(4), "has 3 classes"), (nn.Linear(7, 3), "cannot take images")],
+    [
+        (Wrapped(3072, 3), r"Wrapped gives dict, but a tensor of logits \(N, 3\)"),
+        (Wrong(), "maps 2 images to"),
+        (Net(4), "has 3 classes"),
+        (nn.Linear(7, 3), "cannot take images"),
+    ],
 )
 def test_a_network_that_does_not_fit_is_refused_before_the_first_step(net, says):
     with pytest.raises(UserError, match=says):

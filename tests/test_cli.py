@@ -7,11 +7,13 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from pytorch_lightning.loggers import TensorBoardLogger
 
 from lightning_cifar import Net
 from lightning_cifar.checkpoints import newest
 from lightning_cifar.cli import check_flags
 from lightning_cifar.errors import UserError
+from lightning_cifar.run_folder import RunLogger
 from tests.conftest import make_folder
 
 QUICK = (
@@ -217,6 +219,24 @@ def test_predict_names_each_image_s_most_probable_class(fit, main, images):
 @pytest.mark.parametrize("precision", ["bf16-true", "64-true", "bf16-mixed"])
 def test_precisions(fit, precision):
     assert weights(fit("--trainer.precision", precision))["loss_history"][-1][1] < 1.3
+
+
+def test_runs_that_start_together_have_folders_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(TensorBoardLogger, "_get_next_version", lambda _: 3)  # as each of them sees it
+    loggers = [RunLogger(save_dir=str(tmp_path), name="colours") for _ in range(3)]
+    assert [logger.version for logger in loggers] == [3, 4, 5] == [logger.version for logger in loggers]
+    assert {Path(logger.log_dir).name for logger in loggers} == {path.name for path in tmp_path.glob("colours/*")}
+    named = RunLogger(save_dir=str(tmp_path), name="colours", version=4)
+    assert named.version == 4
+
+
+def test_what_a_resumed_run_must_be_told_again(fit, main, images):
+    fit("--optimizer", "AdamW")
+    goes_on = ("fit", "--data.source", images, *QUICK, "--trainer.max_epochs", 2, "--ckpt_path", "last")
+    assert main(*goes_on) == 1
+    assert "by a training with AdamW, and its state is of no use to SGD; add --optimizer AdamW" in main.err
+    with pytest.warns(UserWarning, match="batches of 12 images and goes on with 6: --data.batch_size 12"):
+        assert main(*goes_on, "--optimizer", "AdamW", "--data.batch_size", 6) == 0
 
 
 def test_half_precision_does_not_round_the_mean_of_val_loss(fit):

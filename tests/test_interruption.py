@@ -10,7 +10,7 @@ import torch
 
 from lightning_cifar import CIFAR10Classifier
 from lightning_cifar.checkpoints import RunCheckpoint, newest
-from lightning_cifar.interruption import Interruption
+from lightning_cifar.interruption import Interrupted, Interruption
 from tests.conftest import run
 
 # 90 training images in 23 batches an epoch (the last one smaller), in windows of 7; 30 validation images in 4 batches.
@@ -130,6 +130,19 @@ def test_ctrl_c_in_the_final_test_says_where_the_training_lies(main, images, mon
     says = "interrupted by SIGINT; the training had ended and lies in results/colours/version_0; next: test --ckpt_path"
     assert main.err.splitlines()[-1].startswith(says)
     assert (main.folder / "results/colours/version_0/checkpoints/best.ckpt").exists()
+
+
+def test_a_second_ctrl_c_on_the_way_out_does_not_hide_what_was_saved(main, monkeypatch):
+    def stopped(_):
+        try:
+            raise Interrupted(signal.SIGINT, "saved last.ckpt")
+        finally:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)  # the handler interrupts it
+
+    monkeypatch.setattr("lightning_cifar.cli.CLI", stopped)
+    assert main("fit") == 130
+    assert main.err.splitlines() == ["interrupted by SIGINT; saved last.ckpt"]
 
 
 def test_a_second_ctrl_c_ends_at_once(cli, images):

@@ -2,7 +2,7 @@
 
 It loads Pillow and numpy and nothing of this package, so that a worker starts in a moment and stays small.
 The worker reads one JSON list of paths per line and answers each with one JSON line, followed by the images'
-bytes unless that line tells of an error.
+bytes.
 """
 
 import json
@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,13 @@ IMAGE_BYTES = SIZE * SIZE * 3
 
 class UnreadableImageError(Exception):
     """A file that is no image; its arguments are the path and the reason."""
+
+
+class Found(NamedTuple):
+    """What was found beside the images: how many had which other size, `{"64x48": 3}`; path and reason of no images."""
+
+    other_sizes: Counter[str]
+    unreadable: list[tuple[str, str]]
 
 
 def read_image(path: str | Path) -> tuple[NDArray[np.uint8], tuple[int, int]]:
@@ -50,21 +58,18 @@ def read_image(path: str | Path) -> tuple[NDArray[np.uint8], tuple[int, int]]:
         raise UnreadableImageError(str(path), str(error).partition("\n")[0] or type(error).__name__) from error
 
 
-def read_images(paths: Sequence[str], out: NDArray[np.uint8]) -> Counter[str]:
-    """Read images into an array (N, 32, 32, 3).
-
-    Returns:
-        How many had which other size, such as `{"64x48": 3}`.
-
-    Raises:
-        UnreadableImageError: the first of the files that Pillow cannot read.
-    """
-    other_sizes: Counter[str] = Counter()
+def read_images(paths: Sequence[str], out: NDArray[np.uint8]) -> Found:
+    """Read images into an array (N, 32, 32, 3); what Pillow cannot read leaves its place as it was."""
+    found = Found(Counter(), [])
     for i, path in enumerate(paths):
-        out[i], (width, height) = read_image(path)
+        try:
+            out[i], (width, height) = read_image(path)
+        except UnreadableImageError as error:
+            found.unreadable.append(error.args)
+            continue
         if (width, height) != (SIZE, SIZE):
-            other_sizes[f"{width}x{height}"] += 1
-    return other_sizes
+            found.other_sizes[f"{width}x{height}"] += 1
+    return found
 
 
 def main() -> None:
@@ -72,14 +77,9 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     for line in sys.stdin:
         paths = json.loads(line)
-        images = np.empty((len(paths), SIZE, SIZE, 3), np.uint8)
-        try:
-            answer: dict[str, object] = {"other_sizes": read_images(paths, images)}
-        except UnreadableImageError as error:
-            answer = {"unreadable": error.args}
-        sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n")
-        if "unreadable" not in answer:
-            sys.stdout.buffer.write(images.data)
+        images = np.zeros((len(paths), SIZE, SIZE, 3), np.uint8)
+        sys.stdout.buffer.write(json.dumps(read_images(paths, images)).encode() + b"\n")
+        sys.stdout.buffer.write(images.data)
         sys.stdout.buffer.flush()
 
 

@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 
 from lightning_cifar.errors import UserError
-from lightning_cifar.sources import LabelledImages, Split, decode, workers
+from lightning_cifar.sources import LabelledImages, Split, workers
 from lightning_cifar.sources.cache import FORMAT, Arrays, Cache, user_cache_folder
 from lightning_cifar.sources.console import console
+
+NAMED = 10
+"""Files that an error names, where it is about more."""
 
 CACHE_FOLDER = ".lightning-cifar-cache"
 _SPLITS: tuple[Split, ...] = ("train", "test")
@@ -178,15 +181,19 @@ def read_files(paths: Sequence[str], what: str) -> NDArray[np.uint8]:
         uint8 (N, 32, 32, 3).
 
     Raises:
-        UserError: a file is no image that Pillow can read.
+        UserError: some are no images that Pillow can read.
     """
     with Progress(console=console) as progress:
         task = progress.add_task(f"Decoding images ({what})", total=len(paths))
-        try:
-            images, other_sizes = workers.read_all(paths, lambda count: progress.advance(task, count))
-        except decode.UnreadableImageError as error:
-            path, reason = error.args
-            raise UserError(f"{path} is not an image that can be read ({reason}): remove or replace it") from error
+        images, (other_sizes, unreadable) = workers.read_all(paths, lambda count: progress.advance(task, count))
+    if unreadable:
+        (first, reason), *others = unreadable
+        says = f"{first} is not an image that can be read ({reason})"
+        if not others:
+            raise UserError(f"{says}: remove or replace it")
+        names = ", ".join([path for path, _ in others][: NAMED - 1])
+        more = ", …" if len(unreadable) > NAMED else ""
+        raise UserError(f"{says}, nor are {len(others)} more: remove or replace them ({names}{more})")
     if other_sizes:
         sizes = ", ".join(f"{count} of {size}" for size, count in other_sizes.most_common(3))
         more = ", …" if len(other_sizes) > 3 else ""

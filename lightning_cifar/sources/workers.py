@@ -27,7 +27,7 @@ _WORTH_A_WORKER = 1000  # files; a worker takes about 0.2 s to start
 
 def read_all(
     paths: Sequence[str], advance: Callable[[int], None] = lambda count: None
-) -> tuple[NDArray[np.uint8], Counter[str]]:
+) -> tuple[NDArray[np.uint8], decode.Found]:
     """Read images into one array, held once in memory.
 
     Args:
@@ -35,27 +35,27 @@ def read_all(
         advance: called with the number of files read since the last call, from any thread.
 
     Returns:
-        uint8 (N, 32, 32, 3), and how many had which other size.
+        uint8 (N, 32, 32, 3), and how many had which other size, or were none, in order.
 
     Raises:
-        decode.UnreadableImageError: one of the files is no image that Pillow can read.
         RuntimeError: a worker ended unexpectedly, for instance for want of memory.
     """
     images = np.empty((len(paths), decode.SIZE, decode.SIZE, 3), np.uint8)
-    other_sizes: Counter[str] = Counter()
+    found = decode.Found(Counter(), [])
     blocks = iter(range(0, len(paths), _BLOCK))
-    lock = threading.Lock()  # guards `blocks` and `other_sizes`
+    lock = threading.Lock()  # guards `blocks` and `found`
 
-    def work(read_block: Callable[[slice], Counter[str]]) -> None:
+    def work(read_block: Callable[[slice], decode.Found]) -> None:
         while (start := take()) is not None:
             block = slice(start, min(start + _BLOCK, len(paths)))
             try:
-                found = read_block(block)
+                here = read_block(block)
             except BaseException:
                 stop()
                 raise
             with lock:
-                other_sizes.update(found)
+                found.other_sizes.update(here.other_sizes)
+                found.unreadable.extend(here.unreadable)
             advance(block.stop - block.start)
 
     def take() -> int | None:
@@ -70,7 +70,7 @@ def read_all(
     count = min(_cores(), len(paths) // _WORTH_A_WORKER)
     if count == 0:
         work(lambda block: decode.read_images(paths[block], images[block]))
-        return images, other_sizes
+        return images, found
 
     workers: list[subprocess.Popen[bytes]] = []
     threads = ThreadPoolExecutor(count)
@@ -86,7 +86,8 @@ def read_all(
         for worker in workers:
             with worker:  # closes its pipes and waits for it
                 pass
-    return images, other_sizes
+    found.unreadable.sort()  # the workers' blocks come as they are read
+    return images, found
 
 
 def _cores() -> int:
@@ -101,20 +102,19 @@ def _start() -> "subprocess.Popen[bytes]":
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
-def _ask(worker: "subprocess.Popen[bytes]", paths: Sequence[str], out: NDArray[np.uint8]) -> Counter[str]:
+def _ask(worker: "subprocess.Popen[bytes]", paths: Sequence[str], out: NDArray[np.uint8]) -> decode.Found:
     requests, answers = _pipes(worker)
     try:
         requests.write(json.dumps(paths).encode() + b"\n")
         requests.flush()
-        answer = json.loads(answers.readline() or b"{}")
-        if "unreadable" in answer:
-            raise decode.UnreadableImageError(*answer["unreadable"])
-        complete = "other_sizes" in answer and answers.readinto(out.reshape(-1).data) == out.nbytes
+        answer = json.loads(answers.readline() or b"[]")
+        complete = answer and answers.readinto(out.reshape(-1).data) == out.nbytes
     except BrokenPipeError:
         complete = False
     if not complete:
         raise RuntimeError(f"a process that decodes images ended unexpectedly (exit code {worker.wait()})")
-    return Counter(answer["other_sizes"])
+    other_sizes, unreadable = answer
+    return decode.Found(Counter(other_sizes), [(path, reason) for path, reason in unreadable])
 
 
 def _pipes(worker: "subprocess.Popen[bytes]") -> tuple[IO[bytes], io.BufferedReader]:

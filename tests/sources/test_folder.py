@@ -13,7 +13,7 @@ from PIL import Image
 
 from lightning_cifar.errors import UserError
 from lightning_cifar.sources import decode, workers
-from lightning_cifar.sources.folder import CACHE_FOLDER, FolderSource
+from lightning_cifar.sources.folder import CACHE_FOLDER, FolderSource, read_files
 
 
 def picture(seed: int, size: tuple[int, int] = (32, 32)) -> Image.Image:
@@ -303,23 +303,32 @@ def test_many_files_are_shared_out_and_land_in_place(many: list[str], monkeypatc
     monkeypatch.setattr(workers, "_cores", lambda: 2)
     monkeypatch.setattr(workers, "_start", lambda: started.append(None) or start())
     counted: list[int] = []
-    images, other_sizes = workers.read_all(many, counted.append)
+    images, (other_sizes, unreadable) = workers.read_all(many, counted.append)
     assert len(started) == 2
     assert sum(counted) == len(many)
-    assert not other_sizes
+    assert not other_sizes and not unreadable
     expected = np.stack([np.asarray(picture(i)) for i in range(50)])
     assert np.array_equal(images, expected[np.arange(len(many)) % 50])
 
 
-def test_an_unreadable_file_among_many_is_named_at_once(many: list[str], tmp_path: Path) -> None:
+def test_all_unreadable_files_among_many_are_found_together(many: list[str], tmp_path: Path) -> None:
     broken = tmp_path / "brökèn\udcff.png"  # not even its name is text
     broken.write_bytes(b"no image")
-    many[0] = many[300] = str(broken)  # in the first file list of either worker: one may start much later
-    counted: list[int] = []
-    with pytest.raises(decode.UnreadableImageError) as caught:
-        workers.read_all(many, counted.append)
-    assert caught.value.args[0] == str(broken)
-    assert sum(counted) < len(many) - 256
+    other = tmp_path / "broken.png"
+    other.write_bytes(b"")
+    many[0], many[300], many[-1] = str(broken), str(other), str(broken)  # in the lists of both workers
+    images, found = workers.read_all(many)
+    assert [path for path, _ in found.unreadable] == [str(other), str(broken), str(broken)]
+    assert np.array_equal(images[1], np.asarray(picture(1)))
+    with pytest.raises(UserError, match=r"broken.png is not an image .*, nor are 2 more: remove or replace them \("):
+        read_files(many, "train")
+
+
+def test_an_error_names_some_of_many_unreadable_files(tmp_path: Path) -> None:
+    paths = [str(tmp_path / f"{i:02}.png") for i in range(30)]
+    with pytest.raises(UserError, match=r"00.png .*, nor are 29 more: .*01.png, .*09.png, …\)$") as caught:
+        read_files(paths, "train")
+    assert "10.png" not in str(caught.value)
 
 
 def test_a_worker_that_dies_is_an_error_and_not_a_wait(many: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
