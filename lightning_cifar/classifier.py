@@ -1,13 +1,14 @@
 """The LightningModule: any network that maps images to classes, trained with cross-entropy."""
 
 import inspect
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from pytorch_lightning import LightningModule
 from pytorch_lightning.trainer.states import TrainerFn
-from pytorch_lightning.utilities import rank_zero_only
+from pytorch_lightning.utilities import rank_zero_only, rank_zero_warn
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import MeanMetric
@@ -69,8 +70,8 @@ class CIFAR10Classifier(LightningModule):
         """(step, `loss`) of each window so far."""
         self.val_history: list[tuple[int, float]] = []
         """(step, `val_loss`) of each validation so far."""
-        self.first_step: int | None = None
-        """The step at which this training began: more than 0 where it was resumed; None where it has not."""
+        self.first_batch: int | None = None
+        """The batch with which this training began: more than 0 where it was resumed; None where it has not."""
         self._loss_window = LossWindow()
         self._window_length = loss_window
         self._rng_state: Tensor | None = None
@@ -112,7 +113,7 @@ class CIFAR10Classifier(LightningModule):
     def on_train_start(self) -> None:
         """Settle the length of a window of `loss`, and where the training begins."""
         trainer = self.trainer
-        self.first_step = trainer.global_step
+        self.first_batch = trainer.fit_loop.total_batch_idx + 1
         if self._rng_state is not None and trainer.world_size == 1:
             torch.set_rng_state(self._rng_state.cpu())
         self._rng_state = None
@@ -211,6 +212,11 @@ class CIFAR10Classifier(LightningModule):
         total, count = trainer.strategy.reduce(self._loss_window.state(self.device), reduce_op="sum").tolist()
         self._loss_window.reset()
         loss = total / count
+        if not math.isfinite(loss) and all(math.isfinite(before) for _, before in self.loss_history):
+            rank_zero_warn(
+                f"the loss is {loss} by step {step}, so the training has failed: try a lower learning rate "
+                "(--optimizer.lr)"
+            )
         self.loss_history.append((step, loss))
         metrics = {"loss": loss, "lr": trainer.optimizers[0].param_groups[0]["lr"]}
         for logger in trainer.loggers:

@@ -30,6 +30,12 @@ from lightning_cifar.save_config import SaveConfig
 
 DEFAULTS = Path(__file__).with_name("config.yaml")
 
+REMEDIES = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space, or name another place") | dict.fromkeys(
+    (errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EEXIST),
+    "name another place with --trainer.default_root_dir or --data.data_dir",
+)
+"""What to do where something cannot be written."""
+
 
 class Checked(Exception):  # noqa: N818  # no error: the flags are good, and nothing was built
     """Raised instead of building anything, where only the flags were to be checked."""
@@ -251,11 +257,10 @@ def main(args: Sequence[str] | None = None) -> int:
     except UserError as error:
         return complain(str(error))
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
+        remedy = REMEDIES.get(error.errno or 0)
+        if remedy is None:
             raise
-        return complain(
-            f"cannot write {error.filename or 'to the disk'}: {error.strerror}; free some space or name another place"
-        )
+        return complain(f"cannot write {error.filename or 'to the disk'}: {error.strerror}; {remedy}")
     except (MisconfigurationException, ValueError, RuntimeError) as error:
         if not raised_by_library(error):
             raise

@@ -103,13 +103,14 @@ def summary(
         folder: the run's.
     """
     minutes, rest = divmod(round(seconds), 60)
-    if model.first_step is None:
+    if model.first_batch is None:
         speed = (
             f"nothing to train: {trainer.current_epoch} of {trainer.max_epochs} epochs were done; ask for more of them"
         )
     else:
-        batches = (trainer.global_step - model.first_step) * trainer.accumulate_grad_batches * trainer.world_size
-        speed = f"{batches * data.batch_size / max(seconds, 1e-9):,.0f} training images per second of it"
+        batches = trainer.fit_loop.total_batch_idx + 1 - model.first_batch
+        images = batches * data.images_per_batch * trainer.world_size
+        speed = f"{images / max(seconds, 1e-9):,.0f} training images per second of it"
     best = getattr(trainer.checkpoint_callback, "best_model_path", "")
     lines = [
         "Finished Training",

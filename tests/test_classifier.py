@@ -77,6 +77,15 @@ def test_loss_of_the_last_window_is_not_lost_at_max_steps(tmp_path):
     ]
 
 
+def test_a_loss_that_is_no_number_is_warned_of_once(tmp_path):
+    model = Losses(class_names=CLASSES, loss_window=4)
+    model.configure_optimizers = lambda: torch.optim.SGD(model.parameters(), lr=1e30)
+    with pytest.warns(UserWarning) as caught:
+        trainer(tmp_path, max_epochs=2).fit(model, batches(8))
+    (says,) = [str(warning.message) for warning in caught if "training has failed" in str(warning.message)]
+    assert says == "the loss is nan by step 3, so the training has failed: try a lower learning rate (--optimizer.lr)"
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_steps_are_those_of_the_trainer_under_gradient_accumulation(tmp_path):
     record = Record()

@@ -97,15 +97,16 @@ class Gallery(DummyLogger):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_the_summary_counts_the_images_of_this_training(images, tmp_path):
-    data = CIFAR10DataModule(str(images), batch_size=10, val_size=30)
+@pytest.mark.parametrize("batch_size", [10, 28, 1_000_000])
+def test_the_summary_counts_the_images_of_this_training(images, tmp_path, batch_size):
+    data = CIFAR10DataModule(str(images), batch_size=batch_size, val_size=30)
     model = CIFAR10Classifier(class_names=data.class_names)
     quiet = {"enable_progress_bar": False, "logger": False, "accelerator": "cpu"}
     trainer = Trainer(default_root_dir=tmp_path, max_epochs=2, accumulate_grad_batches=3, **quiet)
     trainer.fit(model, data)
     text = summary(trainer, model, data, 65.0, 0.5, tmp_path)
     assert "1 min 5 s" in text and "50.0% (colours)" in text and str(tmp_path) in text
-    assert f"{2 * 90 / 65:.0f} training images per second" in text
+    assert f"  {2 * 90 / 65:.0f} training images per second" in text
 
 
 def test_pictures_go_to_every_logger_that_has_log_image(tmp_path):
