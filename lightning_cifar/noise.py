@@ -14,8 +14,9 @@ NOISE = (
     ".*could not find the monitored key.*",  # without validation there is no best network, only the last
     ".*isinstance.treespec, LeafSpec.. is deprecated.*",  # Lightning's own business
     ".*Couldn't infer the batch indices.*",  # predictions come in the order of the files
+    ".*Glyph .* missing from font.*",  # in a class's name: matplotlib draws a box instead
 )
-"""Lightning's warnings that do not hold here."""
+"""Warnings that do not hold here, or that nobody can do anything about."""
 
 ADVERTISING = "\N{ELECTRIC LIGHT BULB} Tip: "
 """How Lightning's log lines begin that recommend its makers' other products, a logger among them."""

@@ -146,7 +146,7 @@ def clock(loader: Iterable[Batch], step: Callable[[Batch], None], args: argparse
 
 
 def fit(args: argparse.Namespace) -> float:
-    """The training loops of `fit` after the first epoch, with loggers, progress bar and checkpoints."""
+    """The training loops of `fit` after the first epoch, up to what is saved at their ends."""
     from lightning_cifar.classifier import CIFAR10Classifier
     from lightning_cifar.cli import main as command
 

@@ -172,6 +172,20 @@ def check_accelerator(name: str) -> None:
         raise UserError(f"Azure ML has no accelerator {name!r}; ACCELERATOR=gpu or ACCELERATOR=cpu")
 
 
+def check_checkpoint(flags: Sequence[str]) -> None:
+    """Refuse to resume from results that only this machine has.
+
+    Raises:
+        UserError: the flags ask for the newest checkpoint here.
+    """
+    value = flag_value(flags, "--ckpt_path")
+    if value in ("last", "best"):
+        raise UserError(
+            f"--ckpt_path {value} in ARGS: a job starts without the results of other runs; leave it out "
+            "(a job that Azure ML restarts goes on by itself)"
+        )
+
+
 def check_scale(flags: Sequence[str], distributed: bool) -> None:
     """Refuse flags that would contradict NODES and DEVICES, or that ask for nodes without them.
 

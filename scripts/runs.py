@@ -52,7 +52,7 @@ def read_flags(arguments: Sequence[str]) -> argparse.Namespace:
     listing.add_argument("-n", type=console.positive, default=10, help="how many (default: %(default)s)")
     add(watch, "show the log of a run until it ends; exit 0 Completed, 1 Failed, 130 Canceled")
     comparison = add(compare, "the curves of several runs in one picture", one_run=False)
-    comparison.add_argument("runs", nargs="+", metavar="run")
+    comparison.add_argument("runs", nargs="*", metavar="run", help='their ids; by make: RUNS="ID ID"')
     comparison.add_argument("--metric", action="append", metavar="NAME", help="default: losses and accuracies")
     comparison.add_argument("--to", type=Path, default=ROOT / "downloads" / "comparison.png", metavar="FILE.png")
     fetch = add(download, "bring the outputs of a run to this machine")
@@ -60,7 +60,10 @@ def read_flags(arguments: Sequence[str]) -> argparse.Namespace:
     add(cancel, "end a run that goes on")
     entry = add(register, "register the best checkpoint of a run as a model")
     entry.add_argument("--name", default="lightning-cifar", help="of the model (default: %(default)s)")
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    if args.command is compare and not args.runs:
+        parser.error('no runs to compare: make compare RUNS="ID ID"')
+    return args
 
 
 def open_run(azure: "Workspace", run_id: str) -> "Run":

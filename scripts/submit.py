@@ -104,6 +104,7 @@ def read_job(args: argparse.Namespace, flags: Sequence[str]) -> job.Job:
         recipe = environment.Recipe(name=name, version=version)
     accelerator = job.flag_value(flags, "--trainer.accelerator", "auto") or "auto"
     job.check_accelerator(accelerator)
+    job.check_checkpoint(flags)
     job.check_scale(flags, distributed=bool(args.nodes or args.devices))
     return job.Job(
         flags=tuple(flags),

@@ -36,6 +36,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--to", metavar="PATH", help="in the datastore (default: the folder's name)")
     workspace.add_flags(parser)
     args = parser.parse_args(arguments)
+    if args.folder == Path():  # `make upload-data` without DATA=
+        raise UserError("no folder given: make upload-data DATA=FOLDER")
     files = choose(args.folder)
     path = args.to.strip("/") if args.to else re.sub(r"[^\w.-]+", "-", args.folder.resolve().name.split(".tar")[0])
     azure = workspace.connect(workspace.find(args, ROOT), args.auth)

@@ -27,6 +27,7 @@ from pytorch_lightning.loggers.utilities import _scan_checkpoints
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from lightning_cifar.azure import media
+from lightning_cifar.azure.arguments import check_arguments
 from lightning_cifar.azure.evaluation import steps_of_checkpoint
 from lightning_cifar.azure.journal import Journal
 from lightning_cifar.azure.metrics import MetricBook
@@ -61,6 +62,9 @@ class AzureMLLogger(StudioLogging, Logger):
             ("all"). What lies under `outputs/` in a job is uploaded by the platform, and by it alone.
         timeout: seconds within which the process ends after the training, whatever the service does; after
             SIGTERM at most `SIGTERM_SECONDS`.
+
+    Raises:
+        ValueError: an argument is none of these.
     """
 
     LOGGER_JOIN_CHAR = "-"
@@ -76,6 +80,7 @@ class AzureMLLogger(StudioLogging, Logger):
         timeout: float = 60.0,
     ) -> None:
         super().__init__()
+        check_arguments(run, experiment_name, prefix, log_model, timeout)
         self._address = RunAddress.of_run(run) if run is not None else RunAddress.of_job()
         self._experiment_name = experiment_name if run is None else None
         self._run = run

@@ -148,6 +148,23 @@ def test_every_kind_of_hyperparameters_is_taken(make_logger):
     logger.log_hyperparams({})
 
 
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("run", "abc"),
+        ("experiment_name", ""),
+        ("prefix", 3),
+        ("log_model", "sometimes"),
+        ("timeout", "soon"),
+        ("timeout", -1),
+        ("timeout", float("nan")),
+    ],
+)
+def test_a_mistaken_argument_is_refused_outside_a_job_too(argument, value):
+    with pytest.raises(ValueError, match=f"{argument} of AzureMLLogger is {value!r}, but must be "):
+        AzureMLLogger(**{argument: value})
+
+
 def test_outside_a_job_nothing_is_imported_started_or_written(tmp_path, monkeypatch):
     """In a process of its own, so that no other test's import is seen."""
     code = inspect.cleandoc(

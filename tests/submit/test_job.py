@@ -91,6 +91,13 @@ def test_tags_that_the_service_would_refuse_are_refused_here(tags: list[str], me
         job.read_tags(tags)
 
 
+@pytest.mark.parametrize("flags", [["--ckpt_path", "last"], ["--ckpt_path=best"]])
+def test_what_only_this_machine_has_is_not_resumed_from(flags: list[str]) -> None:
+    with pytest.raises(UserError, match=r"--ckpt_path (last|best) in ARGS: a job starts without the results"):
+        job.check_checkpoint(flags)
+    job.check_checkpoint(["--ckpt_path", "lightning_cifar/last.ckpt"])
+
+
 @pytest.mark.parametrize("flags", [["--trainer.devices", "2"], ["--trainer.num_nodes=2"]])
 def test_flags_that_contradict_nodes_and_devices_are_refused(flags: list[str]) -> None:
     with pytest.raises(UserError, match=r"write (DEVICES|NODES)=2"):

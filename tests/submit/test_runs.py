@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from lightning_cifar.errors import UserError
+from scripts.runs import read_flags
 from scripts.standin import StandIn
 from tests.submit.conftest import Outcome, call_all, make_project
 
@@ -116,3 +118,8 @@ def test_what_is_not_there_is_named(outcomes: tuple[Path, dict[str, Outcome]], n
     assert outcome.code == 1
     assert message in outcome.last
     assert len(outcome.err.splitlines()) == 1
+
+
+def test_make_compare_without_runs_says_what_is_missing() -> None:
+    with pytest.raises(UserError, match='no runs to compare: make compare RUNS="ID ID"'):
+        read_flags(["compare"])

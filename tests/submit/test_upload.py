@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from lightning_cifar.errors import UserError
+from scripts import upload_data
 from scripts.standin import StandIn
 from scripts.upload_data import choose
 from tests.submit.conftest import call_all
@@ -76,3 +77,8 @@ def test_an_upload_that_breaks_off_says_how_to_go_on(project: Path, tmp_path: Pa
 
     assert outcome.code == 1
     assert outcome.last.startswith("error: not allowed: "), outcome.last
+
+
+def test_make_upload_data_without_data_says_what_is_missing() -> None:
+    with pytest.raises(UserError, match="no folder given: make upload-data DATA=FOLDER"):
+        upload_data.main([""])
