@@ -9,19 +9,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from pytorch_lightning import Trainer
+from pytorch_lightning.utilities import rank_zero_only
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from lightning_cifar import CIFAR10DataModule
 from lightning_cifar.checkpoints import newest
+from lightning_cifar.errors import UserError, raised_by_library
+from lightning_cifar.interruption import Interrupted
 from tests.conftest import Cli, make_folder
 from tests.conftest import run as run_here
-from tests.test_bad_input import NO_MIRROR, archive, good_batch
 
 TIMEOUT = 120
 NET = """
-import time
-
 import torch
-from pytorch_lightning import Callback
 
 class Normalised(torch.nn.Sequential):
     def __init__(self, num_classes: int = 10) -> None:
@@ -29,18 +30,6 @@ class Normalised(torch.nn.Sequential):
             torch.nn.Conv2d(3, 4, 5, stride=4), torch.nn.BatchNorm2d(4), torch.nn.Flatten(),
             torch.nn.Linear(196, num_classes),
         )
-
-class WithUnusedPart(Normalised):
-    def __init__(self, num_classes: int = 10) -> None:
-        super().__init__(num_classes)
-        self.unused = torch.nn.Linear(1, 1)
-
-    def forward(self, images):
-        return self[3](self[2](self[1](self[0](images))))
-
-class SlowEnd(Callback):
-    def on_exception(self, trainer, module, exception):
-        time.sleep(7 if trainer.is_global_zero else 0)
 
 def newest_here(results):
     return next((str(path) for path in results.glob("**/last.ckpt")), None)
@@ -187,37 +176,60 @@ def test_sigterm_ends_both_nodes_after_the_same_batch(data, tmp_path, signalled)
     assert torch.load(newest(results, "last"), weights_only=True)["global_step"] > 0
 
 
-def test_the_first_of_lightning_s_processes_may_take_longer_to_end(data, tmp_path):
-    cli = Cli(tmp_path)
-    (tmp_path / "its_net.py").write_text(NET)
-    cli.env["PYTHONPATH"] += f":{tmp_path}"
-    slow = ("--trainer.devices", 2, "--trainer.callbacks+=its_net.SlowEnd", "--trainer.max_epochs", 100_000)
-    process = cli.start(*FIT, *slow, "--data.source", data)
-    end = time.monotonic() + TIMEOUT
-    while not list(tmp_path.glob("results/**/last.ckpt")):
-        assert time.monotonic() < end and process.poll() is None, finish([process])
-        time.sleep(0.1)
-    process.send_signal(signal.SIGTERM)
-    ((code, _, err),) = finish([process])
-    assert code == 143, err
-    assert err.count("interrupted by SIGTERM; saved") == 1
+@pytest.mark.parametrize(
+    ("rank", "launcher", "code", "says"),
+    [
+        (0, "Lightning", 143, "interrupted by SIGTERM; saved last.ckpt\n"),
+        (1, "Lightning", 0, ""),  # else Lightning would have the first process killed, which may still be sending
+        (1, "platform", 143, ""),
+    ],
+)
+def test_processes_that_are_interrupted_speak_with_one_voice(monkeypatch, capsys, tmp_path, rank, launcher, code, says):
+    def stopped(_):
+        raise Interrupted(signal.SIGTERM, "saved last.ckpt")
+
+    monkeypatch.setattr("lightning_cifar.cli.CLI", stopped)
+    monkeypatch.setattr(rank_zero_only, "rank", rank)
+    monkeypatch.delenv("RANK", raising=False)
+    if launcher == "platform":
+        monkeypatch.setenv("RANK", str(rank))
+    assert run_here(tmp_path, "fit") == code
+    assert capsys.readouterr().err == says
 
 
-def test_a_network_with_an_unused_part_is_refused_in_one_line(data, tmp_path):
-    done = Nodes(tmp_path)(*FIT, *NODES, "--data.source", data, "--model.net", "its_net.WithUnusedPart")
-    assert [code for code, _, _ in done] == [1, 1], done
-    for _, _, err in done:
-        assert "Traceback" not in err
-        assert "ddp_find_unused_parameters_true" in err.splitlines()[-1]
+def test_a_network_with_an_unused_part_is_refused_in_one_line(tmp_path):
+    net = torch.nn.ModuleList([torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)])
+    net.forward = lambda x: net[0](x).sum()
+    store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        several = torch.nn.parallel.DistributedDataParallel(net)
+        several(torch.ones(1, 2)).backward()
+        with pytest.raises(RuntimeError, match="find_unused_parameters=True") as caught:
+            several(torch.ones(1, 2))
+    finally:
+        torch.distributed.destroy_process_group()
+    assert raised_by_library(caught.value)
 
 
-def test_processes_fall_back_to_synthetic_images_together_or_not_at_all(tmp_path):
-    nodes = Nodes(tmp_path)
-    archive(nodes.clis[0].folder / "data", good_batch())
-    flags = ("--data.allow_unverified", "true", "--data.fallback", "synthetic", NO_MIRROR)
-    done = nodes(*FIT, *NODES, *flags)
-    assert [code for code, _, _ in done] == [1, 1], done
-    assert all("only some of the processes have the data" in err.splitlines()[-1] for _, _, err in done)
+@pytest.mark.parametrize("fell_back", [True, False])
+def test_processes_fall_back_to_synthetic_images_together_or_not_at_all(data, tmp_path, fell_back):
+    module = CIFAR10DataModule("synthetic" if fell_back else str(data), tmp_path, fallback="synthetic")
+    module.trainer = Trainer(accelerator="cpu", logger=False, default_root_dir=tmp_path)
+    module.prepare_data()
+    answers = {}
+
+    def one_of_two(decision: bool, all: bool) -> bool:
+        answers[all] = decision
+        return not all
+
+    strategy = module.trainer.strategy
+    strategy.reduce_boolean_decision, alone = one_of_two, strategy.reduce_boolean_decision
+    with pytest.raises(UserError, match="only some of the processes have the data"):
+        module.setup("test")
+    assert answers == {False: fell_back, True: fell_back}
+    strategy.reduce_boolean_decision = alone
+    module.setup("test")
 
 
 def test_lightning_launches_two_processes_itself(data, tmp_path, monkeypatch):

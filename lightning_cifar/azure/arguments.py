@@ -10,7 +10,7 @@ def check_arguments(run: Any, experiment_name: Any, prefix: Any, log_model: Any,
         ValueError: one is not, with its name and value.
     """
     for name, value, fits, wanted in (
-        ("run", run, run is None or hasattr(run, "experiment"), "an azureml.core.Run"),
+        ("run", run, run is None or hasattr(run, "id"), "an azureml.core.Run"),
         ("experiment_name", experiment_name, experiment_name is None or _is_name(experiment_name), "a name"),
         ("prefix", prefix, isinstance(prefix, str), "a text"),
         ("log_model", log_model, log_model in (True, False, "all"), 'True, False or "all"'),
