@@ -70,7 +70,7 @@ benchmark: .venv/installed  ## Training speed beside the tutorial's loop and the
 
 .PHONY: test
 test: .venv/installed-dev  ## Run the tests
-	$(PYTHON) -m pytest -n 2 --dist loadfile --cov --cov-report=term $(PYTEST_ARGS)
+	$(PYTHON) -m pytest -n 3 --dist loadfile --cov --cov-report=term $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: .venv/installed-dev  ## Check style and types
