@@ -1,7 +1,6 @@
 """The LightningDataModule: images in memory, split, shuffled and handed out in whole batches."""
 
 import os
-import warnings
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -9,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from pytorch_lightning import LightningDataModule
+from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
 from lightning_cifar.augment import crop_and_flip
@@ -203,10 +203,9 @@ class CIFAR10DataModule(LightningDataModule):
         """Warn where a training goes on with batches of another size: for want of a flag, as a rule."""
         before = state_dict["batch_size"]
         if self.trainer and self.trainer.state.fn == "fit" and before != self.batch_size:
-            warnings.warn(
+            rank_zero_warn(
                 f"the training began with batches of {before} images and goes on with {self.batch_size}: "
-                f"--data.batch_size {before} would keep them",
-                stacklevel=2,
+                f"--data.batch_size {before} would keep them"
             )
 
     def predict_files(self) -> list[Path]:

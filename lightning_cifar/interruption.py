@@ -32,8 +32,10 @@ class Interrupted(BaseException):
     @property
     def first(self) -> "Interrupted":
         """What was raised first, where a second signal came before the program had ended."""
-        cause = self.__context__
-        return cause.first if isinstance(cause, Interrupted) else self
+        first, cause = self, self.__context__
+        while cause is not None:
+            first, cause = cause if isinstance(cause, Interrupted) else first, cause.__context__
+        return first
 
     @property
     def exit_code(self) -> int:

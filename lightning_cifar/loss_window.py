@@ -42,7 +42,7 @@ class LossWindow:
         state = torch.zeros(2, dtype=torch.float64 if device.type != "mps" else torch.float32, device=device)
         if self.total is not None:
             state[0] = self.total
-            state[1] = self.count
+            state[1].fill_(self.count)  # not assigned: PyTorch 2.11 would copy it from the CPU, and wait for that
         return state
 
     def state_dict(self, state: Tensor) -> dict[str, Any]:
