@@ -12,7 +12,6 @@ from typing import Any
 from pytorch_lightning import Trainer
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import TensorBoardLogger
-from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from lightning_cifar.checkpoints import check_loads, newest
@@ -24,6 +23,7 @@ from lightning_cifar.net_choice import NetChoice
 from lightning_cifar.noise import quieter
 from lightning_cifar.parser import HELP, Parser, readable
 from lightning_cifar.prediction import PredictionPrinter
+from lightning_cifar.processes import is_first
 from lightning_cifar.report import summary, write_figures
 from lightning_cifar.said import Said
 from lightning_cifar.save_config import SaveConfig
@@ -92,17 +92,16 @@ class CLI(LightningCLI):
 
     @staticmethod
     def _checkpoint(wanted: str, results: Path) -> str:
-        first = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # set where mypy does not look
         try:
             path = newest(results, wanted) if wanted in ("last", "best") else Path(wanted)
             check_loads(path)
         except UserError:
-            if first:
+            if is_first():
                 raise
             # Nodes share no files: process 0 reads the checkpoint and hands it over, whatever the name here. Only the
             # network in it has to be named again.
             return "handed-over-by-process-0.ckpt"
-        if first and wanted != str(path):
+        if is_first() and wanted != str(path):
             print(f"--ckpt_path {wanted} is {path}")
         return str(path)
 
@@ -248,7 +247,7 @@ def main(args: Sequence[str] | None = None) -> int:
             CLI(args)
     except Interrupted as last:
         interrupted = last.first
-        if rank_zero_only.rank == 0:  # type: ignore[attr-defined]  # set where mypy does not look
+        if is_first():
             with last_words():
                 print(f"{interrupted}; {interrupted.remedy}", file=sys.stderr)
         elif "RANK" not in os.environ:  # a process that Lightning started: by another code than 0 it would have the

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from pytorch_lightning.loggers import TensorBoardLogger
-from pytorch_lightning.utilities import rank_zero_only
+
+from lightning_cifar.processes import is_first
 
 
 class RunLogger(TensorBoardLogger):
@@ -29,7 +30,7 @@ class RunLogger(TensorBoardLogger):
 
     def _claim(self) -> int | str:
         free = super().version
-        if isinstance(free, str) or rank_zero_only.rank != 0:  # type: ignore[attr-defined]  # set out of mypy's sight
+        if isinstance(free, str) or not is_first():
             return free
         while True:
             try:

@@ -29,17 +29,16 @@ _CONNECTIONS = 16
 def main(arguments: Sequence[str]) -> int:
     """Upload a folder of images or the official archive."""
     parser = console.Parser("upload_data", usage="python -m scripts.upload_data FOLDER [FLAGS]", description=__doc__)
-    parser.add_argument(
-        "folder", type=Path, help="train/<class>/* and test/<class>/*, or the official CIFAR-10 archive"
-    )
+    parser.add_argument("folder", help="train/<class>/* and test/<class>/*, or the official CIFAR-10 archive")
     parser.add_argument("--datastore", metavar="NAME", help="default: the workspace's own")
     parser.add_argument("--to", metavar="PATH", help="in the datastore (default: the folder's name)")
     workspace.add_flags(parser)
     args = parser.parse_args(arguments)
-    if args.folder == Path():  # `make upload-data` without DATA=
+    if not args.folder:  # `make upload-data` without DATA=
         raise UserError("no folder given: make upload-data DATA=FOLDER")
-    files = choose(args.folder)
-    path = args.to.strip("/") if args.to else re.sub(r"[^\w.-]+", "-", args.folder.resolve().name.split(".tar")[0])
+    folder = Path(args.folder)
+    files = choose(folder)
+    path = args.to.strip("/") if args.to else re.sub(r"[^\w.-]+", "-", folder.resolve().name.split(".tar")[0])
     azure = workspace.connect(workspace.find(args, ROOT), args.auth)
     datastore = find_datastore(azure, args.datastore)
     upload(files, path, datastore)

@@ -88,7 +88,11 @@ def test_the_saved_configuration_repeats_the_run(fit, main):
         ((), "SGD", {"lr": 0.001, "momentum": 0.9}),
         (("--optimizer.lr", "0.01"), "SGD", {"lr": 0.01, "momentum": 0.9}),
         (("--optimizer", "AdamW", "--optimizer.lr", "1e-3"), "AdamW", {"lr": 0.001, "weight_decay": 0.01}),
-        (("--optimizer.momentum", "0", "--trainer.precision", "bf16-mixed"), "SGD", {"momentum": 0, "fused": True}),
+        (
+            ("--optimizer.momentum", "0", "--trainer.precision", "bf16-mixed"),
+            "SGD",
+            {"lr": 0.001, "momentum": 0, "fused": True},
+        ),
         # there PyTorch's fused kernel begins with memory that nobody has written to, if the first step overflows
         (("--optimizer.fused", "true", "--trainer.precision", "16-mixed"), "SGD", {"lr": 0.001, "fused": False}),
     ],

@@ -34,6 +34,7 @@ from lightning_cifar.azure.metrics import MetricBook
 from lightning_cifar.azure.outcome import is_sigterm, outcome, reason
 from lightning_cifar.azure.run import RunAddress, RunProxy, require_azureml, sign_in_variables
 from lightning_cifar.azure.studio import StudioLogging
+from lightning_cifar.processes import is_first
 
 # The platform gives a job 30 s or so between SIGTERM and SIGKILL.
 SIGTERM_SECONDS = 20.0
@@ -93,7 +94,7 @@ class AzureMLLogger(StudioLogging, Logger):
         # Where the platform looks, wherever the training goes from here.
         self._home = Path.cwd()
         self._maker: int | None = None
-        if self._address is None and self._experiment_name is not None and _is_rank_zero():
+        if self._address is None and self._experiment_name is not None and is_first():
             self._require_address()  # here, so that processes which are forked or spawned share the run
         self._local_version: int | None = None
         self._logged_model_time: dict[str, float] = {}
@@ -131,7 +132,7 @@ class AzureMLLogger(StudioLogging, Logger):
         """Id of the run; outside a job the first number whose folder `version_…` is free."""
         if self._address is not None:
             return self._address.run_id
-        if self._active and _is_rank_zero():
+        if self._active and is_first():
             return self._require_address().run_id
         if self._local_version is None:
             folders = (Path(self._save_dir or ".") / self.name).glob("version_*")
@@ -303,7 +304,3 @@ class AzureMLLogger(StudioLogging, Logger):
                 "last_model_path": callback.last_model_path,
             }
             journal.add("media", {"tags": {name: value for name, value in tags.items() if value}})
-
-
-def _is_rank_zero() -> bool:
-    return bool(rank_zero_only(lambda: True)())
