@@ -28,7 +28,7 @@ SUBMIT_FLAGS = $(if $(COMPUTE),--compute "$(COMPUTE)") $(if $(NODES),--nodes "$(
 	$(if $(DEVICES),--devices "$(DEVICES)") $(if $(DATA),--data "$(DATA)") $(SUBMIT_ARGS)
 
 .PHONY: rehearse
-rehearse: .venv/installed  ## Run the job here first, by a stand-in for Azure ML; needs no account
+rehearse: .venv/installed  ## Run the job here first, by an emulator for Azure ML; needs no account
 	$(PYTHON) -m scripts.rehearse $(SUBMIT_FLAGS) -- $(FLAGS)
 
 .PHONY: submit
@@ -66,7 +66,7 @@ cancel: .venv/installed  ## End the run submitted last, or RUN=ID
 ##@ Develop
 .PHONY: benchmark
 benchmark: .venv/installed  ## Training speed beside the tutorial's loop and the bare one
-	$(PYTHON) -m scripts.benchmark $(if $(DATA),--data "$(DATA)") $(BENCHMARK_ARGS)
+	$(PYTHON) -m scripts.benchmarks.training $(if $(DATA),--data "$(DATA)") $(BENCHMARK_ARGS)
 
 .PHONY: test
 test: .venv/installed-dev  ## Run the tests

@@ -14,11 +14,11 @@ from torch.nn import functional as F
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
 
-from lightning_cifar.batches import Batch
+from lightning_cifar.callbacks.loss_window import LossWindow, window_length
+from lightning_cifar.data.cifar10 import CLASS_NAMES
 from lightning_cifar.errors import UserError
-from lightning_cifar.loss_window import LossWindow, window_length
+from lightning_cifar.loader import Batch
 from lightning_cifar.net import Net, check_net
-from lightning_cifar.sources.cifar10 import CLASS_NAMES
 
 
 class CIFAR10Classifier(LightningModule):

@@ -14,21 +14,21 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from lightning_cifar.checkpoints import check_loads, newest
+from lightning_cifar.callbacks.checkpoints import check_loads, newest
+from lightning_cifar.callbacks.graceful_stop import Interrupted, last_words, raise_when_signalled
+from lightning_cifar.callbacks.predictions import PredictionPrinter
 from lightning_cifar.classifier import CIFAR10Classifier
 from lightning_cifar.datamodule import CIFAR10DataModule
 from lightning_cifar.errors import UserError, complain, one_line, place, raised_by_library
-from lightning_cifar.interruption import Interrupted, last_words, raise_when_signalled
-from lightning_cifar.net_choice import NetChoice
-from lightning_cifar.noise import quieter
+from lightning_cifar.model_config import NetChoice
 from lightning_cifar.parser import HELP, Parser, readable
-from lightning_cifar.prediction import PredictionPrinter
 from lightning_cifar.processes import is_first
+from lightning_cifar.quiet_warnings import quieter
 from lightning_cifar.report import summary, write_figures
 from lightning_cifar.said import Said
 from lightning_cifar.save_config import SaveConfig
 
-DEFAULTS = Path(__file__).with_name("config.yaml")
+DEFAULTS = Path(__file__).parent / "recipes" / "default.yaml"
 
 REMEDIES = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space, or name another place") | dict.fromkeys(
     (errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EEXIST),
@@ -125,9 +125,9 @@ class CLI(LightningCLI):
     def _let_callbacks_give_way(trainer: Any) -> None:
         """Leave out what another flag switches off: the Trainer would refuse it."""
         off = {
-            "lightning_cifar.progress.ProgressBar": trainer.enable_progress_bar is False,
-            "lightning_cifar.checkpoints.RunCheckpoint": trainer.enable_checkpointing is False,
-            "lightning_cifar.interruption.Interruption": trainer.enable_checkpointing is False,
+            "lightning_cifar.callbacks.progress.ProgressBar": trainer.enable_progress_bar is False,
+            "lightning_cifar.callbacks.checkpoints.RunCheckpoint": trainer.enable_checkpointing is False,
+            "lightning_cifar.callbacks.graceful_stop.GracefulStop": trainer.enable_checkpointing is False,
         }
         trainer.callbacks = [callback for callback in trainer.callbacks or [] if not off.get(callback.class_path)]
 

@@ -12,12 +12,12 @@ from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
 from lightning_cifar.augment import crop_and_flip
-from lightning_cifar.batches import Batch, BatchLoader, EvalOrder, TrainOrder
+from lightning_cifar.data import LabelledImages, Source, Split
+from lightning_cifar.data.cache import Arrays
+from lightning_cifar.data.fallback import choose_source
+from lightning_cifar.data.folder import is_hidden, read_files
 from lightning_cifar.errors import UserError
-from lightning_cifar.sources import LabelledImages, Source, Split
-from lightning_cifar.sources.cache import Arrays
-from lightning_cifar.sources.fallback import choose_source
-from lightning_cifar.sources.folder import is_hidden, read_files
+from lightning_cifar.loader import Batch, BatchLoader, EvalSampler, TrainSampler
 
 VAL_SIZE = 5000
 """Validation images, where the training set has ten times as many: the usual share of CIFAR-10's 50,000."""
@@ -156,7 +156,7 @@ class CIFAR10DataModule(LightningDataModule):
             self._on_device("train"),
             self._train_part,
             self.batch_size,
-            TrainOrder(self._train_part, seed, rank, world_size),
+            TrainSampler(self._train_part, seed, rank, world_size),
             augment=crop_and_flip if self.augment else None,
             seed=seed + rank,
         )
@@ -230,7 +230,7 @@ class CIFAR10DataModule(LightningDataModule):
         rank, world_size = self._place()
         if len(part) < world_size:
             raise UserError(f"{len(part)} images cannot be shared by {world_size} processes")
-        order = EvalOrder(part, rank, world_size)
+        order = EvalSampler(part, rank, world_size)
         batches = None if world_size == 1 else order.batches(self.eval_batch_size)
         return BatchLoader(data, part, self.eval_batch_size, order, batches)
 

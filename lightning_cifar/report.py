@@ -12,10 +12,10 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 
 from lightning_cifar import figures
-from lightning_cifar.batches import to_float
 from lightning_cifar.classifier import CIFAR10Classifier
 from lightning_cifar.datamodule import CIFAR10DataModule
 from lightning_cifar.errors import UserError
+from lightning_cifar.loader import to_float
 
 SHEET = 40
 """Images on the sheet of test images."""

@@ -3,7 +3,7 @@
     python -m scripts.rehearse --nodes 2 -- --trainer.max_epochs 1 --trainer.limit_train_batches 500
     make rehearse NODES=2 EPOCHS=1 ARGS="--trainer.limit_train_batches 500"
 
-The submission is the one of `scripts.submit`, flags and all, sent with the unmodified SDK; a stand-in for
+The submission is the one of `scripts.submit`, flags and all, sent with the unmodified SDK; an emulator for
 Azure ML on this machine takes it, runs the snapshot as described, and keeps the metrics that arrive. No
 account is needed.
 """
@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lightning_cifar.errors import UserError
-from scripts import console, curves
-from scripts.environment import read_named
+from scripts import console
+from scripts.azure import curves
+from scripts.azure.environment import read_named
 from scripts.submit import ROOT, split
 
 if TYPE_CHECKING:
-    from scripts.standin import StandIn
-    from scripts.standin.state import RunRecord
+    from scripts.emulator import Emulator
+    from scripts.emulator.state import RunRecord
 
 _MOUNTED = "rehearsal"
 _VM_SIZE, _MAX_NODES = "Standard_NC4as_T4_v3", 100
@@ -35,14 +36,14 @@ def main(arguments: Sequence[str]) -> int:
     own, flags = split(arguments)
     args, for_submit = read_flags(own)
 
-    from scripts.standin import StandIn
+    from scripts.emulator import Emulator
 
-    with StandIn(run_jobs=True) as azure:
+    with Emulator(run_jobs=True) as azure:
         data = provide(args.data, azure)
         pretend(args, azure)
         config = azure.write_config(azure.folder)
         console.say(
-            "rehearsal: Azure ML is a stand-in here; nothing leaves this machine, and links to studio lead nowhere"
+            "rehearsal: Azure ML is an emulator here; nothing leaves this machine, and links to studio lead nowhere"
         )
         named = [f"--{name}={value}" for name in ("compute", "environment") if (value := getattr(args, name))]
         code = submit(azure, ["--config", str(config), "--wait", *data, *named, *for_submit, "--", *flags])
@@ -72,7 +73,7 @@ def read_flags(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]
     return parser.parse_known_args(arguments)
 
 
-def provide(data: str, azure: "StandIn") -> list[str]:
+def provide(data: str, azure: "Emulator") -> list[str]:
     """Hand the job its data; return what to tell `scripts.submit`.
 
     Raises:
@@ -90,7 +91,7 @@ def provide(data: str, azure: "StandIn") -> list[str]:
     return ["--data", f"workspaceblobstore:{_MOUNTED}", "--data-mode", "mount"]
 
 
-def pretend(args: argparse.Namespace, azure: "StandIn") -> None:
+def pretend(args: argparse.Namespace, azure: "Emulator") -> None:
     """Give the workspace what the flags name, as far as it matters to a rehearsal."""
     if args.compute:
         azure.add_compute(args.compute, _VM_SIZE, _MAX_NODES)
@@ -99,8 +100,8 @@ def pretend(args: argparse.Namespace, azure: "StandIn") -> None:
         azure.add_environment(name, version or "1")
 
 
-def submit(azure: "StandIn", arguments: Sequence[str]) -> int:
-    """Submit as a user would, in a process that knows nothing but the stand-in; return its exit code."""
+def submit(azure: "Emulator", arguments: Sequence[str]) -> int:
+    """Submit as a user would, in a process that knows nothing but the emulator; return its exit code."""
     command = [sys.executable, "-m", "scripts.submit", *arguments]
     process = subprocess.Popen(command, cwd=ROOT, env=azure.client_environment())
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is a question that scripts.submit asks
@@ -110,7 +111,7 @@ def submit(azure: "StandIn", arguments: Sequence[str]) -> int:
         signal.signal(signal.SIGINT, before)
 
 
-def report(azure: "StandIn", run: "RunRecord", file: Path) -> list[str]:
+def report(azure: "Emulator", run: "RunRecord", file: Path) -> list[str]:
     """Print the metrics that arrived and draw them; return what is wrong with them."""
     from rich.console import Console
 
@@ -120,7 +121,7 @@ def report(azure: "StandIn", run: "RunRecord", file: Path) -> list[str]:
         found.setdefault(metric.name, []).append(curves.Point(metric.step, float(metric.value)))
     found = {name: sorted(points, key=lambda point: point.step or 0) for name, points in sorted(found.items())}
     console.say(f"the job's folders were hidden from each other by {azure.job(run.id).isolation}")
-    complaints = [f"the stand-in did not expect {request}" for request in azure.unexpected]
+    complaints = [f"the emulator did not expect {request}" for request in azure.unexpected]
     if not found:
         return [
             *complaints,

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_cifar.errors import UserError
-from scripts import console, last_run, workspace
+from scripts import console
+from scripts.azure import last_run, workspace
 
 if TYPE_CHECKING:
     from azureml.core import Run, Workspace
@@ -74,7 +75,7 @@ def open_run(azure: "Workspace", run_id: str) -> "Run":
     """
     from azureml.core import Run
 
-    from scripts.service_errors import explained, retried
+    from scripts.azure.service_errors import explained, retried
 
     with explained(f"run {run_id}"):
         return retried(lambda: Run.get(azure, run_id))
@@ -86,7 +87,7 @@ def list_runs(azure: "Workspace", args: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from scripts.service_errors import explained, retried
+    from scripts.azure.service_errors import explained, retried
 
     with explained(f"the runs of experiment {args.experiment}"):
         names = {experiment.name for experiment in retried(lambda: Experiment.list(azure))}
@@ -120,14 +121,14 @@ def _time(text: str | None) -> datetime | None:
 
 def watch(azure: "Workspace", args: argparse.Namespace) -> int:
     """Show a run's log until it ends."""
-    from scripts import follow
+    from scripts.azure import follow
 
     return follow.until_done(open_run(azure, args.run))
 
 
 def compare(azure: "Workspace", args: argparse.Namespace) -> int:
     """Draw the curves of several runs."""
-    from scripts import curves
+    from scripts.azure import curves
 
     runs = [open_run(azure, run_id) for run_id in args.runs]
     found = {run.display_name or run.id: curves.read(run, args.metric) for run in runs}
@@ -143,7 +144,7 @@ def compare(azure: "Workspace", args: argparse.Namespace) -> int:
 
 def download(azure: "Workspace", args: argparse.Namespace) -> int:
     """Bring the outputs of a run here."""
-    from scripts import follow
+    from scripts.azure import follow
 
     run = open_run(azure, args.run)
     follow.download(run, args.to or ROOT / "downloads" / run.id)
@@ -152,7 +153,7 @@ def download(azure: "Workspace", args: argparse.Namespace) -> int:
 
 def cancel(azure: "Workspace", args: argparse.Namespace) -> int:
     """End a run."""
-    from scripts import follow
+    from scripts.azure import follow
 
     follow.cancel(open_run(azure, args.run))
     return 0
@@ -164,7 +165,7 @@ def register(azure: "Workspace", args: argparse.Namespace) -> int:
     Raises:
         UserError: the run left no checkpoint.
     """
-    from scripts.service_errors import explained, retried
+    from scripts.azure.service_errors import explained, retried
 
     run = open_run(azure, args.run)
     with explained(f"the checkpoints of run {run.id}"):

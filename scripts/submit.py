@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lightning_cifar.errors import UserError
-from scripts import console, environment, job, last_run, local_files, snapshot, workspace
+from scripts import console
+from scripts.azure import environment, job, last_run, preflight, snapshot, workspace
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -25,18 +26,18 @@ def main(arguments: Sequence[str]) -> int:
     files = snapshot.take(ROOT)
     files.check()
     wanted.environment.check()
-    local_files.check(flags, files)
+    preflight.check(flags, files)
     check_flags(wanted)
     if args.dry_run:
         return dry_run(wanted, files)
     address = workspace.find(args, ROOT)
 
-    from scripts import azure_v1, follow
+    from scripts.azure import follow, sdk_v1
 
     console.say(f"workspace {address.workspace}; snapshot: {describe(files)}")
     azure = workspace.connect(address, args.auth)
-    wanted, gpu = azure_v1.check(azure, wanted)
-    run = azure_v1.submit(azure, wanted, files, gpu)
+    wanted, gpu = sdk_v1.check(azure, wanted)
+    run = sdk_v1.submit(azure, wanted, files, gpu)
     last_run.save(last_run.LastRun(run.id, wanted.experiment, run.get_portal_url()), address.memory)
     console.say(f"run {run.id}\nwatch it in Azure ML studio: {run.get_portal_url()}")
     code = follow.until_done(run) if args.wait or args.download else 0
@@ -138,11 +139,11 @@ def dry_run(wanted: job.Job, files: snapshot.Snapshot) -> int:
     """Print what would be sent."""
     import yaml
 
-    from scripts import azure_v1
+    from scripts.azure import sdk_v1
 
     about = {"experiment": wanted.experiment, "display_name": wanted.display_name, "tags": wanted.tags}
     console.say(f"# run definition; nothing is sent\n{yaml.safe_dump(about, sort_keys=False).rstrip()}")
-    console.say(azure_v1.as_yaml(azure_v1.define(wanted, files.root, gpu=wanted.wants_gpu)).rstrip())
+    console.say(sdk_v1.as_yaml(sdk_v1.define(wanted, files.root, gpu=wanted.wants_gpu)).rstrip())
     console.say(f"# snapshot: {describe(files)}")
     console.say("\n".join(f"#   {size:>9,}  {path}" for path, size in files.files.items()))
     return 0

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_cifar.errors import UserError
-from scripts import console, snapshot, workspace
+from scripts import console
+from scripts.azure import snapshot, workspace
 
 if TYPE_CHECKING:
     from azureml.core import Workspace
@@ -81,9 +82,9 @@ def find_datastore(azure: "Workspace", name: str | None) -> Any:
     Raises:
         UserError: there is none of that name, or it is no blob storage.
     """
-    from scripts import azure_v1
+    from scripts.azure import sdk_v1
 
-    datastore = azure_v1.find_datastore(azure, name)
+    datastore = sdk_v1.find_datastore(azure, name)
     if not hasattr(datastore, "blob_service"):
         raise UserError(f"datastore {datastore.name} is no blob storage; choose another with --datastore")
     return datastore
@@ -97,7 +98,7 @@ def upload(files: dict[str, Path], path: str, datastore: Any) -> None:
     """
     from azureml._vendor.azure_storage.blob import ContentSettings
 
-    from scripts.service_errors import explained
+    from scripts.azure.service_errors import explained
 
     container = datastore.blob_service.get_container_client(datastore.container_name)
     with explained(f"the content of {datastore.name}:{path}"):

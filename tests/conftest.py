@@ -15,7 +15,7 @@ import pytest
 import pytorch_lightning  # noqa: F401
 from PIL import Image
 
-from scripts.standin import StandIn
+from scripts.emulator import Emulator
 
 ROOT = Path(__file__).parents[1]
 
@@ -107,9 +107,9 @@ def main(tmp_path: Path, capsys: pytest.CaptureFixture) -> Main:
 
 
 @pytest.fixture
-def azure() -> Iterator[StandIn]:
+def azure() -> Iterator[Emulator]:
     """Yield a running loopback Azure ML; a request that it did not expect fails the test."""
-    with StandIn() as service:
+    with Emulator() as service:
         yield service
         unexpected = service.unexpected
-    assert not unexpected, f"requests that the stand-in did not expect: {unexpected}"
+    assert not unexpected, f"requests that the emulator did not expect: {unexpected}"

@@ -7,9 +7,9 @@ import torch
 from torchvision.transforms import v2
 
 from lightning_cifar.augment import crop_and_flip
-from lightning_cifar.batches import BatchLoader, EvalOrder, TrainOrder, to_float
+from lightning_cifar.data import LabelledImages
 from lightning_cifar.errors import UserError
-from lightning_cifar.sources import LabelledImages
+from lightning_cifar.loader import BatchLoader, EvalSampler, TrainSampler, to_float
 
 COUNT = 23
 
@@ -24,7 +24,7 @@ def data() -> LabelledImages:
 
 def loader(data, batch_size=4, rank=0, world_size=1, seed=0, **options) -> BatchLoader:
     indices = torch.arange(COUNT)
-    return BatchLoader(data, indices, batch_size, TrainOrder(indices, seed, rank, world_size), seed=seed, **options)
+    return BatchLoader(data, indices, batch_size, TrainSampler(indices, seed, rank, world_size), seed=seed, **options)
 
 
 def epoch(loader: BatchLoader, number: int = 0) -> list[int]:
@@ -77,7 +77,7 @@ def test_processes_share_an_epoch_and_drop_fewer_images_than_there_are_processes
 @pytest.mark.parametrize("batch_size", [1, 3, 4, 5])
 def test_processes_evaluate_each_image_exactly_once_in_equally_many_batches(data, world_size, batch_size):
     indices = torch.arange(COUNT)
-    orders = [EvalOrder(indices, rank, world_size) for rank in range(world_size)]
+    orders = [EvalSampler(indices, rank, world_size) for rank in range(world_size)]
     loaders = [BatchLoader(data, indices, batch_size, order, order.batches(batch_size)) for order in orders]
     shares = [[labels.tolist() for _, labels in one] for one in loaders]
     assert len({len(share) for share in shares}) == 1

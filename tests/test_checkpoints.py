@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from lightning_cifar.checkpoints import RunCheckpoint, WholeFileCheckpointIO, newest
+from lightning_cifar.callbacks.checkpoints import AtomicCheckpointIO, RunCheckpoint, newest
 from lightning_cifar.errors import UserError
 
 CHECKPOINT = {"pytorch-lightning_version": "2.6.0", "state_dict": {"weight": torch.arange(5000.0)}}
 
 
 def test_saves_and_loads_with_nothing_else_in_the_folder(tmp_path):
-    io, path = WholeFileCheckpointIO(), tmp_path / "new" / "last.ckpt"
+    io, path = AtomicCheckpointIO(), tmp_path / "new" / "last.ckpt"
     io.save_checkpoint(CHECKPOINT, path)
     assert torch.equal(io.load_checkpoint(path)["state_dict"]["weight"], CHECKPOINT["state_dict"]["weight"])
     assert [file.name for file in path.parent.iterdir()] == ["last.ckpt"]
@@ -23,15 +23,15 @@ def test_a_checkpoint_of_a_gpu_is_read_where_there_is_none(tmp_path, monkeypatch
     path = tmp_path / "last.ckpt"
     with monkeypatch.context() as patch:
         patch.setattr(torch.serialization, "location_tag", lambda _: "cuda:0")
-        WholeFileCheckpointIO().save_checkpoint({"state_dict": {"weight": torch.ones(3)}}, path)
+        AtomicCheckpointIO().save_checkpoint({"state_dict": {"weight": torch.ones(3)}}, path)
     with pytest.raises(RuntimeError, match="CUDA device"):
         torch.load(path, weights_only=True)
-    assert torch.equal(WholeFileCheckpointIO().load_checkpoint(path)["state_dict"]["weight"], torch.ones(3))
+    assert torch.equal(AtomicCheckpointIO().load_checkpoint(path)["state_dict"]["weight"], torch.ones(3))
 
 
 def test_bare_weights_are_loaded_too(tmp_path):
     torch.save({"weight": torch.arange(3)}, tmp_path / ".temp.ckpt")  # as Lightning brings them from spawned processes
-    assert WholeFileCheckpointIO().load_checkpoint(tmp_path / ".temp.ckpt")["weight"].tolist() == [0, 1, 2]
+    assert AtomicCheckpointIO().load_checkpoint(tmp_path / ".temp.ckpt")["weight"].tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_last_is_where_the_training_ended(main, images, flags, step):
 
 def test_others_may_read_a_checkpoint_as_any_file_of_the_user(tmp_path):
     (tmp_path / "other").touch()
-    WholeFileCheckpointIO().save_checkpoint(CHECKPOINT, tmp_path / "last.ckpt")
+    AtomicCheckpointIO().save_checkpoint(CHECKPOINT, tmp_path / "last.ckpt")
     assert (tmp_path / "last.ckpt").stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
@@ -73,7 +73,7 @@ def broken_in_mid_write(monkeypatch, error: Exception) -> None:
     ],
 )
 def test_a_save_that_fails_leaves_the_previous_checkpoint_and_no_other_file(tmp_path, monkeypatch, error):
-    io, path = WholeFileCheckpointIO(), tmp_path / "last.ckpt"
+    io, path = AtomicCheckpointIO(), tmp_path / "last.ckpt"
     io.save_checkpoint(CHECKPOINT, path)
     before = path.read_bytes()
     broken_in_mid_write(monkeypatch, error)
@@ -86,25 +86,25 @@ def test_a_save_that_fails_leaves_the_previous_checkpoint_and_no_other_file(tmp_
 def test_a_save_that_is_interrupted_leaves_no_torso(tmp_path, monkeypatch):
     broken_in_mid_write(monkeypatch, KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
-        WholeFileCheckpointIO().save_checkpoint(CHECKPOINT, tmp_path / "last.ckpt")
+        AtomicCheckpointIO().save_checkpoint(CHECKPOINT, tmp_path / "last.ckpt")
     assert not list(tmp_path.iterdir())
 
 
 def test_an_error_of_the_program_is_not_taken_for_a_full_disk(tmp_path, monkeypatch):
     broken_in_mid_write(monkeypatch, RuntimeError("a bug"))
     with pytest.raises(RuntimeError, match="a bug"):
-        WholeFileCheckpointIO().save_checkpoint(CHECKPOINT, tmp_path / "last.ckpt")
+        AtomicCheckpointIO().save_checkpoint(CHECKPOINT, tmp_path / "last.ckpt")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot save the checkpoint"):
-        WholeFileCheckpointIO().save_checkpoint(CHECKPOINT, tmp_path / "file" / "last.ckpt")
+        AtomicCheckpointIO().save_checkpoint(CHECKPOINT, tmp_path / "file" / "last.ckpt")
 
 
 def test_the_newest_by_name_and_never_an_unfinished_one(tmp_path):
-    io = WholeFileCheckpointIO()
+    io = AtomicCheckpointIO()
     for name in ("version_0/last", "version_1/best", "version_1/last"):
         io.save_checkpoint(CHECKPOINT, tmp_path / f"{name}.ckpt")
     (tmp_path / "version_1" / ".last.ckpt.abc").touch()

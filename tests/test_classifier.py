@@ -10,8 +10,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_cifar import CIFAR10Classifier, Net
+from lightning_cifar.callbacks.loss_window import window_length
 from lightning_cifar.errors import UserError
-from lightning_cifar.loss_window import window_length
 from lightning_cifar.net import check_net
 
 CLASSES = ["a", "b", "c"]

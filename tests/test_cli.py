@@ -10,7 +10,7 @@ from PIL import Image
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from lightning_cifar import Net
-from lightning_cifar.checkpoints import newest
+from lightning_cifar.callbacks.checkpoints import newest
 from lightning_cifar.cli import check_flags
 from lightning_cifar.errors import UserError
 from lightning_cifar.run_folder import RunLogger
@@ -146,7 +146,7 @@ def test_a_scheduler_alone_takes_effect(fit):
 def test_more_callbacks_keep_the_default_ones(fit):
     folder = fit("--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val_loss")
     names = [callback["class_path"].rpartition(".")[2] for callback in config(folder)["trainer"]["callbacks"]]
-    assert names == ["RunCheckpoint", "RunCheckpoint", "Interruption", "Threads", "EarlyStopping"]
+    assert names == ["RunCheckpoint", "RunCheckpoint", "GracefulStop", "Threads", "EarlyStopping"]
     assert any(key.startswith("EarlyStopping") for key in weights(folder)["callbacks"])
     assert (folder / "checkpoints" / "best.ckpt").exists()
 

@@ -11,11 +11,11 @@ import torch
 from pytorch_lightning import Trainer, seed_everything
 
 from lightning_cifar import CIFAR10Classifier, CIFAR10DataModule
-from lightning_cifar.batches import BatchLoader
+from lightning_cifar.data import factory, fallback
+from lightning_cifar.data.folder import FolderSource
+from lightning_cifar.data.synthetic import SyntheticSource
 from lightning_cifar.errors import UserError
-from lightning_cifar.sources import factory, fallback
-from lightning_cifar.sources.folder import FolderSource
-from lightning_cifar.sources.synthetic import SyntheticSource
+from lightning_cifar.loader import BatchLoader
 from tests.test_bad_input import NO_MIRROR, archive
 
 QUICK = ("--data.val_size", 12, "--trainer.max_epochs", 1, "--trainer.enable_progress_bar=false")

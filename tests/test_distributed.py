@@ -14,9 +14,9 @@ from pytorch_lightning.utilities import rank_zero_only
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_cifar import CIFAR10DataModule
-from lightning_cifar.checkpoints import newest
+from lightning_cifar.callbacks.checkpoints import newest
+from lightning_cifar.callbacks.graceful_stop import Interrupted
 from lightning_cifar.errors import UserError, raised_by_library
-from lightning_cifar.interruption import Interrupted
 from tests.conftest import Cli, make_folder
 from tests.conftest import run as run_here
 

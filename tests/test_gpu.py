@@ -16,8 +16,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.models import resnet18
 
 from lightning_cifar import CIFAR10Classifier, CIFAR10DataModule, Net
-from lightning_cifar.progress import ProgressBar
-from lightning_cifar.threads import Threads
+from lightning_cifar.callbacks.progress import ProgressBar
+from lightning_cifar.tiny_steps import Threads
 
 GPU = torch.device("cuda", 0)
 BATCH_SIZE = 5

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from lightning_cifar import CIFAR10Classifier
-from lightning_cifar.checkpoints import RunCheckpoint, newest
-from lightning_cifar.interruption import Interrupted, Interruption
+from lightning_cifar.callbacks.checkpoints import RunCheckpoint, newest
+from lightning_cifar.callbacks.graceful_stop import GracefulStop, Interrupted
 from tests.conftest import run
 
 # 90 training images in 23 batches an epoch (the last one smaller), in windows of 7; 30 validation images in 4 batches.
@@ -28,14 +28,14 @@ def last(folder: Path) -> dict:
 
 def signal_at(monkeypatch: pytest.MonkeyPatch, hook: str, call: int, signum: int) -> None:
     """Send this process a signal in the middle of the `call`-th batch."""
-    original, calls = getattr(Interruption, hook), iter(range(1, 1_000_000))
+    original, calls = getattr(GracefulStop, hook), iter(range(1, 1_000_000))
 
     def wrapped(self, *args, **kwargs):
         if next(calls) == call:
             os.kill(os.getpid(), signum)
         return original(self, *args, **kwargs)
 
-    monkeypatch.setattr(Interruption, hook, wrapped)
+    monkeypatch.setattr(GracefulStop, hook, wrapped)
 
 
 @pytest.fixture(scope="module")

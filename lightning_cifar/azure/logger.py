@@ -28,11 +28,11 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from lightning_cifar.azure import media
 from lightning_cifar.azure.arguments import check_arguments
-from lightning_cifar.azure.evaluation import steps_of_checkpoint
-from lightning_cifar.azure.journal import Journal
-from lightning_cifar.azure.metrics import MetricBook
-from lightning_cifar.azure.outcome import is_sigterm, outcome, reason
+from lightning_cifar.azure.checkpoint_step import steps_of_checkpoint
+from lightning_cifar.azure.delivery import Delivery
+from lightning_cifar.azure.encode import MetricBook
 from lightning_cifar.azure.run import RunAddress, RunProxy, require_azureml, sign_in_variables
+from lightning_cifar.azure.run_status import is_sigterm, outcome, reason
 from lightning_cifar.azure.studio import StudioLogging
 from lightning_cifar.processes import is_first
 
@@ -103,7 +103,7 @@ class AzureMLLogger(StudioLogging, Logger):
     def _begin(self) -> None:
         """Begin as in a new process: journal and names belong to the process that made them."""
         self._experiment: RunProxy | None = None
-        self._journal: Journal | None = None
+        self._journal: Delivery | None = None
         self._book = MetricBook(self._prefix, self.LOGGER_JOIN_CHAR)
         self._checkpoint_callback: ModelCheckpoint | None = None
 
@@ -273,7 +273,7 @@ class AzureMLLogger(StudioLogging, Logger):
             if self._journal is not None:
                 self._journal.at_exit()
 
-    def _journal_and_book(self) -> tuple[Journal | None, MetricBook]:
+    def _journal_and_book(self) -> tuple[Delivery | None, MetricBook]:
         if not self._active:
             return None, self._book
         if self._journal is not None and self._journal.pid != os.getpid():  # after a fork
@@ -282,7 +282,7 @@ class AzureMLLogger(StudioLogging, Logger):
             address = self._require_address()
             if address.interactive and self._maker != os.getpid():
                 address = replace(address, child=True)
-            self._journal = Journal(address, self._record_folder, self._timeout, self._variables)
+            self._journal = Delivery(address, self._record_folder, self._timeout, self._variables)
         return self._journal, self._book
 
     def _platform_uploads(self, path: Path) -> bool:

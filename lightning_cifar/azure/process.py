@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import lightning_cifar
+from lightning_cifar.azure.outbox import Outbox, Progress, entry_line, files_folder
 from lightning_cifar.azure.run import RunAddress
-from lightning_cifar.azure.spool import Progress, Spool, entry_line, files_folder
 
 _PACKAGE_PARENT = str(Path(lightning_cifar.__file__).parent.parent)
 # A forwarder that ended unasked (killed for memory, say) is started again, but not more often than this.
@@ -21,7 +21,7 @@ _END_SECONDS = 3.0
 HOPELESS = 2
 
 
-class ForwardedSpool:
+class RelayedOutbox:
     """A spool together with the process that sends it; the process starts with the first entry.
 
     Args:
@@ -32,7 +32,7 @@ class ForwardedSpool:
     """
 
     def __init__(self, path: Path, address: RunAddress, seconds: float, variables: dict[str, str]) -> None:
-        self._spool = Spool(path.absolute(), address)
+        self._spool = Outbox(path.absolute(), address)
         self._seconds = seconds
         self._variables = variables
         self._process: subprocess.Popen[bytes] | None = None
@@ -128,7 +128,7 @@ def start_forwarder(spool: Path, seconds: float, variables: dict[str, str]) -> "
 
     Anything on its standard input, or the end of it, tells it that nothing more will be logged.
     """
-    command = [sys.executable, "-m", "lightning_cifar.azure.forwarder", str(spool)]
+    command = [sys.executable, "-m", "lightning_cifar.azure.relay", str(spool)]
     command += ["--parent", str(os.getpid()), "--seconds", str(seconds)]
     with spool.with_name(spool.name + ".log").open("ab") as log:
         # On a terminal the SDK may have to ask a person to sign in; elsewhere nobody could answer.

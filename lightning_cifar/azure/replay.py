@@ -15,9 +15,9 @@ import sys
 import time
 from pathlib import Path
 
+from lightning_cifar.azure.outbox import Progress, files_folder, pending, read_entries, read_header, sent_file
 from lightning_cifar.azure.process import start_forwarder
 from lightning_cifar.azure.run import RunAddress, require_azureml
-from lightning_cifar.azure.spool import Progress, files_folder, pending, read_entries, read_header, sent_file
 from lightning_cifar.errors import UserError
 
 

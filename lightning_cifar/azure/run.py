@@ -68,7 +68,7 @@ class RunAddress:
         if hasattr(workspace, "subscription_id"):
             config = (workspace.subscription_id, workspace.resource_group, workspace.name)
         else:
-            config = _read_config(_find_config(Path(workspace or ".")))
+            config = read_config(find_config(Path(workspace or ".")))
         subscription_id, resource_group, name = config
         return cls(str(uuid.uuid4()), experiment, name, resource_group, subscription_id, interactive=True)
 
@@ -199,7 +199,12 @@ def status_of(error: BaseException | None) -> int | None:
     return None
 
 
-def _find_config(start: Path) -> Path:
+def find_config(start: Path) -> Path:
+    """Return the workspace's config.json at `start`, or in its folder or above, as `Workspace.from_config` finds it.
+
+    Raises:
+        UserError: there is none.
+    """
     if start.is_file():
         return start
     for folder in (".azureml", "aml_config", ""):
@@ -212,7 +217,12 @@ def _find_config(start: Path) -> Path:
     )
 
 
-def _read_config(path: Path) -> tuple[str, str, str]:
+def read_config(path: Path) -> tuple[str, str, str]:
+    """Return subscription id, resource group and name of the workspace that a config.json names.
+
+    Raises:
+        UserError: it is missing, not JSON, or lacks a key.
+    """
     try:
         config = json.loads(path.read_text())
         if not isinstance(config, dict):

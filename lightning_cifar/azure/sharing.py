@@ -70,7 +70,7 @@ class Lock:
             self.file.close()
 
 
-class Turns:
+class RunLock:
     """A sender's turns at a run's metrics: two at once, each with the same point, would send it twice.
 
     The lock's file says who had the last turn, and since when something was in flight, should the sender have
@@ -102,7 +102,7 @@ class Turns:
         return name != self._name
 
     def note(self, in_flight: bool) -> None:
-        """Write down that this sender has the turn, and whether an answer is outstanding."""
+        """Write down that this sender has the turn, and whether an answer is outemulatorg."""
         if self._lock.file is not None:
             with contextlib.suppress(OSError):
                 self._lock.file.truncate(0)

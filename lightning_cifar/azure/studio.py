@@ -8,8 +8,8 @@ from typing import Any
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from lightning_cifar.azure import media
-from lightning_cifar.azure.journal import Journal
-from lightning_cifar.azure.metrics import MetricBook
+from lightning_cifar.azure.delivery import Delivery
+from lightning_cifar.azure.encode import MetricBook
 
 
 class StudioLogging:
@@ -19,7 +19,7 @@ class StudioLogging:
     among the run's 50 names; one too many is warned of like a metric's.
     """
 
-    def _journal_and_book(self) -> tuple[Journal | None, MetricBook]:
+    def _journal_and_book(self) -> tuple[Delivery | None, MetricBook]:
         """Return where to log (None: nowhere) and the names used so far."""
         raise NotImplementedError
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from lightning_cifar import AzureMLLogger
-from lightning_cifar.azure.journal import Journal
-from lightning_cifar.azure.patience import Patience
-from scripts.standin import StandIn
+from lightning_cifar.azure.deadline import Deadline
+from lightning_cifar.azure.delivery import Delivery
+from scripts.emulator import Emulator
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -23,7 +23,7 @@ REPOSITORY = Path(__file__).parents[2]
 class Job:
     """This process as the training process of run `run_id`."""
 
-    def __init__(self, azure: StandIn, run_id: str) -> None:
+    def __init__(self, azure: Emulator, run_id: str) -> None:
         self.azure, self.run_id = azure, run_id
 
     def logger(self, **arguments: Any) -> AzureMLLogger:
@@ -43,15 +43,15 @@ class Job:
 @pytest.fixture(autouse=True)
 def journals(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """End the forwarders of a test with it; no journal is left to be closed at the end of all tests."""
-    journals: list[Journal] = []
-    begin = Journal.__init__
+    journals: list[Delivery] = []
+    begin = Delivery.__init__
 
-    def remember(journal: Journal, *args: Any) -> None:
+    def remember(journal: Delivery, *args: Any) -> None:
         journals.append(journal)
         begin(journal, *args)
 
-    monkeypatch.setattr(Journal, "__init__", remember)
-    monkeypatch.setattr("lightning_cifar.azure.journal.PATIENCE", Patience())
+    monkeypatch.setattr(Delivery, "__init__", remember)
+    monkeypatch.setattr("lightning_cifar.azure.delivery.DEADLINE", Deadline())
     yield
     for journal in journals:
         atexit.unregister(journal.at_exit)
@@ -62,7 +62,7 @@ def journals(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def job(azure: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Job]:
+def job(azure: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Job]:
     for name in os.environ:  # of the developer's, a lower-case proxy would win over the job's
         if name.lower().endswith("_proxy") or name.startswith("AZURE"):
             monkeypatch.delenv(name)

@@ -23,7 +23,7 @@ QUIET = {"enable_progress_bar": False, "enable_model_summary": False, "accelerat
 
 @pytest.fixture(params=["in a job", "outside"])
 def make_logger(request, tmp_path, monkeypatch):
-    """Make loggers in a job of the stand-in's, and outside of one."""
+    """Make loggers in a job of the emulator's, and outside of one."""
     if request.param == "in a job":
         return request.getfixturevalue("job").logger
     for name in [name for name in os.environ if name.startswith("AZUREML_")]:

@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import pytest
 
 from lightning_cifar.azure import patience, process
-from lightning_cifar.azure.forwarder import Forwarder
+from lightning_cifar.azure.outbox import Outbox, Progress, entry_line, pending
+from lightning_cifar.azure.relay import Relay
 from lightning_cifar.azure.run import RunAddress
-from lightning_cifar.azure.spool import Progress, Spool, entry_line, pending
 from tests.azure.conftest import REPOSITORY, wait_until
 
 
@@ -144,7 +144,7 @@ def test_the_record_stays_where_the_platform_looks_wherever_the_training_goes(jo
 
 @pytest.fixture
 def record(tmp_path):
-    spool = Spool(tmp_path / "record-metrics.jsonl", RunAddress("run-1", "e", "w", "g", "s", interactive=True))
+    spool = Outbox(tmp_path / "record-metrics.jsonl", RunAddress("run-1", "e", "w", "g", "s", interactive=True))
     spool.append(entry_line({"metric": "a", "value": 1.0, "step": 0}) + entry_line({"end": "Completed"}))
     return spool.path
 
@@ -156,7 +156,7 @@ def test_an_end_that_was_not_told_counts_as_pending(record):
 def test_a_record_is_synced_to_disk_and_retry_after_is_heeded(record, monkeypatch):
     synced = []
     monkeypatch.setattr(os, "fsync", synced.append)
-    forwarder = Forwarder(record, os.getppid(), 1.0)
+    forwarder = Relay(record, os.getppid(), 1.0)
     forwarder._sync(100.0)
     assert synced == [forwarder._handle.fileno()]
     forwarder._board.retry_after = 40.0

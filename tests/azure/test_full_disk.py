@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from lightning_cifar.azure.outbox import Outbox, Progress, read_entries, read_header
 from lightning_cifar.azure.run import RunAddress
-from lightning_cifar.azure.spool import Progress, Spool, read_entries, read_header
 
 ADDRESS = RunAddress("run-1", "e", "w", "g", "s")
 
@@ -30,7 +30,7 @@ def line(step):
 
 @pytest.mark.parametrize("room", [0, 10], ids=["nothing", "part of an entry"])
 def test_what_is_logged_after_a_full_disk_can_be_read(tmp_path, full_at, room):
-    spool = Spool(tmp_path / "a.jsonl", ADDRESS)
+    spool = Outbox(tmp_path / "a.jsonl", ADDRESS)
     spool.append(line(0))
     full_at(spool.size + room)
     for step in (1, 2):
@@ -45,7 +45,7 @@ def test_what_is_logged_after_a_full_disk_can_be_read(tmp_path, full_at, room):
 
 @pytest.mark.parametrize("room", [0, 10], ids=["nothing", "part of the header"])
 def test_a_disk_that_is_full_at_the_first_entry_is_tried_anew(tmp_path, full_at, room):
-    spool = Spool(tmp_path / "a.jsonl", ADDRESS)
+    spool = Outbox(tmp_path / "a.jsonl", ADDRESS)
     full_at(room)
     for _ in range(2):
         with pytest.raises(OSError, match=r"no space|too large"):

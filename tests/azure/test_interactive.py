@@ -9,7 +9,7 @@ import pytest
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from lightning_cifar import AzureMLLogger
-from lightning_cifar.azure.outcome import outcome as outcome_of
+from lightning_cifar.azure.run_status import outcome as outcome_of
 from lightning_cifar.errors import UserError
 from tests.azure.conftest import REPOSITORY, wait_until
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from lightning_cifar.azure.metrics import MetricBook
+from lightning_cifar.azure.encode import MetricBook
 
 
 def entries(book, metrics, step):

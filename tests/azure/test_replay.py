@@ -7,8 +7,8 @@ import sys
 import pytest
 from PIL import Image
 
+from lightning_cifar.azure.outbox import Outbox, pending
 from lightning_cifar.azure.run import RunAddress
-from lightning_cifar.azure.spool import Spool, pending
 from tests.azure.conftest import REPOSITORY, wait_until
 
 ADDRESS = {
@@ -23,7 +23,7 @@ def record(azure, tmp_path):
     azure.job_environment("run-1")  # makes the run
     workspace = azure.workspace
     address = RunAddress("run-1", "cifar10", workspace.name, workspace.resource_group, workspace.subscription_id)
-    spool = Spool(tmp_path / "record-metrics.jsonl", address)
+    spool = Outbox(tmp_path / "record-metrics.jsonl", address)
     for step in range(1000):
         spool.append(f'{{"metric": "loss", "value": {step / 7}, "step": {step}, "time": 0}}\n')
     return spool.path

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from lightning_cifar.azure.outbox import Outbox, Progress, pending
 from lightning_cifar.azure.run import RunAddress
-from lightning_cifar.azure.sharing import Lock, Turns, share_token, shared_file
-from lightning_cifar.azure.spool import Progress, Spool, pending
-from scripts.standin.records import Metric, MetricSeries
+from lightning_cifar.azure.sharing import Lock, RunLock, share_token, shared_file
+from scripts.emulator.records import Metric, MetricSeries
 from tests.azure.conftest import wait_until
 
 # A forwarder with its constants changed: `python -c FORWARDER "worker.X = 1" SPOOL …`.
@@ -34,7 +34,7 @@ def address(job):
 @pytest.fixture
 def record(address, tmp_path):
     """A record of 100 points."""
-    spool = Spool(tmp_path / "record-metrics.jsonl", address)
+    spool = Outbox(tmp_path / "record-metrics.jsonl", address)
     for step in range(100):
         spool.append(f'{{"metric": "loss", "value": {step / 7}, "step": {step}, "time": 0}}\n')
     return spool.path
@@ -90,7 +90,7 @@ def test_what_a_killed_sender_left_in_flight_is_waited_for(job, record, forward)
 
 
 def test_a_turn_after_another_senders_waits_for_what_may_be_in_flight_but_not_after_an_answer(address):
-    first, second = Turns(address, 0.5), Turns(address, 0.5)
+    first, second = RunLock(address, 0.5), RunLock(address, 0.5)
     for in_flight, waits in ((False, False), (True, True)):
         assert first.take() and not second.take()
         first.note(in_flight)
@@ -109,7 +109,7 @@ def test_a_folder_that_others_can_read_is_not_trusted_and_each_goes_on_alone(add
     with pytest.raises(PermissionError):
         shared_file(address, "x")
     assert Lock(address, "a").take() and Lock(address, "a").take()
-    turns = Turns(address, 1.0)
+    turns = RunLock(address, 1.0)
     turns.note(in_flight=True)
     assert turns.take()
 

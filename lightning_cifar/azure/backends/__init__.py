@@ -1,0 +1,1 @@
+"""The SDKs that carry metrics to Azure ML."""

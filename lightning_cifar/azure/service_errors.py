@@ -1,0 +1,53 @@
+"""What an SDK's exception says about the service's answer, and asking again; no SDK is imported for it."""
+
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+Answer = TypeVar("Answer")
+
+_CODE = re.compile(r"(?:status.?code|code|error)\W{1,4}([45]\d\d)\b|too many ([45]\d\d) error", re.IGNORECASE)
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an exception and everything that caused it, as Python, urllib3 and the SDKs keep it."""
+    seen: set[int] = set()
+    todo: list[object] = [error]
+    while todo:
+        link = todo.pop(0)
+        if not isinstance(link, BaseException) or id(link) in seen:
+            continue
+        seen.add(id(link))
+        yield link
+        todo += [getattr(link, "inner_exception", None), getattr(link, "reason", None), link.__cause__]
+        todo += [link.__context__, *link.args]
+
+
+def http_status(error: BaseException | None) -> int | None:
+    """Return the HTTP status behind an exception of an SDK, wherever that has put it; None where there is none."""
+    for link in causes(error):
+        for holder in (link, getattr(link, "response", None)):
+            code = getattr(holder, "status_code", None)
+            if isinstance(code, int) and code >= 400:
+                return code
+    for link in causes(error):
+        if match := _CODE.search(str(link)):
+            return int(match[1] or match[2])
+    return None
+
+
+def retried(ask: Callable[[], Answer], is_passing: Callable[[Exception], bool], pauses: Iterable[float]) -> Answer:
+    """Return what `ask` returns, asking once more after each pause (seconds) while it raises what may pass.
+
+    Raises:
+        Exception: what `ask` raises, if it will not pass, or after the last pause.
+    """
+    for pause in pauses:
+        try:
+            return ask()
+        except Exception as error:
+            if not is_passing(error):
+                raise
+        time.sleep(pause)
+    return ask()

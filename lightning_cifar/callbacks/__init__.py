@@ -1,0 +1,1 @@
+"""Callbacks that the classifier or the default recipe brings to a Trainer."""

@@ -1,0 +1,170 @@
+"""How checkpoints reach the disk and come back: whole or not at all, on one node or on many."""
+
+import os
+import pickle
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed
+from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+from lightning_cifar.errors import UserError
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Saves to a temporary file beside the final name, synced, then renamed; loads where the file is.
+
+    Lightning's own save leaves a torso under the final name when the disk is full. And nodes of a cluster share no
+    folder: the file is where process 0 wrote it, which reads it and hands it to the others.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Write a checkpoint under `path`, or leave nothing there that was not there before.
+
+        Raises:
+            UserError: the file cannot be written, for example because the disk is full.
+        """
+        path = Path(path)
+        temporary: Path | None = None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_name(f".{path.name}.{os.getpid()}")
+            with temporary.open("wb") as file:  # with the rights that the user's files have
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+            if not isinstance(error, OSError) and "write" not in str(error) and "unexpected pos" not in str(error):
+                raise
+            reason = error.strerror if isinstance(error, OSError) else "the disk may be full"
+            raise UserError(
+                f"cannot save the checkpoint {path}: {reason}; free some space or write elsewhere "
+                "(--trainer.default_root_dir), then resume with --ckpt_path last"
+            ) from error
+        finally:
+            if temporary is not None:
+                temporary.unlink(missing_ok=True)
+
+    def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None) -> dict[str, Any]:
+        """Read a checkpoint, by default into the CPU's memory; under several processes, process 0 reads it for all.
+
+        Raises:
+            UserError: in every process: the file is missing or not whole.
+        """
+        if not _distributed():
+            return self._read(path, map_location)
+        content: Any = None
+        if torch.distributed.get_rank() == 0:
+            try:
+                # to the CPU: a device of process 0 means nothing to the others
+                content = self._read(path, "cpu")
+            except UserError as error:
+                content = error
+        content = _of_process_0(content)
+        if isinstance(content, UserError):
+            raise content
+        return content
+
+    def _read(self, path: Any, map_location: Any) -> dict[str, Any]:
+        _check_whole(Path(path))  # not more: from a process that it has spawned, Lightning fetches bare weights
+        return super().load_checkpoint(path, map_location, weights_only=True)
+
+
+def check_loads(path: Path) -> None:
+    """Make sure that a checkpoint of Lightning's exists and is whole, without reading its weights.
+
+    Raises:
+        UserError: it is missing, cut short, or none.
+    """
+    content = _check_whole(path)
+    if not isinstance(content, dict) or not {"state_dict", "pytorch-lightning_version"} <= content.keys():
+        raise UserError(f"{path} is no checkpoint that Lightning saved; name another one with --ckpt_path FILE")
+
+
+def _check_whole(path: Path) -> Any:
+    """Give what a file holds, its tensors not yet read; a zip archive keeps its list of contents at the end."""
+    if not path.is_file():
+        raise UserError(f"no checkpoint {path}: the file does not exist; name one with --ckpt_path FILE")
+    if not os.access(path, os.R_OK):
+        raise UserError(f"cannot read the checkpoint {path}: permission denied; change its rights, or name another one")
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"the checkpoint {path} is truncated, or no checkpoint at all; name another one")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{path} holds more than weights and plain values ({_global(error)}); name another one"
+        ) from error
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        raise UserError(f"cannot read the checkpoint {path}: it is damaged, or none; name another one") from error
+
+
+def _global(error: pickle.UnpicklingError) -> str:
+    found = re.search(r"GLOBAL (\S+)", str(error))
+    return found[1] if found else "a damaged pickle"
+
+
+def _distributed() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+def _of_process_0(value: Any) -> Any:
+    """Give all processes what process 0 has."""
+    parcel = [value]
+    if _distributed():
+        torch.distributed.broadcast_object_list(parcel, src=0)
+    return parcel[0]
+
+
+class RunCheckpoint(ModelCheckpoint):
+    """`ModelCheckpoint` that remembers the best network of a resumed run, and costs nothing between its saves.
+
+    Lightning forgets the best score when a run goes on in a folder of its own, and then keeps the first network
+    of the new run as the best.
+
+    Args:
+        kwargs: as for `ModelCheckpoint`.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._key = super().state_key
+        self._within_epochs = bool(kwargs.get("every_n_train_steps") or kwargs.get("train_time_interval") is not None)
+
+    @property
+    def state_key(self) -> str:
+        """What the callback's state is filed under in a checkpoint; formatted once, not at each hook of each step."""
+        return self._key
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        """Save within an epoch, if that was asked for; else there is no need to look whether to save."""
+        if self._within_epochs:
+            super().on_train_batch_end(trainer, *args)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the state, that of the best network too, if it is still where it was."""
+        # As process 0 sees it, which saves and has the files: all must test the same network in the end.
+        if _of_process_0(Path(state_dict["best_model_path"]).is_file()):
+            state_dict = {**state_dict, "dirpath": self.dirpath}
+            super().load_state_dict(state_dict)
+
+
+def newest(results: Path, name: str) -> Path:
+    """Find the newest checkpoint `last` or `best` below the results folder.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = [path for path in results.glob(f"**/{name}*.ckpt") if not path.name.startswith(".")]
+    if not found:
+        raise UserError(
+            f"--ckpt_path {name}: no checkpoint {name}.ckpt in any run below {results}/; "
+            "train first, or name a file with --ckpt_path FILE"
+        )
+    return max(found, key=lambda path: path.stat().st_mtime_ns)

@@ -1,0 +1,159 @@
+"""Ctrl-C and SIGTERM: stop at the end of the current batch, with a checkpoint from which training goes on."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import Checkpoint
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(BaseException):
+    """The training was asked to stop, and did.
+
+    Not a `KeyboardInterrupt`, which Lightning turns into exit code 1.
+
+    Args:
+        signum: the signal that asked.
+        remedy: what was saved, if anything, and what to do next.
+    """
+
+    def __init__(self, signum: int, remedy: str = "nothing was saved") -> None:
+        super().__init__(f"interrupted by {signal.Signals(signum).name}")
+        self.signum = signum
+        self.remedy = remedy
+
+    @property
+    def first(self) -> "Interrupted":
+        """What was raised first, where a second signal came before the program had ended."""
+        first, cause = self, self.__context__
+        while cause is not None:
+            first, cause = cause if isinstance(cause, Interrupted) else first, cause.__context__
+        return first
+
+    @property
+    def exit_code(self) -> int:
+        """As shells have it: 130 for Ctrl-C, 143 for SIGTERM."""
+        return 128 + self.signum
+
+
+def raise_when_signalled() -> None:
+    """Let Ctrl-C and SIGTERM raise `Interrupted` wherever the main thread is, from now on."""
+    for signum in SIGNALS:
+        signal.signal(signum, _raise)
+
+
+def _raise(signum: int, _: FrameType | None) -> None:
+    raise Interrupted(signum)
+
+
+@contextmanager
+def last_words() -> Iterator[None]:
+    """Say in peace what there is to say; afterwards, a further Ctrl-C or SIGTERM ends the process at once."""
+    for signum in SIGNALS:
+        signal.signal(signum, signal.SIG_IGN)
+    yield
+    for signum in SIGNALS:
+        signal.signal(signum, _end)
+
+
+def _end(signum: int, _: FrameType | None) -> None:
+    os._exit(Interrupted(signum).exit_code)
+
+
+class GracefulStop(Checkpoint):
+    """Saves `last.ckpt` and raises `Interrupted` at the end of the batch in which a signal came.
+
+    Lightning itself raises in mid-step, from where a resumed run ends with other weights. A `Checkpoint`, so that
+    Lightning calls it after the callbacks that may still change what is saved. A second Ctrl-C ends the process
+    at once.
+    """
+
+    def __init__(self) -> None:
+        self._signum = 0
+        self._during_validation = False
+        self._replaced: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the signals over from Lightning, whose SIGTERM handler makes collective calls."""
+        if not self._replaced:
+            self._replaced = {signum: signal.signal(signum, self._note) for signum in SIGNALS}
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Give the signals back; one that came too late to stop the training stops what would follow it."""
+        for signum, handler in self._replaced.items():
+            signal.signal(signum, handler)
+        self._replaced = {}
+        if self._signalled(trainer):
+            raise Interrupted(self._signum or signal.SIGTERM, "the training had ended; next: test --ckpt_path last")
+
+    def _note(self, signum: int, _: FrameType | None) -> None:
+        if self._signum and signum == signal.SIGINT:
+            os.write(2, b"interrupted again: ended at once, without saving\n")  # print is not safe here
+            os._exit(Interrupted(signum).exit_code)
+        self._signum = self._signum or signum
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Stop here, unless a validation or the training's end follows at once, or gradients wait for more batches.
+
+        Those would be lost.
+        """
+        ends = trainer.is_last_batch or trainer.global_step == trainer.max_steps
+        accumulates = (batch_idx + 1) % trainer.accumulate_grad_batches != 0
+        if self._signalled(trainer) and not (ends or accumulates or self._validation_follows(trainer, batch_idx)):
+            self._stop(trainer)
+
+    @staticmethod
+    def _validation_follows(trainer: Trainer, batch_idx: int) -> bool:
+        every, epochs = trainer.val_check_batch, trainer.check_val_every_n_epoch
+        if not trainer.enable_validation or every is None:  # None: it goes by the clock
+            return False
+        if epochs is None:
+            return (trainer.fit_loop.total_batch_idx + 1) % every == 0
+        return (trainer.current_epoch + 1) % epochs == 0 and (batch_idx + 1) % every == 0
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
+    ) -> None:
+        """Stop here; the resumed run does this validation again, from its beginning."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking and self._signalled(trainer):
+            self._during_validation = True
+            self._stop(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop here, if the signal came in an epoch's last batch and no validation followed."""
+        if self._signalled(trainer):
+            self._stop(trainer)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Write down a validation that was cut short as one to be done from its beginning.
+
+        Lightning takes a validation up again where its progress names a batch that was begun and not finished, and
+        otherwise believes it done.
+        """
+        if self._during_validation:
+            progress = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
+            for part, begun in (("total", 1), ("current", 0)):
+                progress[part] = {"ready": begun, "started": begun, "processed": 0, "completed": 0}
+            progress["is_last_batch"] = False
+
+    def _signalled(self, trainer: Trainer) -> bool:
+        if trainer.world_size == 1:
+            return bool(self._signum)
+        return trainer.strategy.reduce_boolean_decision(bool(self._signum), all=False)
+
+    def _stop(self, trainer: Trainer) -> None:
+        interrupted = Interrupted(self._signum or signal.SIGTERM)
+        if folder := getattr(trainer.checkpoint_callback, "dirpath", None):
+            path = Path(folder) / "last.ckpt"
+            trainer.save_checkpoint(path, weights_only=False)
+            interrupted.remedy = f"saved {path}; go on with --ckpt_path {path}"
+        raise interrupted

@@ -1,0 +1,1 @@
+"""Submitting to Azure ML and following its runs."""

@@ -1,0 +1,1 @@
+"""Measurements of training, logger and data."""

@@ -1,0 +1,138 @@
+"""The environments of processes: built from nothing, so that nothing inherited can lead to the real Azure."""
+
+import json
+import os
+import shlex
+import sys
+import sysconfig
+from pathlib import Path
+
+from scripts.emulator.records import Workspace
+from scripts.emulator.routes.login import PASSWORD
+from scripts.emulator.routes.management import API, DISCOVERY
+from scripts.emulator.state import PRINCIPAL, TENANT, State
+from scripts.emulator.tokens import job_token
+
+# Everything else stays behind. The thread counts are the machine's business, not Azure's.
+_INHERITED = ("LANG", "LC_ALL", "TZ", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "LD_LIBRARY_PATH", "SYSTEMROOT")
+
+
+def bare(home: Path, proxy_url: str, ca_file: Path) -> dict[str, str]:
+    """Return what every process gets: a path, a private home, the proxy and its certificate authority."""
+    temporary = home / "tmp"
+    temporary.mkdir(parents=True, exist_ok=True)
+    return {name: os.environ[name] for name in _INHERITED if name in os.environ} | {
+        "PATH": _path(),
+        "HOME": str(home),
+        "TMPDIR": str(temporary),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "MPLCONFIGDIR": str(home / "matplotlib"),
+        "HTTPS_PROXY": proxy_url,
+        "HTTP_PROXY": proxy_url,
+        # Loopback needs no proxy, and an identity endpoint or a test's own server must not meet one.
+        "NO_PROXY": "127.0.0.1,localhost",
+        "REQUESTS_CA_BUNDLE": str(ca_file),
+        "SSL_CERT_FILE": str(ca_file),
+        "AZUREML_CURRENT_CLOUD": "AzureCloud",  # saves a look-up of the clouds' metadata
+    }
+
+
+def client(auth: str, proxy_url: str, home: Path, workspace: Workspace) -> dict[str, str]:
+    """Return what a laptop's control script signs in with; for "cli" a session is put into its home.
+
+    Raises:
+        ValueError: for an unknown kind of sign-in.
+    """
+    if auth == "cli":
+        return _azure_cli(home, workspace)
+    if auth == "none":
+        return {}
+    if auth == "service-principal":
+        return {
+            "AZUREML_SERVICE_PRINCIPAL_TENANT_ID": TENANT,
+            "AZUREML_SERVICE_PRINCIPAL_ID": PRINCIPAL,
+            "AZUREML_SERVICE_PRINCIPAL_PASSWORD": PASSWORD,
+        }
+    if auth == "managed-identity":
+        endpoint = f"{proxy_url}/msi/token"
+        return {
+            "MSI_ENDPOINT": endpoint,
+            "MSI_SECRET": "emulator",
+            "IDENTITY_ENDPOINT": endpoint,
+            "IDENTITY_HEADER": "emulator",
+        }
+    raise ValueError(f"unknown auth {auth!r}: use one of service-principal, managed-identity, cli, none")
+
+
+# As much of the Azure CLI as hands out a token.
+_AZ = """\
+import json, sys, time
+from scripts.emulator.tokens import jwt
+
+arguments = sys.argv[1:]
+if arguments[:2] != ["account", "get-access-token"]:
+    sys.exit(f"the emulator's az knows only `account get-access-token`, not {arguments}")
+audience = arguments[arguments.index("--resource") + 1] if "--resource" in arguments else ""
+expiry = time.time() + 3600
+answer = {"accessToken": jwt(3600, aud=audience), "expires_on": int(expiry), "tokenType": "Bearer"}
+answer["expiresOn"] = time.strftime("%Y-%m-%d %H:%M:%S.000000", time.localtime(expiry))
+print(json.dumps(answer))
+"""
+
+
+def _azure_cli(home: Path, workspace: Workspace) -> dict[str, str]:
+    """Make a home in which `az login` has been run, with an `az` that hands out tokens.
+
+    The SDK's `InteractiveLoginAuthentication` finds the session, too; its `AzureCliAuthentication` would need
+    the package azure-cli.
+    """
+    folder, programs = home / ".azure", home / "bin"
+    folder.mkdir()
+    programs.mkdir()
+    account = {
+        "id": workspace.subscription_id,
+        "name": "emulator",
+        "state": "Enabled",
+        "tenantId": TENANT,
+        "isDefault": True,
+        "environmentName": "AzureCloud",
+        "user": {"name": PRINCIPAL, "type": "servicePrincipal"},
+    }
+    entry = {"client_id": PRINCIPAL, "tenant": TENANT, "client_secret": PASSWORD}
+    (folder / "azureProfile.json").write_text(json.dumps({"subscriptions": [account]}))
+    (folder / "service_principal_entries.json").write_text(json.dumps([entry]))
+    script = programs / "az.py"
+    script.write_text(_AZ)
+    program = programs / "az"
+    root = Path(__file__).parents[2]
+    program.write_text(
+        f"#!/bin/sh\nPYTHONPATH={shlex.quote(str(root))} exec {shlex.quote(sys.executable)} "
+        f'{shlex.quote(str(script))} "$@"\n'
+    )
+    program.chmod(0o755)
+    return {"PATH": os.pathsep.join([str(programs), _path()])}
+
+
+def _path() -> str:
+    return os.pathsep.join([sysconfig.get_path("scripts"), str(Path(sys.executable).parent), os.defpath])
+
+
+def job(state: State, run_id: str, token_seconds: float) -> dict[str, str]:
+    """Return the variables that Azure ML sets in a job."""
+    run, workspace = state.run(run_id), state.workspace
+    return {
+        "AZUREML_RUN_ID": run_id,
+        "AZUREML_RUN_TOKEN": job_token(run_id, token_seconds),
+        "AZUREML_RUN_CONFIGURATION": "azureml-setup/mutated_run_configuration.json",
+        "AZUREML_ARM_SUBSCRIPTION": workspace.subscription_id,
+        "AZUREML_ARM_RESOURCEGROUP": workspace.resource_group,
+        "AZUREML_ARM_WORKSPACE_NAME": workspace.name,
+        "AZUREML_ARM_PROJECT_NAME": run.experiment,
+        "AZUREML_EXPERIMENT_ID": state.experiment_id(run.experiment),
+        "AZUREML_WORKSPACE_ID": workspace.id,
+        "AZUREML_WORKSPACE_SCOPE": workspace.scope,
+        "AZUREML_EXPERIMENT_SCOPE": f"{workspace.scope}/experiments/{run.experiment}",
+        "AZUREML_SERVICE_ENDPOINT": API,
+        "AZUREML_DISCOVERY_SERVICE_ENDPOINT": DISCOVERY,
+    }

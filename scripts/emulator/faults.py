@@ -1,0 +1,149 @@
+"""How the service misbehaves: which requests, how, how often, and for how long."""
+
+import re
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from scripts.emulator.messages import RefusalError, Response
+
+KINDS = ("latency", "drop", "store-and-drop", "silence", "refuse", "expired")
+
+
+@dataclass
+class Fault:
+    """One kind of misbehaviour, on some routes, until it is used up or lifted.
+
+    Args:
+        kind: one of `KINDS`, or an HTTP status from "400" to "599".
+        on: the name of a group of routes ("metrics"), or a regular expression searched in host + path;
+            None: every request.
+        requests: lifted after so many hits; None: no limit.
+        seconds: lifted after so many seconds; None: no limit.
+        retry_after: value of the Retry-After header, in seconds.
+        delay: seconds that "latency" adds to each request.
+
+    `hits` counts the requests it met (a "refuse" meets none: nothing listens); `back` is set when, after a
+    "refuse", the service listens again.
+
+    Raises:
+        ValueError: for an unknown kind, or "latency" without a delay.
+    """
+
+    kind: str
+    on: str | None = None
+    requests: int | None = None
+    seconds: float | None = None
+    retry_after: float | None = None
+    delay: float | None = None
+    hits: int = field(default=0, init=False)
+    lifted: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
+    back: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
+    _until: float | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS and not re.fullmatch("[45][0-9][0-9]", self.kind):
+            raise ValueError(
+                f"unknown misbehaviour {self.kind!r}: use one of {', '.join(KINDS)}, or a status such as 500"
+            )
+        if self.kind == "latency" and self.delay is None:
+            raise ValueError("misbehaviour 'latency' needs delay= in seconds")
+        if self.kind == "refuse" and not (self.on is None and self.requests is None):
+            raise ValueError("misbehaviour 'refuse' is for the whole service: limit it by seconds= only")
+        if self.seconds is not None:
+            self._until = time.monotonic() + self.seconds
+
+    def lift(self) -> None:
+        """End it; requests that it holds (silence) go on: their connections are closed."""
+        self.lifted.set()
+
+    @property
+    def active(self) -> bool:
+        """Whether it would still hit a request."""
+        if self._until is not None and time.monotonic() >= self._until:
+            self.lift()
+        return not self.lifted.is_set()
+
+    def concerns(self, group: str, address: str) -> bool:
+        """Tell whether it is meant for a request of a route group (`group`) at `address` (host + path)."""
+        return self.on is None or self.on == group or re.search(self.on, address) is not None
+
+    def remaining(self) -> float | None:
+        """Seconds until it is lifted by itself; None without a time limit."""
+        return None if self._until is None else max(0.0, self._until - time.monotonic())
+
+
+class Faults:
+    """The faults in force, asked once per request."""
+
+    def __init__(self) -> None:
+        self._faults: list[Fault] = []
+        self._lock = threading.Lock()
+
+    def add(self, fault: Fault) -> Fault:
+        """Put a fault in force, after those that are there already."""
+        with self._lock:
+            self._faults.append(fault)
+        return fault
+
+    def lift_all(self) -> list[Fault]:
+        """End every fault, and return those that were in force."""
+        with self._lock:
+            lifted, self._faults = self._faults, []
+            for fault in lifted:
+                fault.lift()
+            return lifted
+
+    def strike(self, group: str, address: str) -> list[Fault]:
+        """Return the faults that hit this request, and count it: all latencies, then at most one other."""
+        with self._lock:
+            self._faults = [fault for fault in self._faults if fault.active]
+            concerned = [fault for fault in self._faults if fault.concerns(group, address)]
+            struck = [fault for fault in concerned if fault.kind == "latency"]
+            struck += [fault for fault in concerned if fault.kind not in ("latency", "refuse")][:1]
+            for fault in struck:
+                fault.hits += 1
+                # A silence that has been used up still holds the requests it has hit: only lift() frees them.
+                if fault.requests is not None and fault.hits >= fault.requests:
+                    self._faults.remove(fault)
+            return struck
+
+
+_CODES = {
+    "400": "BadRequest",
+    "429": "TooManyRequests",
+    "500": "InternalServerError",
+    "503": "ServiceUnavailable",
+}
+
+
+def misbehave(faults: Sequence[Fault], process: Callable[[], Response], closing: threading.Event) -> Response | None:
+    """Return what the client gets when its request meets faults; None: its connection is cut off.
+
+    Args:
+        faults: any number of "latency", then at most one of another kind but "refuse".
+        process: answers the request properly; called only where the faults leave the request its effect.
+        closing: set when the service goes down; ends latency and silence.
+    """
+    late = sum(fault.delay or 0 for fault in faults)
+    if late and closing.wait(late):
+        return None
+    fault = next((fault for fault in faults if fault.kind != "latency"), None)
+    if fault is None:
+        return process()
+    if fault.kind == "drop":
+        return None
+    if fault.kind == "store-and-drop":
+        process()
+        return None
+    if fault.kind == "silence":
+        while not closing.is_set() and fault.active:
+            fault.lifted.wait(0.2)
+        return None
+    headers = {} if fault.retry_after is None else {"Retry-After": f"{fault.retry_after:g}"}
+    if fault.kind == "expired":
+        expired = RefusalError(401, "ExpiredAuthenticationToken", "The access token has expired.")
+        return expired.response(headers)
+    code = _CODES.get(fault.kind, "Misbehaving")
+    return RefusalError(int(fault.kind), code, "The emulator was told to.").response(headers)

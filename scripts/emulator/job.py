@@ -1,0 +1,244 @@
+"""Runs what was submitted: all processes of all nodes on this machine, as Azure ML would on a cluster."""
+
+import secrets
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from scripts.emulator import isolation
+from scripts.emulator.collector import ORIGIN, Collector
+from scripts.emulator.node import DataError, Node
+from scripts.emulator.processes import Processes
+from scripts.emulator.routes import content
+from scripts.emulator.state import FINAL, State
+
+_TAIL = 20  # lines of the log in the error message
+
+
+class Job:
+    """The processes of one attempt at a run.
+
+    Args:
+        state: where the run and its snapshot are, and where artifacts go to.
+        run_id: a submitted run.
+        folder: where the nodes' folders are made.
+        environment: called with a home folder; returns the environment of a process inside the run.
+        grace: seconds between SIGTERM and SIGKILL.
+
+    `folders` are the nodes' working directories; `isolation` says how they are hidden from each other.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        run_id: str,
+        folder: Path,
+        environment: Callable[[Path], dict[str, str]],
+        grace: float,
+    ) -> None:
+        self.run = state.run(run_id)
+        if self.run.definition is None or self.run.snapshot is None:
+            raise ValueError(f"{run_id} was not submitted: there is nothing to run")
+        self._state, self._environment = state, environment
+        self._definition: dict[str, Any] = self.run.definition
+        # A fresh name for each attempt and node: nothing can guess where another one keeps its files.
+        self._root = folder / secrets.token_hex(8)
+        count = int(self._definition.get("nodeCount") or 1)
+        self._nodes = [Node(rank, self._root / secrets.token_hex(16)) for rank in range(count)]
+        self.folders = [node.work for node in self._nodes]
+        self.isolation = isolation.method()
+        self._processes = Processes(grace)
+        self._logs: list[Path] = []
+        self._outcome = ""  # what ended it from outside: "Canceled", "Killed"
+        self._lock = threading.Lock()
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._main, daemon=True, name=f"job-{run_id}")
+
+    # -- what others do with it
+
+    def start(self) -> None:
+        """Start the processes, in the background."""
+        self._thread.start()
+
+    def wait(self, timeout: float | None = None) -> str:
+        """Return the run's status once all processes have ended.
+
+        Raises:
+            TimeoutError: if that takes longer than `timeout` seconds.
+        """
+        if not self._done.wait(timeout):
+            raise TimeoutError(f"{self.run.id} is still {self.run.status} after {timeout:g} s; its log:\n{self.log}")
+        return self.run.status
+
+    def kill(self) -> None:
+        """Take the nodes away, as pre-emption does: SIGKILL, and no last look at the outputs.
+
+        The run is back in the queue; `Emulator.restart_job` goes on with it.
+        """
+        self._end("Killed")
+        self._processes.kill()
+        self._done.wait()
+        for node in self._nodes:
+            shutil.rmtree(node.root, ignore_errors=True)
+
+    def cancel(self) -> None:
+        """Send SIGTERM, after a while SIGKILL; the run ends as Canceled."""
+        self._end("Canceled")
+        threading.Thread(target=self._processes.terminate, daemon=True).start()
+
+    @property
+    def ended(self) -> bool:
+        """Whether all its processes have ended."""
+        return self._done.is_set()
+
+    @property
+    def log(self) -> str:
+        """What the processes have printed so far, one after the other."""
+        return "".join(log.read_text(errors="replace") for log in self._logs if log.exists())
+
+    @property
+    def pids(self) -> list[int]:
+        """The ids of the processes that have been started, by rank; each leads a process group."""
+        return self._processes.pids
+
+    # -- its own thread
+
+    def _main(self) -> None:
+        collector = Collector(self._state, self.run, self._nodes)
+        try:
+            self._state.set_status(self.run, "Preparing")
+            self._prepare()
+            with self._lock:
+                if not self._outcome:
+                    self._start_processes()
+            if self._processes:
+                self._state.set_status(self.run, "Running")
+                collector.start()
+                self._watch()
+                collector.stop(collect=self._outcome != "Killed")
+            self._finish()
+        except Exception as error:
+            self._processes.kill()
+            self._sweep()
+            self._fail(f"{type(error).__name__}: {error}" if not isinstance(error, DataError) else str(error))
+        finally:
+            self._keep_logs()
+            self._done.set()
+
+    def _prepare(self) -> None:
+        snapshot = content.files(self._state, self.run.snapshot or "")
+        for node in self._nodes:
+            node.prepare(snapshot)
+
+    def _start_processes(self) -> None:
+        per_node, distributed = _processes_per_node(self._definition)
+        world = per_node * len(self._nodes)
+        port = _free_port()
+        for node in self._nodes:
+            data = node.provide(self._state, self._definition.get("dataReferences") or {})
+            hidden = [other.root for other in self._nodes if other is not node]
+            command = isolation.isolated(node.command(self._definition, data), hidden, node.read_only)
+            shared = node.environment(self._environment(node.home)) | data
+            shared |= (self._definition.get("environment") or {}).get("environmentVariables") or {}
+            shared |= self._definition.get("environmentVariables") or {}
+            for local in range(per_node):
+                rank = node.rank * per_node + local
+                variables = {}
+                if distributed:
+                    variables = {
+                        "MASTER_ADDR": "127.0.0.1",
+                        "MASTER_PORT": str(port),
+                        "WORLD_SIZE": str(world),
+                        "NODE_RANK": str(node.rank),
+                        "RANK": str(rank),
+                        "LOCAL_RANK": str(local),
+                    }
+                log = self._open_log(rank, world)
+                environment = {key: str(value) for key, value in (shared | variables).items()}
+                self._processes.start(command, node.work, environment, log)
+
+    def _open_log(self, rank: int, world: int) -> Path:
+        """Make a process's log, an artifact that can be read while it grows."""
+        width = len(str(world - 1))
+        name = "std_log.txt" if world == 1 else f"std_log_process_{rank:0{width}d}.txt"
+        log = self._root / "user_logs" / name
+        log.parent.mkdir(exist_ok=True, mode=0o700)
+        log.touch()
+        self._logs.append(log)
+        self._state.put_live_artifact(ORIGIN, self.run.container, f"user_logs/{name}", log)
+        return log
+
+    def _watch(self) -> None:
+        """Wait for the processes; the first that fails takes the others with it."""
+        limit = self._definition.get("maxRunDurationSeconds")
+        deadline = time.monotonic() + limit if limit else None
+        while self._processes.running():
+            if self._processes.first_failure() is not None:
+                self._processes.terminate()
+            elif deadline is not None and time.monotonic() > deadline:
+                self._end("Canceled")
+                self._processes.terminate()
+            time.sleep(0.05)
+        self._sweep()
+
+    def _sweep(self) -> None:
+        self._processes.sweep([node.home for node in self._nodes])
+
+    def _finish(self) -> None:
+        if self._outcome == "Killed":
+            self._state.set_status(self.run, "Queued")
+        elif self._outcome == "Canceled":
+            self._state.set_status(self.run, "Canceled")
+        else:
+            failure = self._processes.first_failure()
+            if failure is None:
+                self._state.set_status(self.run, "Completed")
+                return
+            rank, code = failure
+            tail = "\n".join(self._logs[rank].read_text(errors="replace").splitlines()[-_TAIL:])
+            log = f"user_logs/{self._logs[rank].name}"
+            self._fail(
+                f"Execution failed. User process exited with status code {code}. Please check log file "
+                f"'{log}' for error details. Error: {tail}"
+            )
+
+    def _fail(self, message: str) -> None:
+        self.run.error = {"error": {"code": "UserError", "message": message, "details": []}}
+        self._state.set_status(self.run, "Failed")
+
+    def _keep_logs(self) -> None:
+        """Make what was printed part of the run."""
+        for log in self._logs:
+            path = f"user_logs/{log.name}"
+            self._state.put_artifact(ORIGIN, self.run.container, path, log.read_bytes())
+
+    # -- ending it
+
+    def _end(self, outcome: str) -> None:
+        with self._lock:
+            if self.run.status not in FINAL:
+                self._outcome = self._outcome or outcome
+
+
+def _processes_per_node(definition: dict[str, Any]) -> tuple[int, bool]:
+    """Return how many processes each node runs, and whether they are told of each other."""
+    nodes = int(definition.get("nodeCount") or 1)
+    communicator = str(definition.get("communicator") or "None").lower()
+    if str(definition.get("framework")).lower() == "pytorch" and communicator in ("gloo", "nccl"):
+        total = int((definition.get("pytorch") or {}).get("processCount") or nodes)
+        if total % nodes:
+            raise DataError(f"{total} processes cannot be spread evenly over {nodes} nodes")
+        return total // nodes, True
+    if communicator not in ("none", ""):
+        raise DataError(f"the emulator runs PyTorchConfiguration, but not communicator {communicator!r}")
+    return 1, False
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

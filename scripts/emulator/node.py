@@ -1,0 +1,142 @@
+"""One node of a job: its folders, its data, and the command line of its processes."""
+
+import os
+import shlex
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scripts.emulator.messages import RefusalError
+from scripts.emulator.routes import blobs, datastores
+from scripts.emulator.state import State
+
+_VARIABLE = "AZUREML_DATAREFERENCE_"
+# What comes back as artifacts.
+COLLECTED = ("outputs", "logs")
+
+# The job's interpreter is the emulator's own, whose site-packages may know the checkout: installed with
+# `pip install --editable`. A job in the cloud has only its snapshot: what leads elsewhere is taken out.
+_SITE = '''\
+"""Leaves only the standard library, installed packages, and the job's own folder importable."""
+import sys
+
+roots = tuple({sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix, %r})
+sys.path[:] = [entry for entry in sys.path if not entry or entry.startswith(roots)]
+sys.meta_path[:] = [one for one in sys.meta_path if "__editable__" not in getattr(one, "__module__", "")]
+for name in [name for name in sys.path_importer_cache if "__editable__" in name]:
+    del sys.path_importer_cache[name]
+sys.path_hooks[:] = [one for one in sys.path_hooks if "__editable__" not in getattr(one, "__module__", "")]
+'''
+
+
+class DataError(Exception):
+    """The run definition asks for data that are not there."""
+
+
+@dataclass
+class Node:
+    """A node's folders below `root`: `work` (the snapshot; where the command runs), `home`, `data`.
+
+    `read_only` holds what is to be mounted: target to source.
+    """
+
+    rank: int
+    root: Path
+    read_only: dict[Path, Path] = field(default_factory=dict)
+
+    @property
+    def work(self) -> Path:
+        """The working directory, made of the snapshot."""
+        return self.root / "wd"
+
+    @property
+    def home(self) -> Path:
+        """The home of the job's processes."""
+        return self.root / "home"
+
+    def prepare(self, snapshot: dict[str, bytes]) -> None:
+        """Make the folders and unpack the snapshot."""
+        self.root.mkdir(mode=0o700, parents=True)
+        for name in ("wd", "home", "bin", "site", "data"):
+            (self.root / name).mkdir()
+        for path, content in snapshot.items():
+            file = self.work / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+        for name in COLLECTED:
+            (self.work / name).mkdir(exist_ok=True)
+        (self.root / "site" / "sitecustomize.py").write_text(_SITE % str(self.root))
+        for name in ("python", "python3"):
+            wrapper = self.root / "bin" / name
+            # Not a link: a virtual environment's interpreter would no longer know its packages.
+            wrapper.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
+            wrapper.chmod(0o755)
+
+    def environment(self, inherited: dict[str, str]) -> dict[str, str]:
+        """Return the variables that make processes use this node's folders, added to those of the run."""
+        return inherited | {
+            "PATH": os.pathsep.join([str(self.root / "bin"), inherited["PATH"]]),
+            "PYTHONPATH": str(self.root / "site"),
+            "PWD": str(self.work),
+        }
+
+    def provide(self, state: State, references: dict[str, Any]) -> dict[str, str]:
+        """Provide data references (mount, download or upload) and return their variables.
+
+        Raises:
+            DataError: for a datastore that does not exist, or a download of nothing.
+        """
+        return {_VARIABLE + name: str(self._provide(state, name, one)) for name, one in references.items()}
+
+    def _provide(self, state: State, name: str, reference: dict[str, Any]) -> Path:
+        path = (reference.get("pathOnDataStore") or "").strip("/")
+        try:
+            container = datastores.container_of(state, reference["dataStoreName"])
+        except RefusalError as error:
+            raise DataError(error.message) from error
+        target = self.root / "data" / name
+        with state.lock:
+            mounted = state.mounts.get(container, {}).get(path)
+        if mounted is not None and mounted.is_dir():
+            target.mkdir()
+            self.read_only[target] = mounted
+            return target
+        found = blobs.names(state, container)
+        if path in found:  # a single file
+            target.mkdir()
+            file = target / path.rsplit("/", 1)[-1]
+            file.write_bytes(blobs.read(state, container, path))
+            return file
+        prefix = path + "/" if path else ""
+        inside = [blob for blob in found if blob.startswith(prefix)]
+        if not inside and reference.get("mode") == "download":
+            raise DataError(f"no files at {path!r} of datastore {reference['dataStoreName']!r}")
+        target.mkdir()
+        for blob in inside:
+            file = target / blob[len(prefix) :]
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(blobs.read(state, container, blob))
+            file.chmod(0o444)
+        return target
+
+    def command(self, definition: dict[str, Any], data: dict[str, str]) -> list[str]:
+        """Return the command line that the run definition asks for.
+
+        A command goes through a shell, which puts variables in; in a script's arguments only data references
+        are replaced, as Azure ML does.
+
+        Raises:
+            DataError: if there is neither a command nor a script.
+        """
+        command = definition.get("command")
+        if command:
+            text = command if isinstance(command, str) else " ".join(command)
+            return ["bash", "-c", text]
+        script = definition.get("script")
+        if not script:
+            raise DataError("the run definition has neither a command nor a script")
+        arguments = [str(argument) for argument in definition.get("arguments") or []]
+        for name in sorted(data, key=len, reverse=True):
+            arguments = [argument.replace(f"${name}", data[name]) for argument in arguments]
+        return ["python", script, *arguments]

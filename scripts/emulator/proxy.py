@@ -1,0 +1,249 @@
+"""The proxy: ends every tunnel itself, asks the routes for an answer, forwards nothing, on loopback only."""
+
+import contextlib
+import gzip
+import socket
+import struct
+import sys
+import threading
+import time
+import zlib
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from scripts.emulator.ca import CertificateAuthority
+from scripts.emulator.faults import Fault, Faults, misbehave
+from scripts.emulator.messages import RefusalError, Request, Response, Router, call
+from scripts.emulator.state import State
+
+LOOPBACK = "127.0.0.1"
+
+
+class Proxy:
+    """An HTTPS proxy that is the far end, too.
+
+    Args:
+        state: what the routes read and write; requests are recorded there.
+        router: which requests it answers; a host without a route gets 403, a path without one gets 501.
+        authority: mints the certificate of each tunnel's host.
+        faults: the misbehaviour that each request meets.
+    """
+
+    def __init__(self, state: State, router: Router, authority: CertificateAuthority, faults: Faults) -> None:
+        self.state, self.router, self.authority, self.faults = state, router, authority, faults
+        self.closing = threading.Event()
+        self._lock = threading.Lock()
+        self._server: _Server | None = None  # the one that listens
+        self._held: _Server | None = None  # bound, not listening: keeps the port while connections are refused
+        self.port = 0
+
+    def start(self) -> None:
+        """Listen on a free port; after `refuse`, on the same port again."""
+        with self._lock:
+            if self._server is not None:
+                return
+            self._server, self._held = self._held or _Server((LOOPBACK, 0), self), None
+            self._server.server_activate()
+            self.port = self._server.server_port
+            threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def _stop(self, hold: bool) -> None:
+        with self._lock:
+            server, self._server = self._server, None
+            if server is None:
+                return
+            server.shutdown()
+            server.server_close()
+            server.drop_connections()
+            if hold:
+                self._held = _Server((LOOPBACK, self.port), self)
+
+    def refuse(self, fault: Fault) -> None:
+        """Drop every connection and refuse new ones until the fault is lifted."""
+        self._stop(hold=True)
+
+        def come_back() -> None:
+            fault.lifted.wait(fault.remaining())
+            if not self.closing.is_set():
+                self.start()
+            fault.back.set()
+
+        threading.Thread(target=come_back, daemon=True).start()
+
+    def close(self) -> None:
+        """Stop for good; requests that are being held (latency, silence) end at once."""
+        self.closing.set()
+        self._stop(hold=False)
+        with self._lock:
+            if self._held is not None:
+                self._held.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], proxy: Proxy) -> None:
+        self.proxy = proxy
+        self._open: set[socket.socket] = set()
+        self._open_lock = threading.Lock()
+        super().__init__(address, _Connection, bind_and_activate=False)
+        self.server_bind()
+
+    def server_bind(self) -> None:
+        # The standard library's would look up this machine's name, which can take seconds.
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        socket.socket.bind(self.socket, self.server_address)
+        self.server_address = self.socket.getsockname()
+        self.server_name, self.server_port = LOOPBACK, self.server_address[1]
+
+    def track(self, connection: socket.socket) -> None:
+        with self._open_lock:
+            self._open.add(connection)
+
+    def untrack(self, connection: socket.socket) -> None:
+        with self._open_lock:
+            self._open.discard(connection)
+
+    def drop_connections(self) -> None:
+        with self._open_lock:
+            connections = list(self._open)
+        for connection in connections:
+            _reset(connection)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        error = sys.exception()
+        # Clients may hang up at any time, and a test's killed processes do; anything else is our mistake.
+        if not isinstance(error, OSError):
+            self.proxy.state.note_unexpected(f"internal error: {error!r}")
+            super().handle_error(request, client_address)
+
+
+class _Connection(BaseHTTPRequestHandler):
+    """One client connection: in the clear until CONNECT, then TLS with the client's host."""
+
+    protocol_version = "HTTP/1.1"
+    server: _Server
+    host = ""  # the tunnel's; "" before CONNECT
+    disable_nagle_algorithm = True
+
+    def setup(self) -> None:
+        super().setup()
+        self.raw = self.connection
+        self.server.track(self.raw)
+
+    def finish(self) -> None:
+        self.server.untrack(self.raw)
+        with contextlib.suppress(OSError, ValueError):
+            super().finish()
+
+    def do_CONNECT(self) -> None:
+        proxy = self.server.proxy
+        host = self.path.rsplit(":", 1)[0].strip("[]").lower()
+        if not proxy.router.knows_host(host):
+            proxy.state.note_unexpected(f"unknown host: CONNECT {host}")
+            self.send_error(403, "unknown host")
+            self.close_connection = True
+            return
+        self.send_response_only(200, "Connection established")
+        self.end_headers()
+        self.wfile.flush()
+        self.host = host
+        self.server.untrack(self.raw)
+        tunnel = proxy.authority.context(host).wrap_socket(self.connection, server_side=True)
+        self.raw = self.connection = tunnel
+        self.server.track(tunnel)
+        self.rfile = tunnel.makefile("rb")
+        self.wfile = tunnel.makefile("wb")
+        self.close_connection = False
+
+    def answer(self) -> None:
+        request = self._read()
+        proxy = self.server.proxy
+        found = proxy.router.find(request.method, request.host, request.path)
+        if found:
+            request.route = found[0].group
+        proxy.state.record(request)
+        if found is None:
+            response: Response | None = self._unexpected(request)
+        else:
+            route, parameters = found
+            struck = proxy.faults.strike(request.route, request.host + request.path)
+            request.fault = struck[-1].kind if struck else ""
+
+            def process() -> Response:
+                return call(route, proxy.state, request, parameters)
+
+            response = misbehave(struck, process, proxy.closing)
+        if response is None:
+            _reset(self.raw)
+            self.close_connection = True
+            return
+        request.status = response.status
+        self._send(response)
+
+    def _unexpected(self, request: Request) -> Response:
+        proxy, address = self.server.proxy, f"{request.method} {request.host}{request.path}"
+        if proxy.router.knows_host(request.host):
+            proxy.state.note_unexpected(f"unknown route: {address}")
+            return RefusalError(501, "NotImplemented", "the emulator does not know this request").response()
+        proxy.state.note_unexpected(f"unknown host: {address}")
+        return RefusalError(403, "UnknownHost", "the emulator forwards nothing").response()
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = answer  # noqa: N815
+
+    def _read(self) -> Request:
+        arrived = time.monotonic()
+        target = urlsplit(self.path)
+        # Requests outside a tunnel name their host in the request line, or speak to this address itself.
+        host = self.host or (target.hostname or (self.headers.get("Host") or "").rsplit(":", 1)[0]).lower()
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        if headers.get("transfer-encoding", "").lower() == "chunked":
+            body = self._read_chunks()
+        else:
+            body = self.rfile.read(int(headers.get("content-length") or 0))
+        encoding = headers.get("content-encoding", "")
+        # Blobs keep their encoding as an attribute; only services unpack what is sent to them.
+        if encoding == "gzip":
+            body = gzip.decompress(body)
+        elif encoding == "deflate":
+            body = zlib.decompress(body)
+        query = dict(parse_qsl(target.query, keep_blank_values=True))
+        return Request(self.command, host, target.path, query, headers, body, arrived)
+
+    def _read_chunks(self) -> bytes:
+        body = b""
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        while self.rfile.readline().strip():
+            pass  # trailers
+        return body
+
+    def _send(self, response: Response) -> None:
+        self.send_response_only(response.status)
+        headers = {
+            "Content-Length": str(len(response.body)),
+            "Date": self.date_time_string(),
+        } | response.headers
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(response.body)
+        self.wfile.flush()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Print nothing: the state records every request."""
+
+
+def _reset(connection: socket.socket) -> None:
+    """Cut a connection off so that its peer notices at once, in whatever it is doing."""
+    with contextlib.suppress(OSError):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+    with contextlib.suppress(OSError):
+        connection.close()

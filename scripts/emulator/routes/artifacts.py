@@ -1,0 +1,87 @@
+"""Artifacts: names, addresses with signatures, lists; the contents are blobs."""
+
+from typing import Any
+
+from scripts.emulator.messages import WORKSPACE, RefusalError, Request, Routes
+from scripts.emulator.state import State, now, signed
+
+ARTIFACTS = f"/artifact/v2.0{WORKSPACE}/artifacts"
+
+routes = Routes("artifacts", r".*\.api\.azureml\.ms|.*\.experiments\.azureml\.net")
+
+
+def _information(origin: str, container: str, path: str) -> dict[str, Any]:
+    return {
+        "contentUri": signed("azureml", f"{origin}/{container}/{path}"),
+        "origin": origin,
+        "container": container,
+        "path": path,
+    }
+
+
+def _artifact(origin: str, container: str, path: str) -> dict[str, Any]:
+    return {
+        "artifactId": f"{origin}/{container}/{path}",
+        "origin": origin,
+        "container": container,
+        "path": path,
+        "etag": None,
+        "createdTime": now(),
+    }
+
+
+def _paths(state: State, origin: str, container: str) -> list[str]:
+    with state.lock:
+        return sorted(state.artifacts.get((origin, container), []))
+
+
+@routes("POST", ARTIFACTS + "/batch/metadata/{origin}/{container}")
+def create(state: State, request: Request, origin: str, container: str) -> dict[str, Any]:
+    """Enter artifacts and return the addresses to which their contents are sent."""
+    paths = [entry["path"] for entry in request.json()["paths"]]
+    for path in paths:
+        state.put_artifact(origin, container, path)
+    return {
+        "artifacts": {path: _artifact(origin, container, path) for path in paths},
+        "artifactContentInformation": {path: _information(origin, container, path) for path in paths},
+        "errors": {},
+    }
+
+
+@routes("GET", ARTIFACTS + "/contentinfo/{origin}/{container}/{path:path}")
+@routes("GET", ARTIFACTS + "/write/{origin}/{container}/{path:path}")
+def content_information(state: State, request: Request, origin: str, container: str, path: str) -> dict[str, Any]:
+    """Return the address of one artifact."""
+    _must_hold(state, origin, container, path)
+    return _information(origin, container, path)
+
+
+@routes("GET", ARTIFACTS + "/prefix/contentinfo/{origin}/{container}/{path:path}")
+def prefix_information(state: State, request: Request, origin: str, container: str, path: str) -> dict[str, Any]:
+    """Return the addresses of all artifacts below a path."""
+    prefix = path.strip("/")
+    found = [
+        known
+        for known in _paths(state, origin, container)
+        if not prefix or known == prefix or known.startswith(prefix + "/")
+    ]
+    return {"value": [_information(origin, container, known) for known in found], "continuationToken": None}
+
+
+@routes("GET", ARTIFACTS + "/metadata/{origin}/{container}/{path:path}")
+def metadata(state: State, request: Request, origin: str, container: str, path: str) -> dict[str, Any]:
+    """Return one artifact."""
+    _must_hold(state, origin, container, path)
+    return _artifact(origin, container, path)
+
+
+@routes("GET", ARTIFACTS + "/{origin}/{container}")
+def list_all(state: State, request: Request, origin: str, container: str) -> dict[str, Any]:
+    """List the artifacts of a container."""
+    paths = _paths(state, origin, container)
+    return {"value": [_artifact(origin, container, path) for path in paths], "continuationToken": None}
+
+
+def _must_hold(state: State, origin: str, container: str, path: str) -> None:
+    if path not in _paths(state, origin, container):
+        raise RefusalError(404, "UserError", f"Artifact {path} not found")

@@ -1,0 +1,75 @@
+"""Compute clusters: those that exist, and how large they may grow."""
+
+from typing import Any
+
+from scripts.emulator.messages import WORKSPACE, RefusalError, Request, Routes
+from scripts.emulator.records import Compute
+from scripts.emulator.state import REGION, State, now
+
+COMPUTES = f"/rp/workspaces{WORKSPACE}/computes"
+
+routes = Routes("computes", r".*\.api\.azureml\.ms|management\.azure\.com")
+
+
+def _resource(state: State, compute: Compute) -> dict[str, Any]:
+    scale = {
+        "minNodeCount": 0,
+        "maxNodeCount": compute.max_nodes,
+        "nodeIdleTimeBeforeScaleDown": "PT120S",
+    }
+    return {
+        "id": f"{state.workspace.scope}/computes/{compute.name}",
+        "name": compute.name,
+        "type": "Microsoft.MachineLearningServices/workspaces/computes",
+        "location": REGION,
+        "tags": {},
+        "properties": {
+            "computeType": "AmlCompute",
+            "computeLocation": REGION,
+            "description": None,
+            "createdOn": now(),
+            "modifiedOn": now(),
+            "provisioningState": "Succeeded",
+            "provisioningErrors": None,
+            "resourceId": None,
+            "isAttachedCompute": False,
+            "disableLocalAuth": False,
+            "properties": {
+                "osType": "Linux",
+                "vmSize": compute.vm_size,
+                "vmPriority": "Dedicated",
+                "scaleSettings": scale,
+                "subnet": None,
+                "allocationState": "Steady",
+                "currentNodeCount": 0,
+                "targetNodeCount": 0,
+                "errors": None,
+                "remoteLoginPortPublicAccess": "NotSpecified",
+                "nodeStateCounts": {
+                    "preparingNodeCount": 0,
+                    "runningNodeCount": 0,
+                    "idleNodeCount": 0,
+                    "unusableNodeCount": 0,
+                    "leavingNodeCount": 0,
+                    "preemptedNodeCount": 0,
+                },
+            },
+        },
+    }
+
+
+@routes("GET", COMPUTES)
+def list_computes(state: State, request: Request) -> dict[str, Any]:
+    """List the clusters."""
+    with state.lock:
+        return {"value": [_resource(state, compute) for compute in state.computes.values()]}
+
+
+@routes("GET", COMPUTES + "/{name}")
+@routes("GET", f"{WORKSPACE}/computes/{{name}}")
+def get_compute(state: State, request: Request, name: str) -> dict[str, Any]:
+    """Return a cluster."""
+    with state.lock:
+        if name not in state.computes:
+            raise RefusalError(404, "ComputeNotFound", f"Compute {name!r} was not found")
+        return _resource(state, state.computes[name])

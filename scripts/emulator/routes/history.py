@@ -1,0 +1,244 @@
+"""Run history: experiments, runs, their status, tags, properties and events."""
+
+import datetime
+import uuid
+from typing import Any
+
+from scripts.emulator.messages import WORKSPACE, RefusalError, Request, Routes
+from scripts.emulator.records import RunRecord
+from scripts.emulator.routes.queries import matches, ordered
+from scripts.emulator.state import State, now, signed
+from scripts.emulator.tokens import job_token
+
+HISTORY = f"/history/v1.0{WORKSPACE}"
+_STATUS_OF_EVENT = {
+    "Start": "Running",
+    "Queued": "Queued",
+    "Completed": "Completed",
+    "Failed": "Failed",
+    "Canceled": "Canceled",
+    "CancelRequested": "CancelRequested",
+}
+# Fields of a run that have no meaning here, but are given back as they came.
+_KEPT = (
+    "description",
+    "hidden",
+    "scriptName",
+    "primaryMetricName",
+    "options",
+    "name",
+    "heartbeatEnabled",
+    "runTypeV2",
+)
+
+routes = Routes("history", r".*\.api\.azureml\.ms|.*\.experiments\.azureml\.net")
+
+
+def run_dto(state: State, run: RunRecord) -> dict[str, Any]:
+    """Return a run as the service describes it."""
+    root = state.runs[run.root] if run.root else run
+    return run.extra | {
+        "runNumber": run.number,
+        "rootRunId": root.id,
+        "experimentId": state.experiment_id(run.experiment),
+        "createdUtc": run.created,
+        "userId": "emulator",
+        "createdBy": {"userName": "emulator"},
+        "runId": run.id,
+        "runUuid": str(uuid.uuid5(uuid.NAMESPACE_OID, run.id)),
+        "rootRunUuid": str(uuid.uuid5(uuid.NAMESPACE_OID, root.id)),
+        "parentRunId": run.parent,
+        "status": run.status,
+        "startTimeUtc": run.started,
+        "endTimeUtc": run.ended,
+        "displayName": run.display_name,
+        "dataContainerId": run.container,
+        "runType": run.type,
+        "target": run.target,
+        "tags": run.tags,
+        "properties": run.properties,
+        "error": run.error,
+        "warnings": [],
+        "inputDatasets": [],
+        "outputDatasets": [],
+    }
+
+
+def _experiment_dto(state: State, name: str) -> dict[str, Any]:
+    return {"experimentId": state.experiment_id(name), "name": name, "createdUtc": now(), "tags": {}}
+
+
+@routes("GET", HISTORY + "/experiments/{experiment}")
+def get_experiment(state: State, request: Request, experiment: str) -> dict[str, Any]:
+    """Return an experiment that exists."""
+    if experiment not in state.experiments:
+        raise RefusalError(404, "UserError", f"Experiment {experiment} not found")
+    return _experiment_dto(state, experiment)
+
+
+@routes("POST", HISTORY + "/experiments/{experiment}")
+def create_experiment(state: State, request: Request, experiment: str) -> dict[str, Any]:
+    """Make an experiment."""
+    return _experiment_dto(state, experiment)
+
+
+@routes("GET", HISTORY + "/experimentids/{experiment_id}")
+def get_experiment_by_id(state: State, request: Request, experiment_id: str) -> dict[str, Any]:
+    """Return an experiment that exists."""
+    return _experiment_dto(state, state.experiment_name(experiment_id))
+
+
+@routes("POST", HISTORY + "/experiments:query")
+def query_experiments(state: State, request: Request) -> dict[str, Any]:
+    """List all experiments."""
+    return {
+        "value": [_experiment_dto(state, name) for name in list(state.experiments)],
+        "continuationToken": None,
+    }
+
+
+@routes("POST", HISTORY + "/experiments/{experiment}/runs:query")
+def query_runs(state: State, request: Request, experiment: str) -> dict[str, Any]:
+    """List the runs of an experiment that pass the filter, in the order asked for, a page at a time."""
+    wanted = (request.json() or {}) | request.query
+    with state.lock:
+        runs = [run_dto(state, run) for run in state.runs.values() if run.experiment == experiment]
+    runs = [run for run in reversed(runs) if matches(run, wanted.get("filter"))]  # newest first, unless told
+    runs = ordered(runs, wanted.get("orderby"))
+    first = int(wanted.get("continuationToken") or 0)
+    size = int(wanted.get("top") or wanted.get("$top") or 500)
+    more = first + size < len(runs)
+    return {"value": runs[first : first + size], "continuationToken": str(first + size) if more else None}
+
+
+@routes("PATCH", HISTORY + "/experiments/{experiment}/batch/runs")
+def batch_runs(state: State, request: Request, experiment: str) -> dict[str, Any]:
+    """Make or change several runs."""
+    runs = [_modify(state, experiment, dto["runId"], dto) for dto in request.json()["runs"]]
+    return {"runs": {run["runId"]: run for run in runs}, "errors": {}}
+
+
+@routes("POST", HISTORY + "/experiments/{experiment}/batch/events")
+def batch_events(state: State, request: Request, experiment: str) -> dict[str, Any]:
+    """Enter the events of several runs."""
+    for event in request.json()["events"]:
+        _enter_event(state, event["data"]["RunId"], event)
+    return {"errors": []}
+
+
+@routes("GET", HISTORY + "/runs/{run_id}")
+def get_workspace_run(state: State, request: Request, run_id: str) -> dict[str, Any]:
+    """Return a run, whatever its experiment."""
+    return run_dto(state, state.run(run_id))
+
+
+@routes("GET", HISTORY + "/experiments/{experiment}/runs/{run_id}")
+@routes("GET", HISTORY + "/experimentids/{experiment}/runs/{run_id}")
+def get_run(state: State, request: Request, experiment: str, run_id: str) -> dict[str, Any]:
+    """Return a run."""
+    return run_dto(state, state.run(run_id))
+
+
+@routes("PATCH", HISTORY + "/experiments/{experiment}/runs/{run_id}")
+def patch_run(state: State, request: Request, experiment: str, run_id: str) -> dict[str, Any]:
+    """Make a run or change it."""
+    return _modify(state, experiment, run_id, request.json() or {})
+
+
+@routes("PATCH", HISTORY + "/experimentids/{experiment_id}/runs/{run_id}")
+def patch_run_by_id(state: State, request: Request, experiment_id: str, run_id: str) -> dict[str, Any]:
+    """Make a run or change it."""
+    return _modify(state, state.experiment_name(experiment_id), run_id, request.json() or {})
+
+
+def _modify(state: State, experiment: str, run_id: str, dto: dict[str, Any]) -> dict[str, Any]:
+    with state.changed:
+        run = state.add_run(run_id, experiment)
+        if parent := dto.get("parentRunId"):
+            run.parent = parent
+            run.root = state.run(parent).root or parent
+        run.display_name = dto.get("displayName") or run.display_name
+        run.target = dto.get("target") or run.target
+        run.type = dto.get("runType") or run.type
+        _merge_tags(run, dto.get("tags") or {})
+        run.properties |= {key: str(value) for key, value in (dto.get("properties") or {}).items()}
+        run.extra |= {key: dto[key] for key in _KEPT if dto.get(key) is not None}
+        if dto.get("status") and dto["status"] != run.status:
+            state.set_status(run, dto["status"])
+        state.changed.notify_all()
+        return run_dto(state, run)
+
+
+# https://learn.microsoft.com/azure/machine-learning/resource-limits-capacity#tags (per run)
+MAX_TAGS, MAX_TAG_KEY, MAX_TAG_VALUE = 50, 100, 1000
+
+
+def _merge_tags(run: RunRecord, tags: dict[str, Any]) -> None:
+    """Add tags; a null value deletes, as the SDK's `set_tags` expects none of."""
+    merged = run.tags | {key: str(value) for key, value in tags.items()}
+    if len(merged) > MAX_TAGS:
+        raise RefusalError(400, "UserError", f"A run has at most {MAX_TAGS} tags")
+    for key, value in tags.items():
+        if len(key) > MAX_TAG_KEY or len(str(value)) > MAX_TAG_VALUE:
+            raise RefusalError(400, "UserError", f"Tag {key[:MAX_TAG_KEY]!r}: key or value is too long")
+    run.tags = merged
+
+
+@routes("DELETE", HISTORY + "/experiments/{experiment}/runs/{run_id}/tags")
+def delete_tags(state: State, request: Request, experiment: str, run_id: str) -> dict[str, Any]:
+    """Take tags away."""
+    with state.lock:
+        run = state.run(run_id)
+        run.tags = {key: value for key, value in run.tags.items() if key not in (request.json() or [])}
+        return run_dto(state, run)
+
+
+@routes("GET", HISTORY + "/experiments/{experiment}/runs/{run_id}/children")
+def children(state: State, request: Request, experiment: str, run_id: str) -> dict[str, Any]:
+    """List a run's children."""
+    with state.lock:
+        found = [run_dto(state, run) for run in state.runs.values() if run.parent == run_id]
+    found = [run for run in found if matches(run, request.query.get("$filter"))]
+    return {"value": ordered(found, request.query.get("$orderby")), "continuationToken": None}
+
+
+@routes("GET", HISTORY + "/experiments/{experiment}/runs/{run_id}/details")
+@routes("GET", HISTORY + "/experimentids/{experiment}/runs/{run_id}/details")
+def details(state: State, request: Request, experiment: str, run_id: str) -> dict[str, Any]:
+    """Return status, run definition, and the addresses of the log files."""
+    with state.lock:
+        run = state.run(run_id)
+        paths = state.artifacts.get(("ExperimentRun", run.container), [])
+        logs = [path for path in paths if path.startswith(("user_logs/", "azureml-logs/", "logs/", "system_logs/"))]
+        return run_dto(state, run) | {
+            "runDefinition": run.definition,
+            "services": {},
+            "logFiles": {path: signed("azureml", f"ExperimentRun/{run.container}/{path}") for path in sorted(logs)},
+        }
+
+
+@routes("GET", HISTORY + "/experiments/{experiment}/runs/{run_id}/token")
+@routes("GET", HISTORY + "/experimentids/{experiment}/runs/{run_id}/token")
+def new_token(state: State, request: Request, experiment: str, run_id: str) -> dict[str, Any]:
+    """Hand out a new token for a run."""
+    state.run(run_id)
+    expiry = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=12)
+    return {"token": job_token(run_id, 12 * 3600), "expiryTimeUtc": expiry.isoformat()}
+
+
+@routes("POST", HISTORY + "/experiments/{experiment}/runs/{run_id}/events")
+@routes("POST", HISTORY + "/experimentids/{experiment}/runs/{run_id}/events")
+def post_event(state: State, request: Request, experiment: str, run_id: str) -> None:
+    """Enter an event, which may change the run's status."""
+    _enter_event(state, run_id, request.json())
+
+
+def _enter_event(state: State, run_id: str, event: dict[str, Any]) -> None:
+    kind = event["name"].rsplit(".", 1)[-1]
+    with state.changed:
+        run = state.run(run_id)
+        run.events.append(kind)
+        if kind == "Error":
+            run.error = event["data"].get("ErrorResponse")
+        if kind in _STATUS_OF_EVENT:
+            state.set_status(run, _STATUS_OF_EVENT[kind])

@@ -1,0 +1,143 @@
+"""Metrics: batches come in, lists and whole series go out."""
+
+import datetime
+import uuid
+from typing import Any
+
+from scripts.emulator.messages import WORKSPACE, RefusalError, Request, Response, Routes
+from scripts.emulator.records import Metric, MetricSeries, RunRecord
+from scripts.emulator.state import ISO, State, now
+
+# https://learn.microsoft.com/azure/machine-learning/resource-limits-capacity#metrics
+MAX_NAMES = 50
+MAX_NAME_LENGTH = 255
+MAX_VALUES = 1_000_000
+MAX_COLUMNS = 15
+MAX_ROWS_PER_BATCH = 250
+_PAGE = 5_000
+
+routes = Routes("metrics", r".*\.api\.azureml\.ms|.*\.experiments\.azureml\.net")
+
+
+@routes("POST", f"/metric/v2.0{WORKSPACE}/runs/{{run_id}}/batch")
+def post_batch(state: State, request: Request, run_id: str) -> Response:
+    """Store a batch; values over a limit are reported and leave their neighbours alone."""
+    content = request.json()
+    dtos = content.get("values") if isinstance(content, dict) else None
+    if not isinstance(dtos, list):
+        raise RefusalError(400, "BadArgument", "The batch has no values")
+    most = max((len(dto.get("value") or []) for dto in dtos), default=0)
+    if most > MAX_ROWS_PER_BATCH:
+        # The service's words, as quoted in https://github.com/mlflow/mlflow/issues/11462.
+        field = f"FieldName=MetricV2Dto.Value/Count, Limit={MAX_ROWS_PER_BATCH}, Size={most}"
+        raise RefusalError(400, "ValidationError", f"A field of the entity is over the size limit. {field}.")
+    if any(not dto.get("name") for dto in dtos):
+        raise RefusalError(400, "BadArgument", "The Name field is required")
+    errors = []
+    with state.changed:
+        run = state.run(run_id)
+        for dto in dtos:
+            if problem := _store(state, run, dto, request.arrived):
+                errors.append({"metric": dto, "errorResponse": {"error": {"code": "UserError", "message": problem}}})
+        state.changed.notify_all()
+    response = Response.of({"errors": errors})
+    response.status = 207 if errors else 200
+    return response
+
+
+def _store(state: State, run: RunRecord, dto: dict[str, Any], arrived: float) -> str:
+    """Store the values of one metric; return what is wrong with it."""
+    name, values = dto["name"], dto.get("value") or []
+    columns = dto.get("columns") or {}
+    kind = (dto.get("properties") or {}).get("uxMetricType") or ""
+    series = run.metrics.get(name) or MetricSeries(columns, kind)
+    if len(name) > MAX_NAME_LENGTH:
+        return f"Metric name is longer than {MAX_NAME_LENGTH} characters"
+    if name not in run.metrics and len(run.metrics) >= MAX_NAMES:
+        return f"Run has more than {MAX_NAMES} metric names: {name!r} is not stored"
+    if len(columns) > MAX_COLUMNS:
+        return f"Metric {name!r} has more than {MAX_COLUMNS} columns"
+    if len(series.values) + len(values) > MAX_VALUES:
+        return f"Metric {name!r} has more than {MAX_VALUES} values"
+    stepped = {value.get("step") is not None for value in values} | {
+        known.step is not None for known in series.values[:1]
+    }
+    if len(stepped) > 1:
+        return f"Metric {name!r} must be logged either always or never with a step"
+    known_ids = {known.id for known in series.values} if state.idempotent else set()
+    run.metrics[name] = series
+    series.columns = series.columns | columns
+    for value in values:
+        identity = value.get("metricId") or str(uuid.uuid4())
+        if identity in known_ids:
+            continue
+        data = value.get("data") or {}
+        series.values.append(
+            Metric(
+                name,
+                value.get("step"),
+                data.get(name),
+                arrived,
+                data,
+                identity,
+                kind,
+                _utc(value.get("createdUtc")),
+            )
+        )
+    return ""
+
+
+def _utc(stamp: str | None) -> str:
+    """Return a time with all its digits, so that times can be compared as text."""
+    if stamp is None:
+        return now()
+    return datetime.datetime.fromisoformat(stamp).astimezone(datetime.UTC).strftime(ISO)
+
+
+@routes("POST", f"/metric/v2.0{WORKSPACE}/runs/{{run_id}}/list")
+def list_names(state: State, request: Request, run_id: str) -> dict[str, Any]:
+    """List the metrics of a run."""
+    with state.lock:
+        return {
+            "value": [
+                {"metricKey": {"namespace": "", "name": name}, "columns": series.columns}
+                for name, series in state.run(run_id).metrics.items()
+            ],
+            "continuationToken": None,
+        }
+
+
+@routes("POST", f"/metric/v2.0{WORKSPACE}/runs/{{run_id}}/full")
+def full_series(state: State, request: Request, run_id: str) -> dict[str, Any]:
+    """Return the values of one metric, a page at a time."""
+    wanted = request.json() or {}
+    with state.lock:
+        run = state.run(run_id)
+        name = wanted.get("metricName")
+        if name not in run.metrics:
+            raise RefusalError(404, "UserError", f"Metric {name!r} not found")
+        series = run.metrics[name]
+        first = int(wanted.get("continuationToken") or 0)
+        # In the order in which they were logged: the SDK's batches overtake each other.
+        page = sorted(series.values, key=lambda value: value.created)[first : first + _PAGE]
+        more = first + _PAGE < len(series.values)
+        return {
+            "dataContainerId": run.container,
+            "name": name,
+            "columns": series.columns,
+            "properties": {"uxMetricType": series.type},
+            "namespace": "",
+            "standardSchemaId": None,
+            "value": [
+                {"metricId": value.id, "createdUtc": value.created, "step": value.step, "data": value.columns}
+                for value in page
+            ],
+            "continuationToken": str(first + _PAGE) if more else None,
+        }
+
+
+@routes("GET", f"/history/v1.0{WORKSPACE}/experiments/{{experiment}}/runs/{{run_id}}/metricsingest/wait")
+def wait_for_ingest(state: State, request: Request, run_id: str, experiment: str) -> Response:
+    """Confirm that everything posted before is stored: always so, here."""
+    state.run(run_id)
+    return Response(200)

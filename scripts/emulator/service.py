@@ -1,0 +1,301 @@
+"""The emulator as tests and people use it: start, environments, what it holds, misbehaviour, jobs."""
+
+import json
+import shutil
+import tempfile
+import uuid
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from scripts.emulator import environments
+from scripts.emulator.ca import CertificateAuthority
+from scripts.emulator.faults import Fault, Faults
+from scripts.emulator.job import Job
+from scripts.emulator.messages import Request, Router
+from scripts.emulator.proxy import LOOPBACK, Proxy
+from scripts.emulator.records import Compute, Metric, ModelRecord, RunRecord, Workspace
+from scripts.emulator.routes import GROUPS, blobs, content, datastores
+from scripts.emulator.routes import environments as environment_routes
+from scripts.emulator.state import FINAL, State
+
+_CURATED: dict[str, Any] = {
+    "environmentVariables": {},
+    "python": {"userManagedDependencies": True, "interpreterPath": "python", "condaDependencies": None},
+    "docker": {"enabled": True, "baseImage": "mcr.microsoft.com/azureml/curated/emulator:1", "arguments": []},
+    "spark": {"repositories": [], "packages": [], "precachePackages": True},
+    "inferencingStackVersion": None,
+}
+
+
+class Emulator:
+    """A loopback Azure ML; see the package's docstring.
+
+    Args:
+        run_jobs: start every submission as soon as it arrives.
+        mounts: datastore paths of the default datastore that are backed by local folders.
+        idempotent: a metric value whose id has already arrived is kept once instead of twice.
+        grace: seconds that the processes of a job have between SIGTERM and SIGKILL.
+    """
+
+    def __init__(
+        self,
+        run_jobs: bool = False,
+        mounts: dict[str, Path] | None = None,
+        idempotent: bool = False,
+        grace: float = 10.0,
+    ) -> None:
+        self.grace = grace
+        self.folder = Path(tempfile.mkdtemp(prefix="emulator-"))
+        self.workspace = Workspace()
+        self.state = State(self.workspace, idempotent)
+        authority = CertificateAuthority(self.folder)
+        self.ca_file = authority.file
+        self._faults = Faults()
+        self._proxy = Proxy(self.state, Router(GROUPS), authority, self._faults)
+        datastores.add(self.state, datastores.DEFAULT, f"azureml-blobstore-{self.workspace.id}")
+        self.add_compute("cpu-cluster")
+        self.add_compute("gpu-cluster", "STANDARD_NC6S_V3")
+        for path, folder in (mounts or {}).items():
+            self.mount(path, folder)
+        self._jobs: dict[str, Job] = {}
+        self.state.on_cancel = self._cancel_job
+        if run_jobs:
+            self.state.on_submit = self.start_job
+
+    # -- life
+
+    def start(self) -> Self:
+        """Listen on a free loopback port."""
+        self._proxy.start()
+        return self
+
+    def close(self) -> None:
+        """End every job, stop, and delete the scratch folder."""
+        for job in list(self._jobs.values()):
+            job.kill()
+        self._proxy.close()
+        self._faults.lift_all()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- environments
+
+    @property
+    def proxy_url(self) -> str:
+        """Address of the proxy."""
+        return f"http://{LOOPBACK}:{self._proxy.port}"
+
+    def job_environment(
+        self, run_id: str, experiment: str = "cifar10", token_seconds: float = 24 * 3600
+    ) -> dict[str, str]:
+        """Return the environment of a process inside a job that is running; a new run is made if needed."""
+        run = self.state.add_run(run_id, experiment, type="azureml.scriptrun", target="cpu-cluster")
+        if run.status not in FINAL:
+            self.state.set_status(run, "Running")
+        return self._bare() | environments.job(self.state, run_id, token_seconds)
+
+    def client_environment(self, auth: str = "service-principal") -> dict[str, str]:
+        """Return the environment of a control script on a laptop, which signs in by `auth`.
+
+        Args:
+            auth: "service-principal", "managed-identity", "cli" (as after `az login`), or "none".
+        """
+        bare = self._bare()
+        return bare | environments.client(auth, self.proxy_url, Path(bare["HOME"]), self.workspace)
+
+    def _bare(self) -> dict[str, str]:
+        # A home for each: the SDK caches addresses and snapshots there, and processes must not share them.
+        home = self.folder / f"home-{uuid.uuid4().hex[:8]}"
+        home.mkdir(mode=0o700)
+        return environments.bare(home, self.proxy_url, self.ca_file)
+
+    def write_config(self, folder: Path | str) -> Path:
+        """Write the workspace's config.json into a folder and return its path."""
+        path = Path(folder) / "config.json"
+        content = {
+            "subscription_id": self.workspace.subscription_id,
+            "resource_group": self.workspace.resource_group,
+            "workspace_name": self.workspace.name,
+        }
+        path.write_text(json.dumps(content, indent=2))
+        return path
+
+    # -- what it holds
+
+    @property
+    def requests(self) -> list[Request]:
+        """Every request so far, in order of arrival."""
+        with self.state.lock:
+            return list(self.state.requests)
+
+    @property
+    def unexpected(self) -> list[str]:
+        """Requests to unknown hosts and unknown routes."""
+        with self.state.lock:
+            return list(self.state.unexpected)
+
+    def forgive(self, pattern: str = "") -> None:
+        """Take back unexpected requests in which a regular expression is found."""
+        self.state.forgive(pattern)
+
+    def metrics(self, run_id: str) -> list[Metric]:
+        """Return all values of a run's metrics in order of arrival."""
+        with self.state.lock:
+            series = self.state.runs[run_id].metrics.values() if run_id in self.state.runs else ()
+            return sorted((value for one in series for value in one.values), key=lambda value: value.arrived)
+
+    def run(self, run_id: str) -> RunRecord:
+        """Return a run.
+
+        Raises:
+            KeyError: if there is none with this id.
+        """
+        with self.state.lock:
+            return self.state.runs[run_id]
+
+    def runs(self, experiment: str | None = None) -> list[RunRecord]:
+        """Return the runs, of one experiment or of all, in order of creation."""
+        with self.state.lock:
+            return [run for run in self.state.runs.values() if experiment in (None, run.experiment)]
+
+    def artifacts(self, run_id: str) -> dict[str, bytes]:
+        """Return a run's artifacts: path to content."""
+        with self.state.lock:
+            container = self.state.runs[run_id].container
+            paths = self.state.artifacts.get(("ExperimentRun", container), [])
+            return {path: blobs.read(self.state, "azureml", f"ExperimentRun/{container}/{path}") for path in paths}
+
+    def add_artifact(self, run_id: str, path: str, content: bytes, experiment: str = "cifar10") -> None:
+        """Enter an artifact, as if an earlier attempt of the run had uploaded it."""
+        run = self.state.add_run(run_id, experiment)
+        self.state.put_artifact("ExperimentRun", run.container, path, content)
+
+    def models(self) -> list[ModelRecord]:
+        """Return the registered models."""
+        with self.state.lock:
+            return list(self.state.models)
+
+    def environments(self) -> dict[tuple[str, str], dict[str, Any]]:
+        """Return the registered environments by (name, version)."""
+        with self.state.lock:
+            return dict(self.state.environments)
+
+    def add_compute(self, name: str, vm_size: str = "STANDARD_DS3_V2", max_nodes: int = 4) -> None:
+        """Add a compute cluster."""
+        with self.state.lock:
+            self.state.computes[name] = Compute(name, vm_size, max_nodes)
+
+    def mount(self, path: str, folder: Path | str, datastore: str = "workspaceblobstore") -> None:
+        """Back a path of a datastore by a local folder, which is only read."""
+        with self.state.lock:
+            container = datastores.container_of(self.state, datastore)
+            self.state.mounts.setdefault(container, {})[path.strip("/")] = Path(folder).resolve()
+
+    def datastore(self, name: str = datastores.DEFAULT) -> dict[str, bytes]:
+        """Return what a datastore holds: path to content."""
+        container = datastores.container_of(self.state, name)
+        return {path: blobs.read(self.state, container, path) for path in blobs.names(self.state, container)}
+
+    def add_environment(self, name: str, version: str = "1", definition: dict[str, Any] | None = None) -> None:
+        """Register an environment, as curated ones are."""
+        environment_routes.register(self.state, _CURATED | (definition or {}) | {"name": name}, version)
+
+    def snapshot(self, run_id: str) -> dict[str, bytes]:
+        """Return the files that a run was submitted with: path to content."""
+        snapshot = self.run(run_id).snapshot
+        assert snapshot is not None, f"{run_id} was not submitted"
+        return content.files(self.state, snapshot)
+
+    # -- misbehaviour
+
+    def misbehave(
+        self,
+        kind: str,
+        on: str | None = None,
+        requests: int | None = None,
+        seconds: float | None = None,
+        retry_after: float | None = None,
+        delay: float | None = None,
+    ) -> Fault:
+        """Misbehave from now on; see `Fault` for the arguments.
+
+        Raises:
+            ValueError: for an unknown kind.
+        """
+        fault = Fault(kind, on, requests, seconds, retry_after, delay)
+        self._faults.add(fault)
+        if kind == "refuse":
+            self._proxy.refuse(fault)
+        return fault
+
+    def behave(self) -> None:
+        """Lift all faults; returns when the service listens again."""
+        for fault in self._faults.lift_all():
+            if fault.kind == "refuse":
+                fault.back.wait(10)
+
+    # -- running what was submitted
+
+    def start_job(self, run_id: str) -> Job:
+        """Run a submission; returns at once.
+
+        Raises:
+            KeyError: if there is no such run.
+            ValueError: if it was not submitted, or its job is still running.
+        """
+        run = self.run(run_id)
+        if run_id in self._jobs and not self._jobs[run_id].ended:
+            raise ValueError(f"{run_id} is running already")
+
+        def environment(home: Path) -> dict[str, str]:
+            return environments.bare(home, self.proxy_url, self.ca_file) | environments.job(
+                self.state, run.id, 24 * 3600
+            )
+
+        self._jobs[run_id] = job = Job(self.state, run_id, self.folder / "jobs", environment, self.grace)
+        job.start()
+        return job
+
+    def restart_job(self, run_id: str) -> Job:
+        """Run a submission again, as after a pre-emption: same run, fresh empty folders, artifacts kept."""
+        run = self.run(run_id)
+        with self.state.changed:
+            run.status, run.error, run.ended = "Queued", None, None
+        return self.start_job(run_id)
+
+    def job(self, run_id: str) -> Job:
+        """Return the latest job of a run.
+
+        Raises:
+            KeyError: if it has none.
+        """
+        return self._jobs[run_id]
+
+    def wait(self, run_id: str, timeout: float = 60) -> str:
+        """Return a run's status once it is final.
+
+        Raises:
+            TimeoutError: if that takes longer than `timeout` seconds.
+        """
+        with self.state.changed:
+            done = self.state.changed.wait_for(lambda: self.run(run_id).status in FINAL, timeout)
+        job = self._jobs.get(run_id)
+        if not done:
+            log = job.log if job else ""
+            raise TimeoutError(f"{run_id} is still {self.run(run_id).status} after {timeout:g} s; its log:\n{log}")
+        return job.wait(timeout) if job else self.run(run_id).status
+
+    def _cancel_job(self, run_id: str) -> bool:
+        job = self._jobs.get(run_id)
+        if job is None or job.ended:
+            return False
+        job.cancel()
+        return True

@@ -1,0 +1,133 @@
+"""The drawn images: the same everywhere, varied, balanced, cached, and learnable but not at a glance."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from lightning_cifar.data import LabelledImages, shapes
+from lightning_cifar.data.synthetic import SyntheticSource
+from lightning_cifar.net import Net
+
+
+def made(cache_dir: Path, **sizes: int) -> SyntheticSource:
+    source = SyntheticSource(cache_dir, **sizes)
+    source.prepare()
+    return source
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> dict[str, LabelledImages]:
+    source = made(tmp_path_factory.mktemp("drawn"), train_size=10_000, test_size=2_000)
+    return {split: source.load(split) for split in ("train", "test")}
+
+
+def digest(images: torch.Tensor) -> str:
+    return hashlib.sha256(images.contiguous().numpy().tobytes()).hexdigest()
+
+
+def test_the_default_is_as_large_as_cifar10(tmp_path: Path) -> None:
+    assert SyntheticSource(tmp_path).sizes == {"train": 50_000, "test": 10_000}
+    assert len(set(SyntheticSource(tmp_path).class_names())) == 10
+
+
+def test_splits_are_balanced_shuffled_and_in_the_form_asked_for(drawn: dict[str, LabelledImages]) -> None:
+    for split, size in (("train", 10_000), ("test", 2_000)):
+        images, labels = drawn[split]
+        assert images.shape == (size, 3, 32, 32)
+        assert images.dtype == torch.uint8
+        assert images.is_contiguous(memory_format=torch.channels_last)
+        assert labels.dtype == torch.int64
+        assert labels.bincount().tolist() == [size // 10] * 10
+        assert len(labels[:100].unique()) == 10
+
+
+def test_no_image_is_drawn_twice_nor_shared_by_the_splits(drawn: dict[str, LabelledImages]) -> None:
+    prints = [image.sum().item() * 10**9 + image[:, ::5, ::3].sum().item() for image in drawn["train"].images]
+    prints += [image.sum().item() * 10**9 + image[:, ::5, ::3].sum().item() for image in drawn["test"].images]
+    assert len(set(prints)) == len(prints)
+
+
+def test_the_same_seed_draws_the_same_bytes_on_every_machine(tmp_path: Path) -> None:
+    """A known sum: a change of the drawing shows here, and is to raise `shapes.VERSION`."""
+    source = made(tmp_path, train_size=600, test_size=10)
+    assert (shapes.VERSION, digest(source.load("train").images)[:16]) == (1, "df3602f09de99f5b")
+
+
+def test_another_seed_draws_other_images_and_never_takes_them_from_the_cache(tmp_path: Path) -> None:
+    first = made(tmp_path, seed=0, train_size=50, test_size=10).load("train")
+    second = made(tmp_path, seed=1, train_size=50, test_size=10).load("train")
+    assert not torch.equal(first.images, second.images)
+    assert not torch.equal(first.labels, second.labels)
+
+
+def test_the_second_run_draws_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = made(tmp_path, train_size=500, test_size=100).load("train")
+    monkeypatch.setattr(shapes, "draw", None)
+    after = made(tmp_path, train_size=500, test_size=100).load("train")
+    assert torch.equal(before.images, after.images)
+    assert torch.equal(before.labels, after.labels)
+
+
+@pytest.mark.parametrize("what", ["version", "size"])
+def test_a_changed_drawing_or_size_never_reuses_an_old_cache(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(tmp_path, train_size=50, test_size=10)
+    calls: list[int] = []
+    draw = shapes.draw
+    monkeypatch.setattr(shapes, "draw", lambda labels, rng: calls.append(len(labels)) or draw(labels, rng))
+    if what == "version":
+        monkeypatch.setattr(shapes, "VERSION", shapes.VERSION + 1)
+    made(tmp_path, train_size=60 if what == "size" else 50, test_size=10)
+    assert sum(calls) == 60
+
+
+def test_its_cache_can_be_taken_for_nothing_else(tmp_path: Path) -> None:
+    made(tmp_path, train_size=50, test_size=10)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix == ".npz") == [
+        "synthetic-test.npz",
+        "synthetic-train.npz",
+    ]
+
+
+def test_no_cache_anywhere_is_a_warning_and_the_images_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("data", "cache"):
+        (tmp_path / name).write_text("in the way")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.warns(UserWarning, match="without a cache"):
+        source = made(tmp_path / "data", train_size=50, test_size=10)
+    assert len(source.load("train").labels) == 50
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Small batches gain nothing from a second thread, and wait for it on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_net_learns_them_but_not_at_a_glance(drawn: dict[str, LabelledImages]) -> None:
+    torch.manual_seed(0)
+    net = Net()
+    optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3)
+    images, labels = drawn["train"]
+    accuracies = []
+    for _ in range(2):
+        for block in torch.randperm(len(labels)).split(50):
+            loss = torch.nn.functional.cross_entropy(net(images[block] / 127.5 - 1), labels[block])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        with torch.no_grad():
+            right = net(drawn["test"].images / 127.5 - 1).argmax(1) == drawn["test"].labels
+        accuracies.append(right.float().mean().item())
+    assert 0.2 < accuracies[0] < 0.5
+    assert accuracies[0] + 0.03 < accuracies[1] < 0.7

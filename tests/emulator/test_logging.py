@@ -1,0 +1,150 @@
+"""What a training process in a job sends with the unmodified SDK is there, and can be read back."""
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from scripts.emulator import Emulator
+
+IN_A_JOB = """
+import matplotlib
+matplotlib.use("agg")
+import pathlib, sys
+from matplotlib.figure import Figure
+from azureml.core import Run
+
+run = Run.get_context()
+for step in range(100):
+    run.log("loss", step / 100, step=step)
+run.log("accuracy", 0.5)
+run.log_row("row", a=1, b="two")
+run.log_list("list", [1, 2, 3])
+run.log_table("table", {"x": [1, 2], "y": [3.5, 4.5]})
+run.log_image("figure", plot=Figure())
+run.log_confusion_matrix("confusion", {"schema_type": "confusion_matrix", "schema_version": "v1",
+    "data": {"class_labels": ["cat", "dog"], "matrix": [[1, 2], [3, 4]]}})
+run.flush()
+run.tag("owner", "me")
+run.add_properties({"key": "value"})
+run.set_tags({"gone": "soon"})
+run.remove_tags(["gone"])
+run.display_name = "a fine run"
+
+file = pathlib.Path(sys.argv[1]) / "weights.bin"
+file.write_bytes(bytes(range(256)) * 1000)
+run.upload_file("outputs/weights.bin", str(file))
+run.download_file("outputs/weights.bin", str(file.with_name("back.bin")))
+assert file.with_name("back.bin").read_bytes() == file.read_bytes()
+assert {"outputs/weights.bin", "confusion"} < set(run.get_file_names())
+
+metrics = run.get_metrics()
+assert metrics["loss"] == [step / 100 for step in range(100)], metrics["loss"]
+assert metrics["accuracy"] == 0.5 and metrics["row"] == {"a": 1, "b": "two"} and metrics["list"] == [1, 2, 3]
+assert metrics["table"] == {"x": [1, 2], "y": [3.5, 4.5]}
+assert metrics["figure"].startswith("aml://artifactId/ExperimentRun/")
+assert run.get_tags() == {"owner": "me"} and run.get_properties()["key"] == "value"
+assert run.get_status() == "Running"
+
+child = run.child_run("child")
+child.log("of a child", 1)
+child.complete()
+assert [one.id for one in run.get_children()] == [child.id] and child.get_status() == "Completed"
+run.complete()  # leaves the status alone: a job's run ends with the job
+"""
+
+
+def test_a_job_logs_metrics_artifacts_tags_and_children(azure: Emulator, script, tmp_path) -> None:
+    script(IN_A_JOB, azure.job_environment("run-1"), tmp_path)
+
+    metrics = azure.metrics("run-1")
+    losses = sorted((one.step, one.value) for one in metrics if one.name == "loss")
+    assert losses == [(step, step / 100) for step in range(100)]
+    assert [one.step for one in metrics if one.name == "accuracy"] == [None]
+    assert next(one for one in metrics if one.name == "row").columns == {"a": 1, "b": "two"}
+    assert all(one.arrived <= time.monotonic() for one in metrics)
+    artifacts = azure.artifacts("run-1")
+    assert artifacts["outputs/weights.bin"] == bytes(range(256)) * 1000
+    assert json.loads(artifacts["confusion"])["data"]["matrix"] == [[1, 2], [3, 4]]
+    assert any(content.startswith(b"\x89PNG") for content in artifacts.values())
+    run = azure.run("run-1")
+    assert (run.status, run.tags, run.display_name) == ("Running", {"owner": "me"}, "a fine run")
+    child = next(one for one in azure.runs() if one.parent == "run-1")
+    assert [one.name for one in azure.metrics(child.id)] == ["of a child"]
+
+
+def test_one_value_that_is_not_json_spoils_its_batch_and_no_other(azure: Emulator, post) -> None:
+    azure.job_environment("run-1")
+    for value in (float("nan"), float("inf")):  # the SDK, too, sends them as the literals NaN and Infinity
+        assert post(azure, [("neighbour", 0, 1.0), ("bad", 0, value)]).status_code == 400
+    assert post(azure, [("good", 0, 1.0)]).status_code == 200
+    assert [one.name for one in azure.metrics("run-1")] == ["good"]
+
+
+@pytest.mark.parametrize(
+    ("name", "step", "says"),
+    [
+        ("n" * 256, None, "255 characters"),
+        ("name-50", None, "50 metric names"),
+        ("name-0", 1, "always or never"),
+    ],
+)
+def test_a_metric_over_a_limit_is_reported_and_leaves_its_neighbours_alone(
+    azure: Emulator, post, name: str, step: int | None, says: str
+) -> None:
+    azure.job_environment("run-1")
+    assert post(azure, [(f"name-{index}", None, index) for index in range(50)]).status_code == 200
+    answer = post(azure, [("name-1", None, 7.0), (name, step, 1.0)])
+    assert answer.status_code == 207
+    assert says in answer.json()["errors"][0]["errorResponse"]["error"]["message"]
+    assert [one.value for one in azure.metrics("run-1") if one.name == "name-1"] == [1, 7.0]
+    assert len(azure.metrics("run-1")) == 51
+
+
+@pytest.mark.parametrize(("idempotent", "kept"), [(False, 2), (True, 1)])
+def test_a_batch_sent_twice_is_kept_twice_unless_ids_are_looked_at(post, idempotent: bool, kept: int) -> None:
+    with Emulator(idempotent=idempotent) as azure:
+        azure.job_environment("run-1")
+        for _ in range(2):
+            post(azure, [("loss", 0, 1.0)], identity="the same")
+        assert len(azure.metrics("run-1")) == kept
+
+
+def test_ten_thousand_metrics_arrive_within_seconds(azure: Emulator, post) -> None:
+    azure.job_environment("run-1")
+    batches = [[("loss", step, 1.0) for step in range(first, first + 50)] for first in range(0, 10_000, 50)]
+    start = time.monotonic()
+    with ThreadPoolExecutor(4) as senders:
+        list(senders.map(lambda batch: post(azure, batch), batches))
+    assert sorted(one.step for one in azure.metrics("run-1")) == list(range(10_000))
+    assert time.monotonic() - start < 10
+
+
+def test_an_interactive_run_is_started_and_ended_by_its_script(azure: Emulator, script, project) -> None:
+    code = """
+        import sys
+        from azureml.core import Experiment, Workspace
+        from azureml.core.model import Model
+        experiment = Experiment(Workspace.from_config(sys.argv[1]), "laptop")
+        for end in ("complete", "fail", "cancel"):
+            run = experiment.start_logging(snapshot_directory=None)
+            run.log("loss", 1.0, step=5)
+            run.upload_folder("outputs", sys.argv[1] + "/pkg")
+            if end == "complete":
+                model = run.register_model("best", model_path="outputs/helper.py", tags={"score": "0.5"})
+                assert (model.name, model.version, model.run_id) == ("best", 1, run.id)
+                path = Model(run.experiment.workspace, "best").download(sys.argv[1], exist_ok=True)
+                print(open(path).read())
+            getattr(run, end)()
+            print(run.get_status())
+        found = [run.get_status() for run in experiment.get_runs()]
+        assert found == ["Canceled", "Failed", "Completed"], found  # newest first
+    """
+    azure.write_config(project)
+    said = script(code, azure.client_environment(), project).split()
+    assert said == ["ANSWER", "=", "42", "Completed", "Failed", "Canceled"]
+    assert [run.status for run in azure.runs("laptop")] == ["Completed", "Failed", "Canceled"]
+    assert [(one.name, one.step) for one in azure.metrics(azure.runs("laptop")[0].id)] == [("loss", 5)]
+    (model,) = azure.models()
+    assert model.content == {"helper.py": b"ANSWER = 42\n"} and model.tags == {"score": "0.5"}
