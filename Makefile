@@ -73,10 +73,12 @@ test: .venv/installed-dev  ## Run the tests
 	$(PYTHON) -m pytest -n 3 --dist loadfile --cov --cov-report=term $(PYTEST_ARGS)
 
 .PHONY: lint
-lint: .venv/installed-dev  ## Check style and types
+lint: .venv/installed-dev  ## Check style, types, declared dependencies and the arrows between packages
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
+	$(PYTHON) -m deptry lightning_cifar scripts
+	.venv/bin/lint-imports
 
 .PHONY: format
 format: .venv/installed-dev  ## Put the code into shape
