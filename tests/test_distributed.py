@@ -4,7 +4,6 @@ import json
 import signal
 import socket
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -19,8 +18,8 @@ from lightning_cifar.callbacks.graceful_stop import Interrupted
 from lightning_cifar.errors import UserError, raised_by_library
 from tests.conftest import Cli, make_folder
 from tests.conftest import run as run_here
+from tests.deadline import deadline, wait_until
 
-TIMEOUT = 120
 NET = """
 import torch
 
@@ -74,10 +73,9 @@ class Nodes:
 
 
 def finish(processes: list[subprocess.Popen]) -> list[tuple[int, str, str]]:
-    """Wait for all; give exit code, output and errors of each."""
-    end = time.monotonic() + TIMEOUT
+    """Wait for all; return exit code, output and errors of each."""
     try:
-        texts = [process.communicate(timeout=max(1, end - time.monotonic())) for process in processes]
+        texts = [process.communicate(timeout=deadline(20)) for process in processes]
     finally:
         for process in processes:
             process.kill()
@@ -164,10 +162,9 @@ def test_sigterm_ends_both_nodes_after_the_same_batch(data, tmp_path, signalled)
     nodes = Nodes(tmp_path)
     processes = nodes.start(*FIT, *NODES, "--data.source", data, "--trainer.max_epochs", 100_000)
     results = nodes.clis[0].folder / "results"
-    end = time.monotonic() + TIMEOUT
-    while not list(results.glob("**/best*.ckpt")):
-        assert time.monotonic() < end and all(process.poll() is None for process in processes), finish(processes)
-        time.sleep(0.1)
+    ended = lambda: any(process.poll() is not None for process in processes)  # noqa: E731
+    wait_until(lambda: ended() or list(results.glob("**/best*.ckpt")), 30)
+    assert not ended(), finish(processes)
     for rank in signalled:
         processes[rank].send_signal(signal.SIGTERM)
     done = finish(processes)
