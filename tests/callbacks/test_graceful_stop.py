@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lightning_cifar import CIFAR10Classifier
-from lightning_cifar.callbacks.checkpoints import RunCheckpoint, newest
+from lightning_cifar.callbacks.checkpoints import RunCheckpoint, newest_checkpoint
 from lightning_cifar.callbacks.graceful_stop import GracefulStop, Interrupted
 from tests.conftest import run
 from tests.deadline import deadline, wait_until
@@ -23,7 +23,7 @@ FIT = (
 
 
 def last(folder: Path) -> dict:
-    return torch.load(newest(folder, "last"), weights_only=True)
+    return torch.load(newest_checkpoint(folder, "last"), weights_only=True)
 
 
 def signal_at(monkeypatch: pytest.MonkeyPatch, hook: str, call: int, signum: int) -> None:
