@@ -14,7 +14,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from lightning_cifar.callbacks.checkpoints import check_loads, newest
+from lightning_cifar.callbacks.checkpoints import check_loads, newest_checkpoint
 from lightning_cifar.callbacks.graceful_stop import Interrupted, last_words, raise_when_signalled
 from lightning_cifar.callbacks.predictions import PredictionPrinter
 from lightning_cifar.classifier import CIFAR10Classifier
@@ -81,6 +81,8 @@ class CLI(LightningCLI):
         if self.check_only:
             raise Checked
         config = self.config[self.config.subcommand]
+        if config.model.loss_window is None and config.trainer.log_every_n_steps:  # to Lightning, 0 is never
+            config.model.loss_window = config.trainer.log_every_n_steps
         self.net_choice = NetChoice(config, said)
         if config.ckpt_path is None:
             if self.config.subcommand != "fit":
@@ -93,7 +95,7 @@ class CLI(LightningCLI):
     @staticmethod
     def _checkpoint(wanted: str, results: Path) -> str:
         try:
-            path = newest(results, wanted) if wanted in ("last", "best") else Path(wanted)
+            path = newest_checkpoint(results, wanted) if wanted in ("last", "best") else Path(wanted)
             check_loads(path)
         except UserError:
             if is_first():
@@ -115,8 +117,6 @@ class CLI(LightningCLI):
             config.trainer.devices = config.trainer.num_nodes = 1  # each image once, in order
         else:
             self.net_choice.fit_to_data(config)
-        if config.trainer.log_every_n_steps:  # to Lightning, 0 is never
-            config.model.loss_window = config.trainer.log_every_n_steps
         self._let_callbacks_give_way(config.trainer)
         self._let_optimizer_give_way(config)
         self._name_folder(config.trainer, Path(config.data.source).resolve().name)

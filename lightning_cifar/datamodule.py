@@ -1,23 +1,21 @@
 """The LightningDataModule: images in memory, split, shuffled and handed out in whole batches."""
 
 import os
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from pytorch_lightning import LightningDataModule
+from pytorch_lightning.strategies import Strategy
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
-from lightning_cifar.augment import crop_and_flip
-from lightning_cifar.data import LabelledImages, Source, Split
-from lightning_cifar.data.cache import Arrays
-from lightning_cifar.data.fallback import choose_source
-from lightning_cifar.data.folder import is_hidden, read_files
+from lightning_cifar.data import LabelledImages, Source, Split, resolve_source
+from lightning_cifar.data.folder import read_files
 from lightning_cifar.errors import UserError
-from lightning_cifar.loader import Batch, BatchLoader, EvalSampler, TrainSampler
+from lightning_cifar.files import is_hidden
+from lightning_cifar.loader import BatchLoader, EvalSampler, TrainSampler, crop_and_flip
 
 VAL_SIZE = 5000
 """Validation images, where the training set has ten times as many: the usual share of CIFAR-10's 50,000."""
@@ -38,7 +36,6 @@ class CIFAR10DataModule(LightningDataModule):
         augment: shift (up to 4 pixels) and mirror the training images at random.
         mirrors: addresses of the official archive, tried in order; by default a fast one and the official one.
         fallback: `synthetic` to train on the built-in set where `cifar10` cannot be had; by default that is an error.
-        allow_unverified: read batches in CIFAR-10's layout whose MD5 is not the published one.
         eval_batch_size: images in a batch of validation, test and prediction.
         predict_path: an image, or a folder of images, to predict.
     """
@@ -53,7 +50,6 @@ class CIFAR10DataModule(LightningDataModule):
         augment: bool = False,
         mirrors: list[str] | None = None,
         fallback: Literal["synthetic"] | None = None,
-        allow_unverified: bool = False,
         eval_batch_size: int = 500,
         predict_path: Path | None = None,
     ) -> None:
@@ -71,19 +67,15 @@ class CIFAR10DataModule(LightningDataModule):
         self.split_seed = split_seed
         self.augment = augment
         self.predict_path = predict_path
-        self._source = source
-        self._fallback = fallback
-        self._data_dir = Path(data_dir)
-        self._mirrors = mirrors
-        self._allow_unverified = allow_unverified
+        self._resolve = partial(resolve_source, source, Path(data_dir), mirrors, fallback)
         self._prepared = False
         self._sets: dict[Split, LabelledImages] = {}
         self._train_part = self._val_part = torch.empty(0, dtype=torch.int64)
 
     @cached_property
     def source(self) -> Source:
-        """Where the images come from."""
-        return choose_source(self._source, self._data_dir, self._mirrors, self._allow_unverified, self._fallback)
+        """Where the images come from; chosen once."""
+        return self._resolve()
 
     @property
     def class_names(self) -> list[str]:
@@ -112,7 +104,8 @@ class CIFAR10DataModule(LightningDataModule):
             UserError: the data is damaged, or has no more training images than `val_size`; or only some of several
                 processes fell back to synthetic images.
         """
-        self._check_all_fell_back_or_none()
+        if self.trainer is not None:
+            self._check_same_source(self.trainer.strategy)
         if stage in ("fit", "validate", None) and "train" not in self._sets:
             train = self.source.load("train")
             self._train_part, self._val_part = self._split(len(train.labels))
@@ -120,15 +113,13 @@ class CIFAR10DataModule(LightningDataModule):
         if stage in ("test", None) and "test" not in self._sets:
             self._sets["test"] = self.source.load("test")
 
-    def _check_all_fell_back_or_none(self) -> None:
-        if self._fallback is None or self.trainer is None:
-            return
-        fell_back = self.source.name == self._fallback
-        some, every = (self.trainer.strategy.reduce_boolean_decision(fell_back, all=all) for all in (False, True))
+    def _check_same_source(self, strategy: Strategy) -> None:
+        synthetic = self.source.name == "synthetic"
+        some, every = (strategy.reduce_boolean_decision(synthetic, all=all) for all in (False, True))
         if some and not every:
             raise UserError(
-                f"only some of the processes have the data, and the others would train on {self._fallback} images: "
-                "start again, or choose with --data.source"
+                "only some of the processes have the data, and the others would train on synthetic images: start "
+                "again, or choose with --data.source"
             )
 
     def _split(self, count: int) -> tuple[Tensor, Tensor]:
@@ -142,7 +133,7 @@ class CIFAR10DataModule(LightningDataModule):
         return order[size:].sort().values, order[:size].sort().values
 
     def train_dataloader(self) -> BatchLoader:
-        """Give the training images in a new order each epoch.
+        """Return the training images, in a new order each epoch.
 
         Raises:
             UserError: there are fewer images than processes.
@@ -163,40 +154,33 @@ class CIFAR10DataModule(LightningDataModule):
 
     @property
     def images_per_batch(self) -> float:
-        """How many training images a batch holds, on average over an epoch: the last one may be smaller."""
+        """Training images in a batch, on average over an epoch: the last one may be smaller."""
         loader = self.train_dataloader()
         return len(loader.sampler) / len(loader)
 
     def val_dataloader(self) -> BatchLoader | list[BatchLoader]:
-        """Give the validation images, each exactly once over all processes; no loader where there is none."""
+        """Return the validation images, each exactly once over all processes; no loader where there is none."""
         return self._eval_loader(self._on_device("train"), self._val_part) if len(self._val_part) else []
 
     def test_dataloader(self) -> BatchLoader:
-        """Give the test images, each exactly once over all processes."""
+        """Return the test images, each exactly once over all processes."""
         test = self._on_device("test")
         return self._eval_loader(test, torch.arange(len(test.labels)))
 
     def predict_dataloader(self) -> BatchLoader:
-        """Give the images of `predict_path`, in the order of their names.
+        """Return the images of `predict_path`, in the order of their names.
 
         Raises:
             UserError: no path is given, or an image there is no image.
         """
         if self.predict_path is None:
             raise UserError("predict needs images: name a file or a folder with --data.predict_path")
-        images = read_files([str(file) for file in self.predict_files()], "predict")
-        return self._eval_loader(Arrays(images, np.zeros(len(images), np.int64)).to_torch(), torch.arange(len(images)))
-
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """Move images and labels where they are needed, if they are not there already.
-
-        Lightning's own looks for tensors in anything, which at batch 4 takes a hundredth of a step.
-        """
-        images, labels = batch
-        return images.to(device), labels.to(device)
+        images = torch.from_numpy(read_files([str(file) for file in self.predict_files()], "predict"))
+        indices = torch.arange(len(images))
+        return self._eval_loader(LabelledImages(images.permute(0, 3, 1, 2), torch.zeros_like(indices)), indices)
 
     def state_dict(self) -> dict[str, Any]:
-        """Keep the batch size with the weights."""
+        """Return the batch size, for the checkpoint."""
         return {"batch_size": self.batch_size}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -209,19 +193,20 @@ class CIFAR10DataModule(LightningDataModule):
             )
 
     def predict_files(self) -> list[Path]:
-        """List the images of `predict_path`: itself, or all files in it and below, by name.
+        """Return the images of `predict_path`: itself, or all visible files in it and below, by name.
 
         Raises:
             UserError: there is none.
         """
         path = Path(self.predict_path or "")
-        files = [path] if path.is_file() else sorted(file for file in path.glob("**/*") if _is_image_file(file, path))
+        below = (file for file in path.glob("**/*") if not any(map(is_hidden, file.relative_to(path).parts)))
+        files = [path] if path.is_file() else sorted(file for file in below if file.is_file())
         if not files:
             raise UserError(f"no image {path}: name a file or a folder with images with --data.predict_path")
         return files
 
     def sample_test_images(self, count: int) -> LabelledImages:
-        """Pick test images evenly over the set: `count` of them, or all where there are fewer."""
+        """Return `count` test images, evenly over the set, or all where there are fewer."""
         images, labels = self._sets["test"]
         chosen = torch.linspace(0, len(labels) - 1, min(count, len(labels)), device=labels.device).long()
         return LabelledImages(images[chosen], labels[chosen])
@@ -243,7 +228,3 @@ class CIFAR10DataModule(LightningDataModule):
             device = self.trainer.strategy.root_device
             self._sets[split] = LabelledImages(*(tensor.to(device) for tensor in self._sets[split]))
         return self._sets[split]
-
-
-def _is_image_file(path: Path, below: Path) -> bool:
-    return path.is_file() and not any(map(is_hidden, path.relative_to(below).parts))

@@ -1,20 +1,50 @@
-"""How many threads compute a training step."""
+"""What Lightning and PyTorch cost around a tiny step, and how this project spares it."""
 
 import os
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.profilers import PassThroughProfiler
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lightning_cifar.net import black_images, evaluating
+from lightning_cifar.net_check import black_images, evaluating
 
 TINY = 10_000_000
 """Floating-point operations of a forward pass up to which a step is computed by one thread: `Net` up to batch 7."""
 
+NOTHING = nullcontext()
+
+
+class QuickAttributes(nn.Module):
+    """Makes it cheap to set an attribute of a module to a string or None.
+
+    Lightning notes the running hook's name 44 times a step; `nn.Module` looks through parameters, buffers and
+    submodules each time.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if (value is None or type(value) is str) and name in self.__dict__:
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
+
+class NoProfiler(PassThroughProfiler):
+    """Measures nothing, as Lightning's default does, but without a new context manager at each hook.
+
+    Lightning enters some fifty of them in a training step. `--trainer.profiler simple` and the others take its place.
+    """
+
+    def profile(self, action_name: str) -> AbstractContextManager[None]:  # type: ignore[override]  # no generator
+        """Return the one context that does nothing."""
+        return NOTHING
+
 
 def threads_for(net: nn.Module, batch_size: int) -> int:
-    """Say how many threads a training step on the CPU is worth: one for a tiny step, else all that PyTorch has.
+    """Return how many threads a training step on the CPU is worth: one for a tiny step, else all that PyTorch has.
 
     With next to nothing to share out, a second thread wins nothing; and on a machine that does anything else, the
     first one waits at each operation until the second one's core is free.
@@ -46,23 +76,21 @@ class Threads(Callback):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Use all threads for large batches."""
-        if self._otherwise:
-            torch.set_num_threads(self._otherwise)
+        self._set(self._otherwise)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Go on with the training."""
-        if self._otherwise:
-            torch.set_num_threads(self._training)
+        self._set(self._training)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave the threads as they were found."""
-        self._give_back()
+        self._set(self._otherwise)
+        self._training = self._otherwise = 0
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Leave the threads as they were found."""
-        self._give_back()
+        self.on_train_end(trainer, pl_module)
 
-    def _give_back(self) -> None:
-        if self._otherwise:
-            torch.set_num_threads(self._otherwise)
-            self._otherwise = 0
+    def _set(self, threads: int) -> None:
+        if threads:  # else no training is on
+            torch.set_num_threads(threads)

@@ -9,10 +9,9 @@ from pytorch_lightning.loggers.logger import DummyLogger
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_cifar import CIFAR10Classifier, Net
+from lightning_cifar import CIFAR10Classifier
 from lightning_cifar.callbacks.loss_window import window_length
 from lightning_cifar.errors import UserError
-from lightning_cifar.net import check_net
 
 CLASSES = ["a", "b", "c"]
 
@@ -163,36 +162,3 @@ def test_a_checkpoint_of_another_network_is_refused_in_one_line(tmp_path):
     one.save_checkpoint(tmp_path / "it.ckpt")
     with pytest.raises(UserError, match=r"another network than Net: net.fc3.weight is \(3, 84\) .* and \(5, 84\)"):
         CIFAR10Classifier.load_from_checkpoint(tmp_path / "it.ckpt", class_names=list("abcde"))
-
-
-class Wrong(nn.Module):
-    def forward(self, x):
-        return x.flatten(1)
-
-
-class Wrapped(nn.Linear):
-    def forward(self, x):
-        return {"logits": super().forward(x.flatten(1))}
-
-
-@pytest.mark.parametrize(
-    ("net", "says"),
-    [
-        (Wrapped(3072, 3), r"Wrapped gives dict, but a tensor of logits \(N, 3\)"),
-        (Wrong(), "maps 2 images to"),
-        (Net(4), "has 3 classes"),
-        (nn.Linear(7, 3), "cannot take images"),
-    ],
-)
-def test_a_network_that_does_not_fit_is_refused_before_the_first_step(net, says):
-    with pytest.raises(UserError, match=says):
-        check_net(net, 3)
-
-
-def test_trying_a_network_leaves_it_as_it_was():
-    net = nn.Sequential(nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(3072, 3))
-    net[2].eval()
-    before = {name: value.clone() for name, value in net.state_dict().items()}
-    check_net(net, 3)
-    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
-    assert net[0].training and not net[2].training

@@ -10,7 +10,7 @@ from PIL import Image
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from lightning_cifar import Net
-from lightning_cifar.callbacks.checkpoints import newest
+from lightning_cifar.callbacks.checkpoints import newest_checkpoint
 from lightning_cifar.cli import check_flags
 from lightning_cifar.errors import UserError
 from lightning_cifar.run_folder import RunLogger
@@ -252,7 +252,7 @@ def test_half_precision_does_not_round_the_mean_of_val_loss(fit):
 def test_ckpt_path_last_is_the_newest_run_in_the_results_folder(fit, main):
     fit()
     newer = fit("--trainer.max_epochs", 2, version=1)
-    assert newest(main.folder / "results", "last") == newer / "checkpoints" / "last.ckpt"
+    assert newest_checkpoint(main.folder / "results", "last") == newer / "checkpoints" / "last.ckpt"
 
 
 def test_a_run_that_had_nothing_to_train_says_so(fit, main):

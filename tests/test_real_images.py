@@ -7,11 +7,13 @@ import pytest
 import torch
 
 from tests.conftest import ROOT
+from tests.deadline import deadline
 
 IMAGES = Path(os.environ.get("LIGHTNING_CIFAR_IMAGES", ROOT / "data" / "cifar10-images"))
 
 
 @pytest.mark.skipif(not (IMAGES / "train").is_dir(), reason="no real images here")
+@pytest.mark.timeout(deadline(60))
 def test_net_learns_real_images(main):
     flags = ("--data.source", IMAGES, "--data.batch_size", 16, "--optimizer.lr", 0.01, "--trainer.max_steps", 1000)
     assert main("fit", *flags, "--trainer.enable_progress_bar", "false") == 0, main.err

@@ -4,41 +4,35 @@ import os
 import pickle
 import re
 import zipfile
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed
-from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from lightning_cifar.errors import UserError
+from lightning_cifar.files import atomic_write, is_hidden, newest
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Saves to a temporary file beside the final name, synced, then renamed; loads where the file is.
+    """Saves a checkpoint whole or not at all; under several processes, loads it where the file is.
 
     Lightning's own save leaves a torso under the final name when the disk is full. And nodes of a cluster share no
-    folder: the file is where process 0 wrote it, which reads it and hands it to the others.
+    folder: the file is where process 0 wrote it, which reads it and sends it to the others.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Write a checkpoint under `path`, or leave nothing there that was not there before.
+        """Write a checkpoint under `path`, or leave there what was there before.
 
         Raises:
             UserError: the file cannot be written, for example because the disk is full.
         """
-        path = Path(path)
-        temporary: Path | None = None
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".{path.name}.{os.getpid()}")
-            with temporary.open("wb") as file:  # with the rights that the user's files have
+            with atomic_write(Path(path)) as file:
                 torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
         except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
             if not isinstance(error, OSError) and "write" not in str(error) and "unexpected pos" not in str(error):
                 raise
@@ -47,9 +41,6 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 f"cannot save the checkpoint {path}: {reason}; free some space or write elsewhere "
                 "(--trainer.default_root_dir), then resume with --ckpt_path last"
             ) from error
-        finally:
-            if temporary is not None:
-                temporary.unlink(missing_ok=True)
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None) -> dict[str, Any]:
         """Read a checkpoint, by default into the CPU's memory; under several processes, process 0 reads it for all.
@@ -72,7 +63,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         return content
 
     def _read(self, path: Any, map_location: Any) -> dict[str, Any]:
-        _check_whole(Path(path))  # not more: from a process that it has spawned, Lightning fetches bare weights
+        _open(Path(path))  # no further check: from a process that it has spawned, Lightning fetches bare weights
         return super().load_checkpoint(path, map_location, weights_only=True)
 
 
@@ -82,13 +73,13 @@ def check_loads(path: Path) -> None:
     Raises:
         UserError: it is missing, cut short, or none.
     """
-    content = _check_whole(path)
+    content = _open(path)
     if not isinstance(content, dict) or not {"state_dict", "pytorch-lightning_version"} <= content.keys():
         raise UserError(f"{path} is no checkpoint that Lightning saved; name another one with --ckpt_path FILE")
 
 
-def _check_whole(path: Path) -> Any:
-    """Give what a file holds, its tensors not yet read; a zip archive keeps its list of contents at the end."""
+def _open(path: Path) -> Any:
+    """Return what a file holds, its tensors not yet read; a zip archive keeps its list of contents at the end."""
     if not path.is_file():
         raise UserError(f"no checkpoint {path}: the file does not exist; name one with --ckpt_path FILE")
     if not os.access(path, os.R_OK):
@@ -98,16 +89,43 @@ def _check_whole(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
-        raise UserError(
-            f"{path} holds more than weights and plain values ({_global(error)}); name another one"
-        ) from error
+        found = re.search(r"GLOBAL (\S+)", str(error))
+        what = found[1] if found else "a damaged pickle"
+        raise UserError(f"{path} holds more than weights and plain values ({what}); name another one") from error
     except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
         raise UserError(f"cannot read the checkpoint {path}: it is damaged, or none; name another one") from error
 
 
-def _global(error: pickle.UnpicklingError) -> str:
-    found = re.search(r"GLOBAL (\S+)", str(error))
-    return found[1] if found else "a damaged pickle"
+def newest_checkpoint(results: Path, name: str) -> Path:
+    """Return the newest checkpoint `last` or `best` below the results folder.
+
+    For each set of data, that of the run with the highest number; of several sets, the file changed last.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = sorted(path for path in results.glob(f"**/{name}*.ckpt") if not is_hidden(path.name))
+    if not found:
+        raise UserError(
+            f"--ckpt_path {name}: no checkpoint {name}.ckpt in any run below {results}/; "
+            "train first, or name a file with --ckpt_path FILE"
+        )
+    runs_by_data = groupby(found, lambda path: path.relative_to(results).parts[0])
+    return max(filter(None, (newest(paths) for _, paths in runs_by_data)), key=lambda path: path.stat().st_mtime_ns)
+
+
+class RunCheckpoint(ModelCheckpoint):
+    """`ModelCheckpoint` that remembers the best network of a resumed run.
+
+    Lightning forgets the best score when a run goes on in a folder of its own, and then keeps the first network
+    of the new run as the best.
+    """
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the state, that of the best network too, if it is still where it was."""
+        # As process 0 sees it, which saves and has the files: all must test the same network in the end.
+        if _of_process_0(Path(state_dict["best_model_path"]).is_file()):
+            super().load_state_dict({**state_dict, "dirpath": self.dirpath})
 
 
 def _distributed() -> bool:
@@ -115,56 +133,8 @@ def _distributed() -> bool:
 
 
 def _of_process_0(value: Any) -> Any:
-    """Give all processes what process 0 has."""
+    """Return in all processes what process 0 has."""
     parcel = [value]
     if _distributed():
         torch.distributed.broadcast_object_list(parcel, src=0)
     return parcel[0]
-
-
-class RunCheckpoint(ModelCheckpoint):
-    """`ModelCheckpoint` that remembers the best network of a resumed run, and costs nothing between its saves.
-
-    Lightning forgets the best score when a run goes on in a folder of its own, and then keeps the first network
-    of the new run as the best.
-
-    Args:
-        kwargs: as for `ModelCheckpoint`.
-    """
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self._key = super().state_key
-        self._within_epochs = bool(kwargs.get("every_n_train_steps") or kwargs.get("train_time_interval") is not None)
-
-    @property
-    def state_key(self) -> str:
-        """What the callback's state is filed under in a checkpoint; formatted once, not at each hook of each step."""
-        return self._key
-
-    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
-        """Save within an epoch, if that was asked for; else there is no need to look whether to save."""
-        if self._within_epochs:
-            super().on_train_batch_end(trainer, *args)
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the state, that of the best network too, if it is still where it was."""
-        # As process 0 sees it, which saves and has the files: all must test the same network in the end.
-        if _of_process_0(Path(state_dict["best_model_path"]).is_file()):
-            state_dict = {**state_dict, "dirpath": self.dirpath}
-            super().load_state_dict(state_dict)
-
-
-def newest(results: Path, name: str) -> Path:
-    """Find the newest checkpoint `last` or `best` below the results folder.
-
-    Raises:
-        UserError: there is none.
-    """
-    found = [path for path in results.glob(f"**/{name}*.ckpt") if not path.name.startswith(".")]
-    if not found:
-        raise UserError(
-            f"--ckpt_path {name}: no checkpoint {name}.ckpt in any run below {results}/; "
-            "train first, or name a file with --ckpt_path FILE"
-        )
-    return max(found, key=lambda path: path.stat().st_mtime_ns)

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 
@@ -15,12 +16,12 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(BaseException):
-    """The training was asked to stop, and did.
+    """Raised where a training stops because a signal asked for it.
 
     Not a `KeyboardInterrupt`, which Lightning turns into exit code 1.
 
     Args:
-        signum: the signal that asked.
+        signum: the signal.
         remedy: what was saved, if anything, and what to do next.
     """
 
@@ -49,18 +50,18 @@ def raise_when_signalled() -> None:
         signal.signal(signum, _raise)
 
 
-def _raise(signum: int, _: FrameType | None) -> None:
-    raise Interrupted(signum)
-
-
 @contextmanager
 def last_words() -> Iterator[None]:
-    """Say in peace what there is to say; afterwards, a further Ctrl-C or SIGTERM ends the process at once."""
+    """Ignore signals while the last lines are printed; afterwards, the next one ends the process at once."""
     for signum in SIGNALS:
         signal.signal(signum, signal.SIG_IGN)
     yield
     for signum in SIGNALS:
         signal.signal(signum, _end)
+
+
+def _raise(signum: int, _: FrameType | None) -> None:
+    raise Interrupted(signum)
 
 
 def _end(signum: int, _: FrameType | None) -> None:
@@ -73,25 +74,36 @@ class GracefulStop(Checkpoint):
     Lightning itself raises in mid-step, from where a resumed run ends with other weights. A `Checkpoint`, so that
     Lightning calls it after the callbacks that may still change what is saved. A second Ctrl-C ends the process
     at once.
+
+    Several processes stop after the same batch: they vote after every N-th, on the CPU and in the background, and
+    count the votes N batches later, so that no step waits for the others or for a GPU.
+
+    Args:
+        every_n_batches: N, at least 1; they stop within two times as many batches.
     """
 
-    def __init__(self) -> None:
-        self._signum = 0
+    def __init__(self, every_n_batches: int = 5) -> None:
+        self._every = every_n_batches
+        self._signum = self._agreed = self._asked = 0
         self._during_validation = False
         self._replaced: dict[int, Any] = {}
+        self._voters: Any = None
+        self._vote: tuple[torch.Tensor, Any] | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the signals over from Lightning, whose SIGTERM handler makes collective calls."""
         if not self._replaced:
             self._replaced = {signum: signal.signal(signum, self._note) for signum in SIGNALS}
+        if trainer.world_size > 1:
+            self._voters = torch.distributed.new_group(backend="gloo")
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Give the signals back; one that came too late to stop the training stops what would follow it."""
+        """Hand the signals back; one that came too late to stop the training stops what would follow it."""
         for signum, handler in self._replaced.items():
             signal.signal(signum, handler)
         self._replaced = {}
-        if self._signalled(trainer):
-            raise Interrupted(self._signum or signal.SIGTERM, "the training had ended; next: test --ckpt_path last")
+        if signum := self._signalled(trainer, at_once=True):
+            raise Interrupted(signum, "the training had ended; next: test --ckpt_path last")
 
     def _note(self, signum: int, _: FrameType | None) -> None:
         if self._signum and signum == signal.SIGINT:
@@ -106,32 +118,22 @@ class GracefulStop(Checkpoint):
 
         Those would be lost.
         """
-        ends = trainer.is_last_batch or trainer.global_step == trainer.max_steps
-        accumulates = (batch_idx + 1) % trainer.accumulate_grad_batches != 0
-        if self._signalled(trainer) and not (ends or accumulates or self._validation_follows(trainer, batch_idx)):
-            self._stop(trainer)
+        if signum := self._signalled(trainer):
+            ends = trainer.is_last_batch or trainer.global_step == trainer.max_steps
+            accumulates = (batch_idx + 1) % trainer.accumulate_grad_batches != 0
+            if not (ends or accumulates or _validation_follows(trainer, batch_idx)):
+                self._stop(trainer, signum)
 
-    @staticmethod
-    def _validation_follows(trainer: Trainer, batch_idx: int) -> bool:
-        every, epochs = trainer.val_check_batch, trainer.check_val_every_n_epoch
-        if not trainer.enable_validation or every is None:  # None: it goes by the clock
-            return False
-        if epochs is None:
-            return (trainer.fit_loop.total_batch_idx + 1) % every == 0
-        return (trainer.current_epoch + 1) % epochs == 0 and (batch_idx + 1) % every == 0
-
-    def on_validation_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
-    ) -> None:
+    def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
         """Stop here; the resumed run does this validation again, from its beginning."""
-        if trainer.state.fn == "fit" and not trainer.sanity_checking and self._signalled(trainer):
+        if trainer.state.fn == "fit" and not trainer.sanity_checking and (signum := self._signalled(trainer)):
             self._during_validation = True
-            self._stop(trainer)
+            self._stop(trainer, signum)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop here, if the signal came in an epoch's last batch and no validation followed."""
-        if self._signalled(trainer):
-            self._stop(trainer)
+        if signum := self._signalled(trainer, at_once=True):
+            self._stop(trainer, signum)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Write down a validation that was cut short as one to be done from its beginning.
@@ -145,15 +147,40 @@ class GracefulStop(Checkpoint):
                 progress[part] = {"ready": begun, "started": begun, "processed": 0, "completed": 0}
             progress["is_last_batch"] = False
 
-    def _signalled(self, trainer: Trainer) -> bool:
+    def _signalled(self, trainer: Trainer, at_once: bool = False) -> int:
+        """Return the signal that stops the training, 0 for none; the same in each process."""
         if trainer.world_size == 1:
-            return bool(self._signum)
-        return trainer.strategy.reduce_boolean_decision(bool(self._signum), all=False)
+            return self._signum
+        self._asked += 1
+        if not self._agreed and (at_once or self._asked % self._every == 0):
+            self._count()
+            vote = torch.tensor(self._signum)
+            # not a device's own group: reading its answer would wait for all that the device has to do before
+            work = torch.distributed.all_reduce(vote, torch.distributed.ReduceOp.MAX, self._voters, async_op=True)
+            self._vote = vote, work
+            if at_once:
+                self._count()
+        return self._agreed
 
-    def _stop(self, trainer: Trainer) -> None:
-        interrupted = Interrupted(self._signum or signal.SIGTERM)
+    def _count(self) -> None:
+        if self._vote is not None:
+            (vote, work), self._vote = self._vote, None
+            work.wait()
+            self._agreed = max(self._agreed, int(vote))
+
+    def _stop(self, trainer: Trainer, signum: int) -> None:
+        interrupted = Interrupted(signum)
         if folder := getattr(trainer.checkpoint_callback, "dirpath", None):
             path = Path(folder) / "last.ckpt"
             trainer.save_checkpoint(path, weights_only=False)
             interrupted.remedy = f"saved {path}; go on with --ckpt_path {path}"
         raise interrupted
+
+
+def _validation_follows(trainer: Trainer, batch_idx: int) -> bool:
+    every, epochs = trainer.val_check_batch, trainer.check_val_every_n_epoch
+    if not trainer.enable_validation or every is None:  # None: it goes by the clock
+        return False
+    if epochs is None:
+        return (trainer.fit_loop.total_batch_idx + 1) % every == 0
+    return (trainer.current_epoch + 1) % epochs == 0 and (batch_idx + 1) % every == 0

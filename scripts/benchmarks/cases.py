@@ -165,7 +165,7 @@ def fit(args: argparse.Namespace) -> float:
 
     # hooks that Lightning calls once an epoch: no step takes longer for being measured
     CIFAR10Classifier.on_train_epoch_start = on_train_epoch_start  # type: ignore[assignment, method-assign]
-    CIFAR10Classifier.on_train_epoch_end = on_train_epoch_end  # type: ignore[method-assign]
+    CIFAR10Classifier.on_train_epoch_end = on_train_epoch_end  # type: ignore[assignment, method-assign]
     only_train = ["--trainer.limit_val_batches", "0", "--trainer.limit_test_batches", "0"]
     with tempfile.TemporaryDirectory() as results:
         code = command(

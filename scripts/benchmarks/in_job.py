@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_cifar import AzureMLLogger
-from lightning_cifar.classifier import CIFAR10Classifier
+from lightning_cifar.callbacks.loss_window import LossWindow
 from lightning_cifar.cli import main as command
 
 START = 25.0
@@ -31,7 +31,7 @@ def logging_cost(flags: Callable[[str], list[str]]) -> dict[str, float]:
         `ratio`: of the time with the logger to the time without, at most; `start`: seconds of processor time, once.
     """
     in_calls = 0.0
-    log_metrics, report = AzureMLLogger.log_metrics, CIFAR10Classifier._report_window
+    log_metrics, report = AzureMLLogger.log_metrics, LossWindow._log
     begun = time.perf_counter()
     looks: list[tuple[float, float]] = []  # (seconds, those that the logger has taken)
 
@@ -41,14 +41,14 @@ def logging_cost(flags: Callable[[str], list[str]]) -> dict[str, float]:
         log_metrics(self, *args, **kwargs)
         in_calls += time.perf_counter() - before
 
-    def look(self: CIFAR10Classifier, step: int, batch_idx: int) -> None:
-        report(self, step, batch_idx)
+    def look(self: LossWindow, trainer: Any, batch_idx: int) -> None:
+        report(self, trainer, batch_idx)
         now = time.perf_counter() - begun
         if now > START:
             looks.append((now, in_calls + processor_seconds()))
 
     AzureMLLogger.log_metrics = timed  # type: ignore[method-assign]
-    CIFAR10Classifier._report_window = look  # type: ignore[method-assign]
+    LossWindow._log = look  # type: ignore[method-assign]
     length = ["--trainer.max_epochs", "-1", "--trainer.max_time", "00:00:01:00"]
     only_train = ["--trainer.limit_val_batches", "0", "--trainer.limit_test_batches", "0"]
     with tempfile.TemporaryDirectory() as results:

@@ -10,8 +10,7 @@ from torchvision.transforms import v2
 
 from lightning_cifar import CIFAR10Classifier, CIFAR10DataModule, Net
 from lightning_cifar.callbacks.checkpoints import RunCheckpoint
-from lightning_cifar.profiler import NoProfiler
-from lightning_cifar.tiny_steps import Threads, threads_for
+from lightning_cifar.tiny_steps import NoProfiler, Threads, threads_for
 
 QUICK = (
     *("--data.val_size", 12, "--trainer.max_epochs", 2, "--trainer.enable_progress_bar=false"),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lightning_cifar.callbacks.checkpoints import AtomicCheckpointIO, RunCheckpoint, newest
+from lightning_cifar.callbacks.checkpoints import AtomicCheckpointIO, RunCheckpoint, newest_checkpoint
 from lightning_cifar.errors import UserError
 
 CHECKPOINT = {"pytorch-lightning_version": "2.6.0", "state_dict": {"weight": torch.arange(5000.0)}}
@@ -109,10 +109,10 @@ def test_the_newest_by_name_and_never_an_unfinished_one(tmp_path):
         io.save_checkpoint(CHECKPOINT, tmp_path / f"{name}.ckpt")
     (tmp_path / "version_1" / ".last.ckpt.abc").touch()
     (tmp_path / "version_1" / ".last.ckpt").touch()
-    assert newest(tmp_path, "last") == tmp_path / "version_1" / "last.ckpt"
-    assert newest(tmp_path, "best") == tmp_path / "version_1" / "best.ckpt"
+    assert newest_checkpoint(tmp_path, "last") == tmp_path / "version_1" / "last.ckpt"
+    assert newest_checkpoint(tmp_path, "best") == tmp_path / "version_1" / "best.ckpt"
     with pytest.raises(UserError, match=r"no checkpoint last.ckpt in any run below .*/none/; train first"):
-        newest(tmp_path / "none", "last")
+        newest_checkpoint(tmp_path / "none", "last")
 
 
 def remembered(folder: Path, name: str = "last") -> dict:

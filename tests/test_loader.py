@@ -6,10 +6,9 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
-from lightning_cifar.augment import crop_and_flip
 from lightning_cifar.data import LabelledImages
 from lightning_cifar.errors import UserError
-from lightning_cifar.loader import BatchLoader, EvalSampler, TrainSampler, to_float
+from lightning_cifar.loader import BatchLoader, EvalSampler, TrainSampler, crop_and_flip, to_float
 
 COUNT = 23
 

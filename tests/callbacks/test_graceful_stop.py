@@ -2,16 +2,16 @@
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
 import torch
 
 from lightning_cifar import CIFAR10Classifier
-from lightning_cifar.callbacks.checkpoints import RunCheckpoint, newest
+from lightning_cifar.callbacks.checkpoints import RunCheckpoint, newest_checkpoint
 from lightning_cifar.callbacks.graceful_stop import GracefulStop, Interrupted
 from tests.conftest import run
+from tests.deadline import deadline, wait_until
 
 # 90 training images in 23 batches an epoch (the last one smaller), in windows of 7; 30 validation images in 4 batches.
 FIT = (
@@ -23,7 +23,7 @@ FIT = (
 
 
 def last(folder: Path) -> dict:
-    return torch.load(newest(folder, "last"), weights_only=True)
+    return torch.load(newest_checkpoint(folder, "last"), weights_only=True)
 
 
 def signal_at(monkeypatch: pytest.MonkeyPatch, hook: str, call: int, signum: int) -> None:
@@ -32,7 +32,7 @@ def signal_at(monkeypatch: pytest.MonkeyPatch, hook: str, call: int, signum: int
 
     def wrapped(self, *args, **kwargs):
         if next(calls) == call:
-            os.kill(os.getpid(), signum)
+            signal.raise_signal(signum)
         return original(self, *args, **kwargs)
 
     monkeypatch.setattr(GracefulStop, hook, wrapped)
@@ -107,25 +107,24 @@ def test_so_does_a_run_that(variant, images, main, monkeypatch, tmp_path):
 
 
 def test_a_signal_that_comes_too_late_to_stop_the_training_stops_the_test(main, images, monkeypatch):
-    monkeypatch.setattr(RunCheckpoint, "on_train_end", lambda *_: os.kill(os.getpid(), signal.SIGTERM), raising=False)
+    monkeypatch.setattr(RunCheckpoint, "on_train_end", lambda *_: signal.raise_signal(signal.SIGTERM), raising=False)
     assert main("fit", "--data.source", images, "--trainer.max_epochs", 1) == 143
     assert "the training had ended; next: test --ckpt_path last" in main.err and "Finished Training" not in main.out
 
 
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_saves_last_and_ends_without_a_test(cli, images, signum, code):
+def test_a_signal_from_outside_saves_last_and_ends_without_a_test(cli, images):
     process = cli.start("fit", "--data.source", images, "--data.val_size", 30, "--trainer.max_epochs", 10_000)
-    wait_for(lambda: list(cli.folder.glob("results/**/best*.ckpt")))
-    process.send_signal(signum)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == code
+    wait_until(lambda: list(cli.folder.glob("results/**/best*.ckpt")), 30)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=deadline(10))
+    assert process.returncode == 143
     assert "Finished Training" not in out and "Traceback" not in err
-    assert err.splitlines()[-1].startswith(f"interrupted by {signum.name}; saved results/colours/version_0/")
+    assert err.splitlines()[-1].startswith("interrupted by SIGTERM; saved results/colours/version_0/")
     assert not list(cli.folder.glob("**/.*.ckpt*"))
 
 
 def test_ctrl_c_in_the_final_test_says_where_the_training_lies(main, images, monkeypatch):
-    monkeypatch.setattr(CIFAR10Classifier, "on_test_start", lambda self: os.kill(os.getpid(), signal.SIGINT), False)
+    monkeypatch.setattr(CIFAR10Classifier, "on_test_start", lambda self: signal.raise_signal(signal.SIGINT), False)
     assert main("fit", "--data.source", images, "--trainer.max_epochs", 1) == 130
     says = "interrupted by SIGINT; the training had ended and lies in results/colours/version_0; next: test --ckpt_path"
     assert main.err.splitlines()[-1].startswith(says)
@@ -140,42 +139,35 @@ def test_a_second_ctrl_c_on_the_way_out_does_not_hide_what_was_saved(main, monke
             try:
                 raise KeyError  # of something else that is being cleaned up
             except KeyError:
-                os.kill(os.getpid(), signal.SIGINT)
-                time.sleep(1)  # the handler interrupts it
+                signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr("lightning_cifar.cli.CLI", stopped)
     assert main("fit") == 130
     assert main.err.splitlines() == ["interrupted by SIGINT; saved last.ckpt"]
 
 
-def test_a_second_ctrl_c_ends_at_once(cli, images):
-    # A batch of a minute: the first Ctrl-C waits for its end.
-    (cli.folder / "slow.py").write_text(
-        "import time, torch\n"
-        "class Slow(torch.nn.Module):\n"
-        "    def __init__(self, num_classes: int = 10):\n"
-        "        super().__init__()\n"
-        "        self.layer, self.calls = torch.nn.Linear(3072, num_classes), 0\n"
-        "    def forward(self, x):\n"
-        "        self.calls += 1\n"
-        "        if self.calls == 3:\n"
-        "            open('begun', 'w').close()\n"
-        "            time.sleep(60)\n"
-        "        return self.layer(x.flatten(1))\n"
-    )
-    cli.env["PYTHONPATH"] += f":{cli.folder}"
-    process = cli.start("fit", "--data.source", images, "--data.val_size", 30, "--model.net", "slow.Slow")
-    wait_for((cli.folder / "begun").exists)
-    process.send_signal(signal.SIGINT)
-    time.sleep(0.5)
-    assert process.poll() is None, "the first Ctrl-C waits for the end of the batch"
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=10) == 130
-    assert process.communicate()[1].splitlines()[-1].startswith("interrupted again: ended at once")
+class Ended(BaseException):
+    """Raised instead of ending the process."""
 
 
-def wait_for(condition, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
+def test_a_second_ctrl_c_ends_at_once(images, tmp_path, monkeypatch, capfd):
+    def end(code: int) -> None:
+        raise Ended(code)
+
+    step, calls = CIFAR10Classifier.training_step, []
+
+    def interrupted_twice(self, batch, batch_idx):
+        calls.append(batch_idx)
+        signal.raise_signal(signal.SIGINT)
+        calls.append("the first waits for the end of the batch")
+        signal.raise_signal(signal.SIGINT)
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(CIFAR10Classifier, "training_step", interrupted_twice)
+    monkeypatch.setattr(os, "_exit", end)
+    with pytest.raises(Ended) as ended:
+        run(tmp_path, "fit", "--data.source", images, "--data.val_size", 30)
+    assert ended.value.args == (130,)
+    assert calls == [0, "the first waits for the end of the batch"]
+    assert "interrupted again: ended at once, without saving" in capfd.readouterr().err
+    assert not list(tmp_path.glob("**/*.ckpt"))
