@@ -1,4 +1,4 @@
-"""What becomes of a logged number: its value, its step, and the limits of the service."""
+"""Metrics as lines of the outbox: every value a finite float at an integer step, within the limits of the service."""
 
 import json
 import math
@@ -16,7 +16,7 @@ from lightning_cifar.azure.limits import MAX_NAME_LENGTH, MAX_NAMES
 
 @dataclass
 class _Series:
-    """One name: how its lines begin, why they cannot be sent (None: they can), its latest step and value."""
+    """The values of one name: how its lines begin, why they cannot be sent (None: they can), its latest point."""
 
     start: str
     skip: str | None
@@ -25,28 +25,27 @@ class _Series:
     warned: bool = False
 
 
-class MetricBook:
-    """RunLock metrics into the spool's lines, and warns once of each name that the service would not take.
+class Encoder:
+    """Encodes what one process logs to a run, and warns once of each name of which Azure ML would not take all.
 
-    Every value becomes a float: the service fixes a column's type by its first value, so an epoch's 0
-    followed by 0.5 must not arrive as int and double. One (name, step) is one point: Azure ML cannot replace
-    a point, so the first value stands. A value without step goes to the last known step, or one after the
-    name's latest.
+    Every value becomes a float: the service fixes a column's type by its first value, so an epoch's 0 followed by
+    0.5 must not arrive as int and double. One (name, step) is one point: Azure ML cannot replace it, so the first
+    value stands. A value without step goes to the last known step, or to the one after the name's latest. What
+    cannot be sent is recorded all the same, with the reason under `skip`.
     """
 
-    def __init__(self, prefix: str = "", separator: str = "-") -> None:
+    def __init__(self) -> None:
         self.shift = 0
-        self._prefix = prefix + separator if prefix else ""
-        self._series: dict[str, _Series] = {}
+        """Steps to add: those of the checkpoint, while a trainer only evaluates one."""
+        self._series: dict[Any, _Series] = {}
         self._files: dict[str, int] = {}
         self._names = 0
         self._step = 0
 
     def lines(self, metrics: Mapping[str, Any], step: int | None) -> str:
-        """Return one line per scalar among `metrics`, at `step` (None: none known)."""
-        new = [key for key in metrics if key not in self._series]
-        if new:
-            self._enter(new)
+        """Return one line for each scalar among `metrics`, at `step` (None: none known)."""
+        if new := [key for key in metrics if key not in self._series]:
+            self._add_names(new)
         if step is not None:
             step = self._step = int(step) + self.shift
         now = f'"time": {time.time():.3f}'
@@ -55,96 +54,70 @@ class MetricBook:
             series = self._series[key]
             number = value if type(value) is float else as_number(value)
             if number is None:
-                self._warn(series, f"AzureMLLogger: {key!r} is no scalar ({type(value).__name__}): left out")
+                self._warn(series, f"{key!r} is no scalar ({type(value).__name__}): left out")
                 continue
-            at = self._step_for(series) if step is None else step
-            if at == series.step and number != series.value and series.value is not None:
-                self._warn(
-                    series,
-                    f"AzureMLLogger: {key!r} was logged again at step {at} with another value; Azure ML "
-                    "keeps the first",
-                )
-            elif at != series.step:
-                if series.step is not None and at < series.step:
-                    self._warn(
-                        series,
-                        f"AzureMLLogger: {key!r} starts again at step {at}, after step {series.step}; Azure ML "
-                        "keeps the first value of each step",
-                    )
-                series.step, series.value = at, number
-            lines.append(self._line(series, key, number, at, now))
+            at = self._next_step(series) if step is None else step
+            if series.step is not None and at <= series.step and (at, number) != (series.step, series.value):
+                kept = "Azure ML keeps the first value of each step"
+                self._warn(series, f"{key!r} is logged at step {at} after step {series.step}; {kept}")
+            series.step, series.value = at, number
+            shown, skip = repr(number), series.skip
+            if not math.isfinite(number):
+                self._warn(series, f"{key!r} is {number} at step {at}; Azure ML takes no such number: left out")
+                shown, skip = f'"{number}"', "not finite"
+            end = f', "skip": "{skip}"}}\n' if skip else "}\n"
+            lines.append(f'{series.start}, "value": {shown}, "step": {at}, {now}{end}')
         return "".join(lines)
 
     def claim(self, name: str) -> bool:
-        """Count a table, image or matrix among the run's names; False if the service would not take it."""
+        """Count a table, image or matrix among the run's names; return False if the service would not take it."""
         if name not in self._series:
-            self._enter([name])
+            self._add_names([name])
         return self._series[name].skip is None
 
-    def name(self, key: str) -> str:
-        """Return the name under which `key` arrives: with the prefix."""
-        return self._prefix + key
-
-    def step(self, step: int | None) -> int | None:
-        """Return a step as it arrives: a standalone evaluation's is the checkpoint's."""
+    def shifted(self, step: int | None) -> int | None:
+        """Return a step as it arrives: with the checkpoint's added."""
         return None if step is None else step + self.shift
 
     def new_file(self, name: str) -> str:
-        """Return `name`, or a numbered one where it was given out before: artifacts cannot be replaced."""
+        """Return `name`, or a numbered one if it was used before: artifacts cannot be replaced."""
         number = self._files[name] = self._files.get(name, -1) + 1
         path = PurePosixPath(name)
         return name if number == 0 else str(path.with_name(f"{path.stem}-v{number}{path.suffix}"))
 
-    def _line(self, series: _Series, key: str, number: float, step: int, now: str) -> str:
-        if not math.isfinite(number):
-            self._warn(
-                series,
-                f"AzureMLLogger: {key!r} is {number} at step {step}; Azure ML takes no such number: left out",
-            )
-            return f'{series.start}, "value": "{number}", "step": {step}, {now}, "skip": "not finite"}}\n'
-        end = f', "skip": "{series.skip}"}}\n' if series.skip else "}\n"
-        return f'{series.start}, "value": {number!r}, "step": {step}, {now}{end}'
+    def _next_step(self, series: _Series) -> int:
+        return self._step if series.step is None or series.step < self._step else series.step + 1
 
-    def _step_for(self, series: _Series) -> int:
-        if series.step is None or series.step < self._step:
-            return self._step
-        return series.step + 1
-
-    def _enter(self, keys: list[str]) -> None:
-        refused: dict[str, list[str]] = {}
+    def _add_names(self, keys: list[Any]) -> None:
+        dropped: dict[str, list[str]] = {}
         for key in keys:
-            name = self._prefix + str(key)
-            skip = None
+            name, limit = str(key), None
             if len(name) > MAX_NAME_LENGTH:
-                skip = f"over {MAX_NAME_LENGTH} characters"
+                limit = f"{MAX_NAME_LENGTH} characters"
             elif self._names >= MAX_NAMES:
-                skip = f"over {MAX_NAMES} names"
+                limit = f"{MAX_NAMES} names"
             else:
                 self._names += 1
-            if skip:
-                refused.setdefault(skip, []).append(name)
-            self._series[key] = _Series('{"metric": ' + json.dumps(name), skip)
-        for reason, names in refused.items():
+            if limit is not None:
+                dropped.setdefault(limit, []).append(name)
+            self._series[key] = _Series('{"metric": ' + json.dumps(name), None if limit is None else f"over {limit}")
+        for limit, names in dropped.items():
             rank_zero_warn(
-                f"AzureMLLogger: Azure ML takes at most {reason.removeprefix('over ')} for the metrics of a "
-                f"run; kept on disk but not sent: {', '.join(names)}"
+                f"AzureMLLogger: Azure ML takes at most {limit} for the metrics of a run; kept on disk but not sent: "
+                f"{', '.join(names)}"
             )
 
     @staticmethod
     def _warn(series: _Series, message: str) -> None:
         if not series.warned:
             series.warned = True
-            rank_zero_warn(message)
+            rank_zero_warn(f"AzureMLLogger: {message}")
 
 
 def as_number(value: Any) -> float | None:
-    """Return a number, bool, numpy scalar or one-element tensor as a float; None for all else."""
-    if hasattr(value, "item"):
-        try:
-            value = value.item()
-        except (ValueError, RuntimeError):
-            return None
+    """Return a number, bool, numpy scalar or one-element tensor on any device as a float; None for all else."""
     try:
-        return float(value) if isinstance(value, numbers.Real) else None  # np.longdouble is no float
-    except OverflowError:
+        value = value.item() if hasattr(value, "item") else value
+        return float(value) if isinstance(value, numbers.Real) else None  # np.longdouble is a Real, but no float
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         return None

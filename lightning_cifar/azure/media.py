@@ -1,63 +1,52 @@
-"""Images, tables and texts as files and entries of a spool, in the forms that Azure ML Studio shows."""
+"""Images, tables and matrices in the forms that Azure ML Studio shows, and names under which files may be uploaded."""
 
 import math
 import re
-import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from lightning_cifar.azure.encode import as_number
 from lightning_cifar.azure.limits import MAX_CELL_LENGTH, MAX_COLUMNS
 
 
-def artifact_name(folder: str, key: str, step: int | None, suffix: str) -> str:
-    """Return a path such as `images/val/samples-step-500.png`: safe, and another one for each step."""
-    return safe_name(f"{folder}/{key}") + ("" if step is None else f"-step-{step}") + suffix
-
-
-def safe_name(path: str) -> str:
-    """Return an artifact's path of plain characters only.
+def artifact_name(path: str, step: int | None = None, suffix: str = "") -> str:
+    """Return a name such as `images/val/samples-step-500.png`, of plain characters only.
 
     The SDK escapes any other twice, so that the content goes to another name than the service knows.
     """
     parts = [re.sub(r"[^A-Za-z0-9._-]+", "-", part) for part in path.split("/")]
-    return "/".join(part for part in parts if part.strip("."))
+    return "/".join(part for part in parts if part.strip(".")) + ("" if step is None else f"-step-{step}") + suffix
 
 
 def save_image(image: Any, path: Path) -> None:
     """Write an image as PNG.
 
     Args:
-        image: a figure of matplotlib's, a PIL image, a path, a tensor (C, H, W) or (H, W), or an array
-            (H, W, C), (H, W) or (C, H, W); floats are in [0, 1], integers in 0..255, bools black or
-            white. C is 1, 3 or 4.
-        path: the file to make; its folder is made too.
+        image: a matplotlib figure, a PIL image, a path, a tensor (C, H, W) or (H, W), or an array (H, W, C),
+            (H, W) or (C, H, W); floats are in [0, 1], integers in 0..255, bools black or white. C is 1, 3 or 4.
+        path: the file.
 
     Raises:
         ValueError: it is none of these.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     if hasattr(image, "savefig"):
         image.savefig(path, format="png")
-        return
-    if isinstance(image, str | Path):
+    elif isinstance(image, str | Path):
         with Image.open(image) as opened:
             opened.save(path, format="PNG")
-        return
-    if not isinstance(image, Image.Image):
-        image = Image.fromarray(_pixels(image))
-    image.save(path, format="PNG")
+    elif isinstance(image, Image.Image):
+        image.save(path, format="PNG")
+    else:
+        Image.fromarray(_pixels(image)).save(path, format="PNG")
 
 
-def as_list(images: Any) -> list[Any]:
-    """Return one image as a list of it, and a list or tuple of images as a list."""
-    return list(images) if isinstance(images, list | tuple) else [images]
-
-
-def table_entry(name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], step: int | None) -> dict[str, Any]:
+def table_entry(
+    name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], step: int | None = None
+) -> dict[str, Any]:
     """Return a table as an entry, with a column `step` if there is one.
 
     A column holds either finite numbers or strings, because the service fixes its type by the first value;
@@ -66,26 +55,15 @@ def table_entry(name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]
     Raises:
         ValueError: more than `MAX_COLUMNS` columns, or a row of another length.
     """
-    table = [list(row) for row in rows]
-    columns = [str(column) for column in columns]
+    columns, table = [str(column) for column in columns], [list(row) for row in rows]
     if step is not None and "step" not in columns:
         columns, table = [*columns, "step"], [[*row, step] for row in table]
     if len(columns) > MAX_COLUMNS:
         raise ValueError(f"table {name!r} has {len(columns)} columns, Azure ML takes {MAX_COLUMNS}: leave some out")
     if any(len(row) != len(columns) for row in table):
         raise ValueError(f"table {name!r} has rows that are not as long as its {len(columns)} columns")
-    for index in range(len(columns)):
-        cells = [_cell(row[index]) for row in table]
-        if not all(isinstance(cell, float) for cell in cells):
-            cells = [str(_plain(row[index]))[:MAX_CELL_LENGTH] for row in table]
-        for row, cell in zip(table, cells, strict=True):
-            row[index] = cell
-    return {"table": name, "columns": columns, "rows": table}
-
-
-def hyperparameters_entry(name: str, params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return hyperparameters, flat, as one table of two columns."""
-    return table_entry(name, ("name", "value"), [(key, str(value)) for key, value in params.items()], step=None)
+    typed = [_of_one_type([row[index] for row in table]) for index in range(len(columns))]
+    return {"table": name, "columns": columns, "rows": [list(row) for row in zip(*typed, strict=True)]}
 
 
 def confusion_matrix_entry(name: str, matrix: Any, class_names: Sequence[str]) -> dict[str, Any]:
@@ -95,24 +73,12 @@ def confusion_matrix_entry(name: str, matrix: Any, class_names: Sequence[str]) -
         ValueError: it is not square, or there are not as many names as classes.
     """
     counts = np.asarray(_plain(matrix))
-    if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or counts.shape[0] != len(class_names):
+    if counts.shape != (len(class_names), len(class_names)):
         raise ValueError(f"confusion matrix {name!r} has shape {counts.shape} for {len(class_names)} class names")
     data = {"class_labels": [str(label) for label in class_names], "matrix": counts.tolist()}
     # https://learn.microsoft.com/python/api/azureml-core/azureml.core.run.run#azureml-core-run-run-log-confusion-matrix
     value = {"schema_type": "confusion_matrix", "schema_version": "1.0.0", "data": data}
     return {"confusion_matrix": name, "value": value}
-
-
-def save_text(text: str, path: Path) -> None:
-    """Write a text as UTF-8; its folder is made too."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-
-
-def copy_whole(source: Path, target: Path) -> None:
-    """Copy a file: what is sent later is what lies there now, though Lightning may delete or overwrite it."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
 
 
 def _pixels(image: Any) -> np.ndarray[Any, Any]:
@@ -132,14 +98,14 @@ def _pixels(image: Any) -> np.ndarray[Any, Any]:
     return np.ascontiguousarray(pixels.clip(0, 255)).astype(np.uint8)
 
 
+def _of_one_type(cells: list[Any]) -> list[Any]:
+    numbers = [as_number(cell) for cell in cells]
+    if all(number is not None and math.isfinite(number) for number in numbers):
+        return numbers
+    return [str(_plain(cell))[:MAX_CELL_LENGTH] for cell in cells]
+
+
 def _plain(value: Any) -> Any:
     if hasattr(value, "detach"):
         value = value.detach().cpu()
     return value.tolist() if hasattr(value, "tolist") else value
-
-
-def _cell(value: Any) -> Any:
-    value = _plain(value)
-    if isinstance(value, int | float) and math.isfinite(value):
-        return float(value)
-    return value if not isinstance(value, float) else str(value)

@@ -6,18 +6,17 @@ by the command line before `fit`, because a logger cannot set the trainer's `ckp
 
 import json
 import os
-import re
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from lightning_cifar.azure.process import child_environment
-from lightning_cifar.azure.run import RunAddress, require_azureml
+from lightning_cifar.azure.run import RunAddress
+from lightning_cifar.azure.service_errors import retried
 from lightning_cifar.errors import UserError
+from lightning_cifar.files import atomic_write, newest
 
 # The service may be as unwell as the node that was taken away; a start is worth waiting for.
 FETCH_SECONDS = 300.0
@@ -27,20 +26,18 @@ RETRY_SECONDS = 10.0
 class ResumeFromRun:
     """Finds the newest checkpoint of the job's own run: on this disk, or among the run's artifacts.
 
-    Outside an Azure ML job it finds nothing, at no cost: azureml is not imported.
-
-    In a distributed job process 0 asks and tells the others the answer, since nodes need not start with equal
-    disks. The file is fetched where it is called; with a `CheckpointIO` that loads on rank 0 only, the other
-    ranks need no more than the answer.
+    Outside an Azure ML job it finds nothing, at no cost: no SDK is imported. In a distributed job process 0 asks and
+    sends the others the answer, since nodes need not start with equal disks. The file is fetched where it is called;
+    with a `CheckpointIO` that loads on rank 0 only, the other ranks need no more than the answer.
 
     Args:
-        pattern: which files are checkpoints to resume from, as a glob below the results folder. The newest
-            version folder wins, then the latest change.
+        pattern: the end of the path of a checkpoint to resume from, a glob. The newest version folder wins, then the
+            latest change.
         fetch_seconds: how long to go on asking a service that fails.
     """
 
-    def __init__(self, pattern: str = "**/checkpoints/last.ckpt", fetch_seconds: float = FETCH_SECONDS) -> None:
-        self.pattern = pattern
+    def __init__(self, pattern: str = "checkpoints/last.ckpt", fetch_seconds: float = FETCH_SECONDS) -> None:
+        self.pattern = pattern.removeprefix("**/")
         self.fetch_seconds = fetch_seconds
 
     def __call__(self, results: str | Path) -> str | None:
@@ -54,15 +51,11 @@ class ResumeFromRun:
         """
         if RunAddress.of_job() is None:
             return None
-        results = Path(results)
-        found = [path for path in results.glob(self.pattern) if path.is_file()]
-        if found:
-            return str(max(found, key=lambda path: (_version(path), path.stat().st_mtime)))
-        return self._fetch(results)
+        found = newest(path for path in Path(results).rglob(self.pattern) if path.is_file())
+        return str(found) if found is not None else self._fetch(Path(results))
 
     def _fetch(self, results: Path) -> str | None:
-        """Ask in a process of its own, so that the training process stays free of azureml and its threads."""
-        require_azureml()
+        """Ask in a process of its own, so that the training process stays free of the SDK and its threads."""
         command = [sys.executable, "-m", "lightning_cifar.azure.resume", str(results), self.pattern]
         done = subprocess.run(
             [*command, str(self.fetch_seconds)], env=child_environment(), stdout=subprocess.PIPE, text=True
@@ -78,78 +71,52 @@ class ResumeFromRun:
         return answer["checkpoint"]
 
 
-def fetch(results: Path, pattern: str, seconds: float) -> str | None:
-    """Fetch the newest checkpoint of the job's run below `results`; None if it has left none.
+def fetch(address: RunAddress, results: Path, pattern: str, seconds: float) -> str | None:
+    """Download the newest checkpoint that a run has below `results`, and return its path; None if it has none.
 
     Raises:
-        UserError: the service did not answer within `seconds`.
+        UserError: it could not be had within `seconds`, or no SDK is installed that could ask for it.
     """
-    address = RunAddress.of_job()
-    assert address is not None
     give_up = time.monotonic() + seconds
-    while True:
-        try:
-            return _fetch_from(address.open(), results, pattern)
-        except OSError as error:
-            raise UserError(f"the run's checkpoint cannot be kept here: {error}") from error
-        except Exception as error:
-            left = give_up - time.monotonic()
-            if left <= 0:
-                raise UserError(
-                    f"cannot learn whether run {address.run_id} has left a checkpoint "
-                    f"({type(error).__name__}: {' '.join(str(error).split())[:150]}): start the job "
-                    "again later, or without a resume hook to start anew"
-                ) from error
-            time.sleep(min(RETRY_SECONDS, left))
 
+    def pauses() -> Iterator[float]:
+        while (left := give_up - time.monotonic()) > 0:
+            yield min(RETRY_SECONDS, left)
 
-def _fetch_from(run: Any, results: Path, pattern: str) -> str | None:
     try:
-        root = results.resolve().relative_to(Path.cwd().resolve())
-    except ValueError:  # outside the job's folder nothing is uploaded
+        return retried(
+            lambda: _download(address, results, pattern), lambda error: not isinstance(error, UserError), pauses()
+        )
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"cannot learn whether run {address.run_id} has left a checkpoint, or cannot fetch it "
+            f"({type(error).__name__}: {' '.join(str(error).split())[:150]}): start the job again later, "
+            "or without a resume hook to start anew"
+        ) from error
+
+
+def _download(address: RunAddress, results: Path, pattern: str) -> str | None:
+    here = Path.cwd().resolve()
+    if not results.resolve().is_relative_to(here):  # outside the job's folder nothing is uploaded
         return None
-    artifact = _newest(run.get_file_names(), str(PurePosixPath(root)), pattern)
-    if artifact is None:
-        return None
-    target = Path.cwd() / artifact
-    if not target.is_file():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # Processes of one node may fetch at the same time: each has a name of its own, the last rename
-        # wins.
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=".fetching-")
-        os.close(handle)
-        try:
-            run.download_file(artifact, name)
-            with Path(name).open("rb") as file:
-                os.fsync(file.fileno())
-            Path(name).replace(target)
-        finally:
-            Path(name).unlink(missing_ok=True)
-    return str(target.relative_to(Path.cwd()))
-
-
-def _newest(artifacts: Iterable[str], root: str, pattern: str) -> str | None:
-    """Return the artifact below `root` that matches, with the highest version: the service lists no times."""
-    expression = re.compile(_as_expression(f"{root}/{pattern}"))
-    found = [name for name in artifacts if expression.fullmatch(name)]
-    return max(found, key=lambda name: (_version(PurePosixPath(name)), name), default=None)
-
-
-def _as_expression(pattern: str) -> str:
-    parts = {"**/": "(?:[^/]+/)*", "*": "[^/]*", "?": "[^/]"}
-    return "".join(parts.get(part, re.escape(part)) for part in re.split(r"(\*\*/|\*|\?)", pattern))
-
-
-def _version(path: PurePosixPath | Path) -> int:
-    numbers = [int(part.removeprefix("version_")) for part in path.parts if re.fullmatch(r"version_\d+", part)]
-    return numbers[-1] if numbers else -1
+    root, run = results.resolve().relative_to(here), address.open()
+    artifacts = map(PurePosixPath, run.get_file_names())
+    found = newest(path for path in artifacts if path.is_relative_to(root) and path.match(pattern))
+    if found is not None and not Path(found).is_file():  # another process of this node may have fetched it
+        with atomic_write(Path(found)) as file:
+            run.download_file(str(found), file.name)
+    return None if found is None else str(found)
 
 
 def main() -> None:
     """Fetch for `ResumeFromRun`; print the answer as JSON, on the last line."""
     results, pattern, seconds = sys.argv[1:]
+    address = RunAddress.of_job()
+    assert address is not None
     try:
-        answer = {"checkpoint": fetch(Path(results), pattern, float(seconds))}
+        answer = {"checkpoint": fetch(address, Path(results), pattern, float(seconds))}
     except UserError as error:
         answer = {"error": str(error)}
     print(json.dumps(answer), flush=True)

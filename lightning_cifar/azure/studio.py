@@ -1,30 +1,37 @@
 """The part of AzureMLLogger that logs more than metrics: what Azure ML Studio shows natively, and files."""
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from lightning_cifar.azure import media
 from lightning_cifar.azure.delivery import Delivery
-from lightning_cifar.azure.encode import MetricBook
+from lightning_cifar.azure.encode import Encoder
+from lightning_cifar.azure.media import artifact_name, confusion_matrix_entry, save_image, table_entry
 
 
 class StudioLogging:
-    """Images, tables, texts, matrices and files, for a logger that has a journal and a book of names.
+    """Logs images, tables, texts, matrices and files.
 
-    Everything is written to disk here and sent by the forwarder. A name of an image, table or matrix counts
-    among the run's 50 names; one too many is warned of like a metric's.
+    Everything is written to disk here and sent by the relay. A name of an image, table or matrix counts among the
+    run's 50 names; one too many is warned of like a metric's.
     """
 
-    def _journal_and_book(self) -> tuple[Delivery | None, MetricBook]:
-        """Return where to log (None: nowhere) and the names used so far."""
+    _encoder: Encoder
+
+    def _deliver(self) -> Delivery | None:
+        """Return where to record; None: nowhere."""
+        raise NotImplementedError
+
+    def _name(self, key: str) -> str:
+        """Return the name under which `key` arrives."""
         raise NotImplementedError
 
     def _platform_uploads(self, path: Path) -> bool:
-        """Whether the job uploads this file anyway."""
+        """Return whether the job uploads this file anyway."""
         raise NotImplementedError
 
     @rank_zero_only
@@ -37,19 +44,18 @@ class StudioLogging:
                 in [0, 1] or integers in 0..255.
             step: a part of the files' names; Studio orders the images of one name by time.
         """
-        journal, book = self._journal_and_book()
-        if journal is None or not book.claim(key):
+        delivery, name = self._deliver(), self._name(key)
+        if delivery is None or not self._encoder.claim(name):
             return
-        step = book.step(step)
-        images = media.as_list(images)
+        images = list(images) if isinstance(images, list | tuple) else [images]
         for index, image in enumerate(images):
             suffix = f"-{index}.png" if len(images) > 1 else ".png"
-            path = book.new_file(media.artifact_name("images", key, step, suffix))
-            journal.add_file({"image": book.name(key)}, path, partial(media.save_image, image))
+            path = artifact_name(f"images/{key}", self._encoder.shifted(step), suffix)
+            self._add_file(delivery, {"image": name}, path, partial(save_image, image))
 
     @rank_zero_only
     def log_figure(self, key: str, figure: Any, step: int | None = None) -> None:
-        """Show a figure of matplotlib's under `key`."""
+        """Show a matplotlib figure under `key`."""
         self.log_image(key, [figure], step)
 
     @rank_zero_only
@@ -61,7 +67,7 @@ class StudioLogging:
         dataframe: Any = None,
         step: int | None = None,
     ) -> None:
-        """Add rows to the table `key`: columns and data, or a pandas DataFrame; `step` is a column more.
+        """Add rows to the table `key`: columns and data, or a pandas DataFrame; `step` is one more column.
 
         A row that the table has already is not added again.
 
@@ -72,18 +78,17 @@ class StudioLogging:
             columns, data = list(dataframe.columns), dataframe.to_numpy().tolist()
         if columns is None or data is None:
             raise ValueError(f"table {key!r} needs columns and data, or a dataframe")
-        journal, book = self._journal_and_book()
-        entry = media.table_entry(book.name(key), columns, data, book.step(step))
-        if journal is not None and book.claim(key):
-            journal.add("metrics", entry)
+        delivery = self._deliver()
+        entry = table_entry(self._name(key), columns, data, self._encoder.shifted(step))
+        if delivery is not None and self._encoder.claim(entry["table"]):
+            delivery.add("metrics", entry)
 
     @rank_zero_only
     def log_text(self, key: str, text: str, step: int | None = None) -> None:
         """Keep a text as a file of the run, `texts/<key>.txt`."""
-        journal, book = self._journal_and_book()
-        if journal is not None:
-            path = book.new_file(media.artifact_name("texts", key, book.step(step), ".txt"))
-            journal.add_file({"file": path}, path, partial(media.save_text, text))
+        if (delivery := self._deliver()) is not None:
+            path = artifact_name(f"texts/{key}", self._encoder.shifted(step), ".txt")
+            self._add_file(delivery, {}, path, lambda file: file.write_text(text, encoding="utf-8"))
 
     @rank_zero_only
     def log_confusion_matrix(self, key: str, matrix: Any, class_names: Sequence[str], step: int | None = None) -> None:
@@ -91,25 +96,34 @@ class StudioLogging:
 
         Studio keeps one under each name: a second one gets the step, or a number, added to its own.
         """
-        journal, book = self._journal_and_book()
-        if journal is None:
+        if (delivery := self._deliver()) is None:
             return
-        key = media.safe_name(key)  # it names the artifact, too
-        other = book.new_file(key)
-        if other != key:
-            key = other if step is None else f"{key}-step-{book.step(step)}"
-        entry = media.confusion_matrix_entry(book.name(key), matrix, class_names)
-        if book.claim(key):
-            journal.add("media", entry)
+        key = artifact_name(key)  # it names the artifact, too
+        free = self._encoder.new_file(key)
+        if free != key:
+            key = free if step is None else f"{key}-step-{self._encoder.shifted(step)}"
+        entry = confusion_matrix_entry(self._name(key), matrix, class_names)
+        if self._encoder.claim(entry["confusion_matrix"]):
+            delivery.add("media", entry)
 
     @rank_zero_only
     def log_artifact(self, path: str | Path, artifact_path: str | None = None) -> None:
         """Upload a file, such as the run's config, under its own name or `artifact_path`.
 
-        What lies under `outputs/` or `logs/` in a job is left to the platform, which uploads it anyway.
+        What is uploaded is what the file holds now, though it may be deleted or overwritten later. What lies under
+        `outputs/` or `logs/` in a job is left to the platform, which uploads it anyway.
         """
-        journal, book = self._journal_and_book()
-        path = Path(path)
-        if journal is not None and not self._platform_uploads(path):
-            name = book.new_file(media.safe_name(artifact_path or path.name))
-            journal.add_file({"file": name}, name, partial(media.copy_whole, path))
+        delivery, path = self._deliver(), Path(path)
+        if delivery is not None and not self._platform_uploads(path):
+            name = artifact_name(artifact_path or path.name)
+            self._add_file(delivery, {}, name, partial(shutil.copyfile, path))
+
+    def _add_file(
+        self, delivery: Delivery, entry: dict[str, Any], artifact: str, save: Callable[[Path], object]
+    ) -> None:
+        def write(file: Path) -> None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            save(file)
+
+        artifact = self._encoder.new_file(artifact)
+        delivery.add_file(entry or {"file": artifact}, artifact, write)

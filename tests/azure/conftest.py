@@ -16,6 +16,8 @@ from lightning_cifar import AzureMLLogger
 from lightning_cifar.azure.deadline import Deadline
 from lightning_cifar.azure.delivery import Delivery
 from scripts.emulator import Emulator
+from tests.azure.recorded import outside as outside  # fixtures
+from tests.azure.recorded import recorded as recorded
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -1,25 +1,158 @@
-"""What becomes of a picture, before anything is sent."""
+"""What becomes of pictures, tables, texts and files, before anything is sent."""
 
+import json
+import math
+from pathlib import Path
+
+import matplotlib.figure
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
-from lightning_cifar.azure.media import save_image
+from lightning_cifar.azure.limits import MAX_CELL_LENGTH
+from lightning_cifar.azure.media import artifact_name, confusion_matrix_entry, save_image, table_entry
 
 
 @pytest.mark.parametrize(
     ("image", "pixel"),
     [
         (torch.full((3, 2, 2), 0.5, dtype=torch.bfloat16), (128, 128, 128)),
+        (torch.full((2, 2, 3), 0.5, requires_grad=True), (128, 128, 128)),
         (torch.ones(2, 2, dtype=torch.bool), 255),
         (np.zeros((2, 2), bool), 0),
         (np.full((2, 2), 300), 255),
         (torch.full((2, 2), -5), 0),
         (torch.tensor([[float("nan"), 2.0], [0.0, 1.0]]), 0),
         (np.full((2, 2, 3), 7, np.uint8), (7, 7, 7)),
+        (np.full((1, 2, 5), 7, np.uint8), 7),
+        (Image.new("RGB", (2, 2), (1, 2, 3)), (1, 2, 3)),
     ],
 )
-def test_every_kind_of_number_becomes_a_pixel(tmp_path, image, pixel):
+def test_every_kind_of_image_becomes_a_png(tmp_path, image, pixel):
     save_image(image, tmp_path / "i.png")
-    assert Image.open(tmp_path / "i.png").getpixel((0, 0)) == pixel
+    save_image(str(tmp_path / "i.png"), tmp_path / "copy.png")
+    for name in ("i.png", "copy.png"):
+        with Image.open(tmp_path / name) as saved:
+            assert (saved.format, saved.getpixel((0, 0))) == ("PNG", pixel)
+
+
+@pytest.mark.parametrize("image", [torch.zeros(5, 2, 2), np.zeros((2, 2, 2)), np.zeros(4)])
+def test_what_is_no_image_is_refused(tmp_path, image):
+    with pytest.raises(ValueError, match=r"neither \(C, H, W\), \(H, W, C\) nor \(H, W\)"):
+        save_image(image, tmp_path / "i.png")
+
+
+CELLS = st.one_of(
+    st.floats(), st.integers(), st.integers(min_value=10**310), st.booleans(), st.none(), st.text(max_size=1200),
+    st.floats(width=32).map(np.float32), st.integers(0, 9).map(torch.tensor), st.just(torch.zeros(2)),
+)  # fmt: skip
+
+
+@given(st.lists(st.tuples(CELLS, st.floats(-1e9, 1e9), CELLS), min_size=1, max_size=8), st.none() | st.integers(0, 99))
+def test_a_tables_columns_have_one_type_each_and_only_values_that_json_knows(rows, step):
+    entry = table_entry("t", ("a", "number", "b"), rows, step)
+    assert entry["columns"] == ["a", "number", "b"] + (step is not None) * ["step"]
+    for column in zip(*json.loads(json.dumps(entry["rows"], allow_nan=False)), strict=True):
+        assert len({type(cell) for cell in column}) == 1
+        assert all(math.isfinite(cell) if isinstance(cell, float) else len(cell) <= MAX_CELL_LENGTH for cell in column)
+    assert [row[1] for row in entry["rows"]] == [row[1] for row in rows]
+    assert all(row[3:] == ([] if step is None else [float(step)]) for row in entry["rows"])
+
+
+@pytest.mark.parametrize(
+    ("columns", "rows", "message"),
+    [
+        ([f"c{i}" for i in range(16)], [range(16)], "has 16 columns, Azure ML takes 15"),
+        (["a", "b"], [[1, 2], [3]], "rows that are not as long as its 2 columns"),
+    ],
+)
+def test_a_table_that_the_service_would_not_take_is_refused(columns, rows, message):
+    with pytest.raises(ValueError, match=message):
+        table_entry("t", columns, rows)
+
+
+@pytest.mark.parametrize("matrix", [[[1, 2]], [[1, 2], [3, 4]], 5])
+def test_a_matrix_that_does_not_fit_its_class_names_is_refused(matrix):
+    with pytest.raises(ValueError, match="for 1 class names"):
+        confusion_matrix_entry("m", matrix, ["cat"])
+
+
+@given(st.text(max_size=50), st.none() | st.integers(0, 10**6))
+def test_an_artifacts_name_has_plain_characters_only_and_stays_in_its_folder(text, step):
+    name = artifact_name(f"images/{text}", step, ".png")
+    assert not set(name) - set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/")
+    assert name.startswith("images") and ".." not in Path(name).parts and not Path(name).is_absolute()
+
+
+class Frame:
+    """As a pandas DataFrame, of which no more is used."""
+
+    columns = ("name", "acc")
+
+    def to_numpy(self):
+        return np.array([["cat", 0.5]], dtype=object)
+
+
+def test_studios_types_are_recorded_with_prefix_step_and_files(recorded, tmp_path):
+    logger = recorded.logger(prefix="run")
+    figure = matplotlib.figure.Figure()
+    figure.add_subplot().plot([1, 2])
+    logger.log_figure("curve", figure, step=3)
+    logger.log_image("some/samples", [torch.ones(3, 4, 5), np.zeros((4, 5), np.uint8)], step=3)
+    logger.log_image("some/samples", np.zeros((4, 5)), step=3)
+    logger.log_text("note", "schön")
+    logger.log_text("note", "again")
+    for step in (3, 4, None):
+        logger.log_confusion_matrix("confusion", torch.tensor([[2, 0], [1, 3]]), ["cat", "dog"], step=step)
+    logger.log_table("classes", dataframe=Frame(), step=3)
+    assert [{k: v for k, v in entry.items() if k != "value"} for entry in recorded.entries("media")] == [
+        {"image": "run-curve", "path": "images/curve-step-3.png"},
+        {"image": "run-some/samples", "path": "images/some/samples-step-3-0.png"},
+        {"image": "run-some/samples", "path": "images/some/samples-step-3-1.png"},
+        {"image": "run-some/samples", "path": "images/some/samples-step-3.png"},
+        {"file": "texts/note.txt", "path": "texts/note.txt"},
+        {"file": "texts/note-v1.txt", "path": "texts/note-v1.txt"},
+        {"confusion_matrix": "run-confusion"},
+        {"confusion_matrix": "run-confusion-step-4"},
+        {"confusion_matrix": "run-confusion-v2"},
+    ]
+    assert recorded.files()["texts/note.txt"].decode() == "schön"
+    assert recorded.files()["images/some/samples-step-3-0.png"].startswith(b"\x89PNG")
+    assert recorded.entries("media")[6]["value"] == {
+        "schema_type": "confusion_matrix",
+        "schema_version": "1.0.0",
+        "data": {"class_labels": ["cat", "dog"], "matrix": [[2, 0], [1, 3]]},
+    }
+    assert recorded.entries() == [
+        {"table": "run-classes", "columns": ["name", "acc", "step"], "rows": [["cat", 0.5, 3.0]]}
+    ]
+
+
+def test_a_file_is_recorded_as_it_is_now_unless_the_platform_uploads_it(recorded):
+    logger = recorded.logger()
+    for path in ("config.yaml", "outputs/best.ckpt", "logs/deep/a.txt"):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text("now")
+        logger.log_artifact(path)
+    Path("config.yaml").write_text("later")
+    logger.log_artifact("config.yaml", "other/name.yaml")
+    assert recorded.files() == {"config.yaml": b"now", "other/name.yaml": b"later"}
+
+
+def test_a_picture_that_cannot_be_written_is_warned_of_and_the_training_goes_on(recorded):
+    logger = recorded.logger()
+    logger.log_text("first", "a")
+    (record,) = recorded.paths("media")
+    (record.with_name(record.stem + "-files") / "images").write_text("a file where a folder should be")
+    with pytest.warns(UserWarning, match="cannot record 'images/white.png'"):
+        logger.log_image("white", np.ones((4, 4)))
+    logger.log_metrics({"a": 1.0}, 0)
+    assert len(recorded.entries("media")) == 1 and recorded.points() == [("a", 0, 1.0)]
+
+
+def test_a_table_without_rows_is_a_mistake_outside_a_job_too(outside):
+    with pytest.raises(ValueError, match="'t' needs columns and data, or a dataframe"):
+        outside.logger().log_table("t", columns=["a"])

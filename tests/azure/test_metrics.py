@@ -1,17 +1,29 @@
 """What becomes of a logged number, before anything is sent."""
 
 import json
+import math
 import warnings
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from lightning_cifar.azure.encode import MetricBook
+from lightning_cifar.azure.encode import Encoder
+from lightning_cifar.azure.limits import MAX_NAME_LENGTH, MAX_NAMES
 
 
-def entries(book, metrics, step):
-    return [json.loads(line) for line in book.lines(metrics, step).splitlines()]
+def entries(encoder, metrics, step):
+    return [json.loads(line) for line in encoder.lines(metrics, step).splitlines()]
+
+
+@contextmanager
+def caught_warnings():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield caught
 
 
 @pytest.mark.parametrize(
@@ -32,86 +44,107 @@ def entries(book, metrics, step):
     ],
 )
 def test_every_scalar_becomes_a_float(value, number):
-    (entry,) = entries(MetricBook(), {"a": value}, 5)
+    (entry,) = entries(Encoder(), {"a": value}, 5)
     assert entry["value"] == number and type(entry["value"]) is float
     assert (entry["metric"], entry["step"]) == ("a", 5)
 
 
-@pytest.mark.parametrize("value", ["text", None, torch.zeros(2), [1.0], object(), 10**400])
+NUMBERS = st.one_of(
+    st.floats(),
+    st.integers(),
+    st.integers(min_value=10**300),
+    st.booleans(),
+    st.floats(width=32).map(np.float32),
+    st.floats().map(np.longdouble),
+    st.floats(width=16).map(np.float16),
+    st.integers(0, 2**64 - 1).map(np.uint64),
+    st.floats(width=32).map(torch.tensor),
+    st.floats(width=16).map(lambda x: torch.tensor([[x]], dtype=torch.float16)),
+    st.integers(-(2**63), 2**63 - 1).map(torch.tensor),
+    st.fractions(),
+)
+
+
+@given(NUMBERS, st.integers(0, 10**9))
+def test_any_number_goes_out_finite_or_is_dropped_with_one_warning(value, step):
+    encoder = Encoder()
+    with caught_warnings() as caught:
+        sent = [entry for _ in range(2) for entry in entries(encoder, {"a": value}, step) if "skip" not in entry]
+    try:
+        expected = float(value)
+    except OverflowError:
+        expected = math.inf
+    if math.isfinite(expected):
+        assert [(entry["value"], entry["step"]) for entry in sent] == [(expected, step)] * 2
+        assert all(type(entry["value"]) is float for entry in sent) and not caught
+    else:
+        assert not sent and len(caught) == 1
+
+
+@pytest.mark.parametrize("value", ["text", None, torch.zeros(2), [1.0], object(), 10**400, 1j, torch.tensor(1j)])
 def test_what_is_no_scalar_is_left_out_with_one_warning_and_spares_its_neighbours(value):
-    book = MetricBook()
-    with pytest.warns(UserWarning, match="'bad' is no scalar"):
-        assert [e["metric"] for e in entries(book, {"bad": value, "good": 1.0}, 0)] == ["good"]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert [e["metric"] for e in entries(book, {"bad": value, "good": 1.0}, 1)] == ["good"]
+    encoder = Encoder()
+    with caught_warnings() as caught:
+        for step in (0, 1):
+            assert [e["metric"] for e in entries(encoder, {"bad": value, "good": 1.0}, step)] == ["good"]
+    assert len(caught) == 1 and "'bad' is no scalar" in str(caught[0].message)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), torch.tensor(float("nan"))])
 def test_what_is_not_finite_is_kept_marked_and_warned_of_once(value):
-    book = MetricBook()
+    encoder = Encoder()
     with pytest.warns(UserWarning, match="at step 4; Azure ML takes no such number") as caught:
-        bad, good = entries(book, {"bad": value, "good": 1.0}, 4)
-        entries(book, {"bad": value}, 5)
+        bad, good = entries(encoder, {"bad": value, "good": 1.0}, 4)
+        entries(encoder, {"bad": value}, 5)
     assert bad["skip"] == "not finite" and "skip" not in good
     assert len(caught) == 1
 
 
-def test_a_step_that_was_passed_before_is_warned_of_once_for_each_name():
-    book = MetricBook()
+@pytest.mark.parametrize("steps", [(4, 5, 0, 1, 0), (4, 5, 5, 5)])
+def test_a_step_that_has_a_value_already_is_warned_of_once_for_each_name(steps):
+    encoder = Encoder()
     with pytest.warns(
-        UserWarning, match="'a' starts again at step 0, after step 5.*first value of each step"
+        UserWarning, match="'a' is logged at step [05] after step 5; .* the first value of each step"
     ) as caught:
-        for step in (4, 5, 0, 1, 0):
-            book.lines({"a": 1.0}, step)
+        for index, step in enumerate(steps):
+            encoder.lines({"a": float(index)}, step)
     assert len(caught) == 1
-
-
-def test_a_name_may_be_anything():
-    assert [entry["metric"] for entry in entries(MetricBook("p"), {7: 1.0, None: 2.0}, 0)] == ["p-7", "p-None"]
 
 
 def test_a_value_without_step_never_collides_and_never_lacks_one():
-    book = MetricBook()
-    steps = [
-        entries(book, metrics, step)[0]["step"]
-        for metrics, step in [
-            ({"a": 1}, None),
-            ({"a": 2}, None),
-            ({"b": 1}, 10),
-            ({"a": 3}, None),
-            ({"a": 4}, None),
-        ]
-    ]
-    assert steps == [0, 1, 10, 10, 11]
+    encoder = Encoder()
+    calls = [({"a": 1}, None), ({"a": 2}, None), ({"b": 1}, 10), ({"a": 3}, None), ({"a": 4}, None)]
+    assert [entries(encoder, metrics, step)[0]["step"] for metrics, step in calls] == [0, 1, 10, 10, 11]
 
 
-def test_a_second_value_at_the_same_step_is_warned_of():
-    book = MetricBook()
-    book.lines({"test_acc": 0.5}, 9)
-    with pytest.warns(UserWarning, match="'test_acc' was logged again at step 9"):
-        book.lines({"test_acc": 0.6}, 9)
+NAMES = st.one_of(st.text(max_size=300), st.text("ab", min_size=250, max_size=260), st.integers(), st.none())
 
 
-def test_the_first_fifty_names_are_sendable_and_the_others_are_named_once():
-    book = MetricBook("run", "/")
-    with pytest.warns(UserWarning, match="at most 50 names.*run/m50, run/m51$") as caught:
-        first = entries(book, {f"m{i}": 1.0 for i in range(52)}, 0)
-        second = entries(book, {f"m{i}": 1.0 for i in range(52)}, 1)
-    assert len(caught) == 1
-    for lines in (first, second):
-        assert [e["metric"] for e in lines if "skip" not in e] == [f"run/m{i}" for i in range(50)]
+@given(st.lists(NAMES, unique_by=str, max_size=70), st.integers(1, 3))
+def test_of_any_names_the_first_fifty_that_fit_can_be_sent(names, times):
+    encoder, sent = Encoder(), []
+    with caught_warnings() as caught:
+        for step in range(times):
+            lines = entries(encoder, dict.fromkeys(names, 0.5), step)
+            assert [entry["metric"] for entry in lines] == [str(name) for name in names], "all are kept on disk"
+            sent.append([entry["metric"] for entry in lines if "skip" not in entry])
+    short = [str(name) for name in names if len(str(name)) <= MAX_NAME_LENGTH]
+    assert sent == [short[:MAX_NAMES]] * times
+    dropped = len(short) < len(names), len(short) > MAX_NAMES
+    assert len(caught) == sum(dropped), "one warning for each limit"
 
 
-def test_a_name_over_255_characters_is_named_once_and_takes_no_room():
-    book = MetricBook()
-    with pytest.warns(UserWarning, match="255 characters.*xxx") as caught:
-        (entry,) = entries(book, {"x" * 256: 1.0}, 0)
-        book.lines({"x" * 256: 1.0}, 1)
-    assert entry["skip"] == "over 255 characters" and len(caught) == 1
-    assert all("skip" not in e for e in entries(book, {f"m{i}": 1.0 for i in range(50)}, 0))
+def test_names_that_are_one_too_many_are_named():
+    with pytest.warns(UserWarning, match="at most 50 names.*not sent: run/m50, run/m51$"):
+        Encoder().lines({f"run/m{i}": 1.0 for i in range(52)}, 0)
+    with pytest.warns(UserWarning, match="at most 255 characters.*not sent: xxx"):
+        Encoder().lines({"x" * 256: 1.0}, 0)
 
 
-def test_names_and_values_of_any_kind_are_one_json_line_each():
-    names = {'quote"', "newline\n", "schön", "back\\slash", "a/b"}
-    assert {e["metric"] for e in entries(MetricBook(), dict.fromkeys(names, 1e-300), 0)} == names
+def test_tables_and_pictures_count_among_the_fifty_names():
+    encoder = Encoder()
+    assert all(encoder.claim(name) for name in ("table", "picture", "table"))
+    encoder.lines({f"m{i}": 1.0 for i in range(48)}, 0)
+    with pytest.warns(UserWarning, match="not sent: late"):
+        assert not encoder.claim("late")
+    assert encoder.claim("table")

@@ -1,39 +1,105 @@
 """Where a restarted job goes on: from this disk, or from what its run has uploaded."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from lightning_cifar.azure.resume import ResumeFromRun
-from tests.azure.conftest import REPOSITORY
-
-ASK = """
-import sys
-from lightning_cifar.azure.resume import ResumeFromRun
+from lightning_cifar.azure import resume
+from lightning_cifar.azure.resume import ResumeFromRun, fetch
 from lightning_cifar.errors import UserError
-try:
-    found = ResumeFromRun(fetch_seconds=float(sys.argv[1]))("outputs")
-except UserError as error:
-    sys.exit(str(error))
-print(found, open(found).read() if found else "", "azureml.core" in sys.modules)
-"""
+
+NEWEST = "outputs/cifar10/version_10/checkpoints/last.ckpt"
 
 
-def ask(azure, folder, seconds=30.0):
-    env = azure.job_environment("run-1") | {"PYTHONPATH": str(REPOSITORY)}
-    folder.mkdir(exist_ok=True)
-    done = subprocess.run(
-        [sys.executable, "-c", ASK, str(seconds)],
-        env=env,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=90,
-    )
-    return done.stdout.split() if done.returncode == 0 else done.stderr.strip()
+class FakeRun:
+    """A run's artifacts, and its address; each request raises the next of `errors`, while there are any."""
+
+    run_id = "run-1"
+
+    def __init__(self, artifacts, errors=()):
+        self.artifacts, self.errors, self.opened = artifacts, list(errors), 0
+
+    def open(self):
+        self.opened += 1
+        if self.errors:
+            raise self.errors.pop(0)
+        return self
+
+    def get_file_names(self):
+        return list(self.artifacts)
+
+    def download_file(self, name, path):
+        Path(path).write_bytes(self.artifacts[name][:2])
+        if self.errors:
+            raise self.errors.pop(0)
+        Path(path).write_bytes(self.artifacts[name])
+
+
+ARTIFACTS = {
+    **{f"outputs/cifar10/version_{v}/checkpoints/last.ckpt": f"weights-{v}".encode() for v in (9, 10, 2)},
+    "outputs/cifar10/version_11/checkpoints/best.ckpt": b"best",
+    "elsewhere/version_12/checkpoints/last.ckpt": b"of another folder",
+    "outputs/note.txt": b"other",
+}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(resume, "RETRY_SECONDS", 0.0)
+    return tmp_path
+
+
+def files(folder):
+    return [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
+
+
+def ask(run, seconds=30.0, results="outputs"):
+    return fetch(run, Path(results), "checkpoints/last.ckpt", seconds)
+
+
+def test_the_newest_versions_checkpoint_is_fetched_whole(folder):
+    assert ask(FakeRun(ARTIFACTS)) == NEWEST
+    assert files(folder) == [NEWEST] and Path(NEWEST).read_bytes() == b"weights-10"
+
+
+def test_a_failing_service_is_asked_again(folder):
+    run = FakeRun(ARTIFACTS, [ConnectionError("reset"), RuntimeError("503")])
+    assert ask(run) == NEWEST and run.opened == 3
+
+
+def test_a_service_that_goes_on_failing_is_an_error_and_no_new_start(folder):
+    with pytest.raises(
+        UserError, match=r"cannot learn whether run run-1 has left.*RuntimeError: 403 no\): start"
+    ) as error:
+        ask(FakeRun(ARTIFACTS, [RuntimeError("403\n no")] * 10), seconds=0.0)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_download_that_breaks_off_leaves_nothing_that_could_be_resumed_from(folder):
+    class BreaksOff(FakeRun):
+        def get_file_names(self):
+            self.errors = [RuntimeError("dropped")] * 3
+            return super().get_file_names()
+
+    with pytest.raises(UserError, match="dropped"):
+        ask(BreaksOff(ARTIFACTS), seconds=0.0)
+    assert not files(folder)
+
+
+def test_an_sdk_that_is_not_installed_is_not_waited_for(folder):
+    run = FakeRun(ARTIFACTS, [UserError("install it")])
+    with pytest.raises(UserError, match=r"^install it$"):
+        ask(run)
+    assert run.opened == 1
+
+
+@pytest.mark.parametrize("results", ["outputs", ".", "/"])
+def test_a_first_attempt_has_nothing_to_resume(folder, results):
+    artifacts = {"outputs/note.txt": b"other"} if results != "/" else ARTIFACTS
+    assert ask(FakeRun(artifacts), results=results) is None
 
 
 def checkpoint(folder, path, content, age):
@@ -43,41 +109,14 @@ def checkpoint(folder, path, content, age):
     os.utime(path, (1_700_000_000 - age,) * 2)
 
 
-def test_with_an_empty_disk_the_newest_version_is_fetched_whole_and_then_found_here(azure, tmp_path):
-    azure.job_environment("run-1")
-    for version in (0, 2, 10):
-        path = f"outputs/cifar10/version_{version}/checkpoints/last.ckpt"
-        azure.add_artifact("run-1", path, f"weights-{version}".encode())
-    azure.add_artifact("run-1", "outputs/cifar10/version_11/checkpoints/best.ckpt", b"best")
-    azure.add_artifact("run-1", "outputs/note.txt", b"other")
-    azure.misbehave("500", on="artifacts", requests=1)
-    found = "outputs/cifar10/version_10/checkpoints/last.ckpt"
-    assert ask(azure, tmp_path / "node") == [found, "weights-10", "False"]
-    assert [p.name for p in (tmp_path / "node").rglob("*") if p.is_file()] == ["last.ckpt"]
-    asked = len(azure.requests)
-    assert ask(azure, tmp_path / "node") == [found, "weights-10", "False"]
-    assert len(azure.requests) == asked
-
-
-def test_a_first_attempt_has_nothing_to_resume(azure, tmp_path):
-    assert ask(azure, tmp_path / "node") == ["None", "False"]
-
-
-def test_a_service_that_does_not_answer_is_an_error_and_no_new_start(azure, tmp_path):
-    azure.job_environment("run-1")
-    azure.add_artifact("run-1", "outputs/a/version_0/checkpoints/last.ckpt", b"weights")
-    azure.misbehave("403", on="artifacts")
-    message = ask(azure, tmp_path / "node", seconds=1.0)
-    assert "cannot learn whether run run-1 has left a checkpoint" in message and len(message.splitlines()) == 1
-
-
-def test_on_disk_the_highest_version_wins_and_the_latest_change_within_it(tmp_path, monkeypatch):
+@pytest.mark.parametrize("arguments", [{}, {"pattern": "**/checkpoints/last.ckpt"}])
+def test_on_disk_the_highest_version_wins_and_the_latest_change_within_it(tmp_path, monkeypatch, arguments):
     monkeypatch.setenv("AZUREML_RUN_ID", "run-1")
     checkpoint(tmp_path, "a/version_2/checkpoints/last.ckpt", "old", age=0)
     checkpoint(tmp_path, "a/version_10/checkpoints/last.ckpt", "new", age=100)
     checkpoint(tmp_path, "b/version_10/checkpoints/last.ckpt", "newest", age=50)
     checkpoint(tmp_path, "b/version_10/checkpoints/last.ckpt.tmp", "half", age=0)
-    assert Path(ResumeFromRun()(tmp_path)).read_text() == "newest"
+    assert Path(ResumeFromRun(**arguments)(tmp_path)).read_text() == "newest"
 
 
 @pytest.mark.parametrize("run_id", [None, "OfflineRun_1"])
@@ -87,4 +126,18 @@ def test_outside_a_job_nothing_is_resumed(tmp_path, monkeypatch, run_id):
         monkeypatch.setenv("AZUREML_RUN_ID", run_id)
     checkpoint(tmp_path, "a/version_2/checkpoints/last.ckpt", "old", age=0)
     assert ResumeFromRun()(tmp_path) is None
-    assert not [name for name in sys.modules if name.startswith("azureml.")]
+
+
+def test_in_a_job_the_run_is_asked_in_a_process_of_its_own_and_the_disk_the_next_time(job):
+    before = set(sys.modules)
+    for path, content in ARTIFACTS.items():
+        job.azure.add_artifact("run-1", path, content)
+    job.azure.misbehave("500", on="artifacts", requests=1)
+    assert ResumeFromRun()("outputs") == NEWEST and Path(NEWEST).read_bytes() == b"weights-10"
+    requests = len(job.azure.requests)
+    assert ResumeFromRun()("outputs") == NEWEST and len(job.azure.requests) == requests
+    assert not [name for name in set(sys.modules) - before if name.startswith("azureml.")]
+    Path(NEWEST).unlink()
+    job.azure.misbehave("403", on="artifacts")
+    with pytest.raises(UserError, match="cannot learn whether run run-1 has left a checkpoint"):
+        ResumeFromRun(fetch_seconds=0.0)("outputs")

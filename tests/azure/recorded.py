@@ -1,0 +1,97 @@
+"""What the logger records on disk, read without any relay: a training, its records, and a job's environment."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytorch_lightning.demos.boring_classes import BoringModel
+
+from lightning_cifar import AzureMLLogger
+from lightning_cifar.azure.delivery import Delivery
+
+QUIET = {"enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu", "devices": 1}
+
+
+class LoggingModel(BoringModel):
+    """Logs once per step and stage."""
+
+    def training_step(self, batch, batch_idx):
+        loss = super().training_step(batch, batch_idx)["loss"]
+        self.log("train_loss", loss)
+        return loss
+
+    def on_train_epoch_end(self):
+        if self.logger is not None:
+            self.logger.log_metrics({"lr": 0.1})  # as people do: without a step
+
+    def validation_step(self, batch, batch_idx):
+        self.log("val_loss", super().validation_step(batch, batch_idx)["x"])
+
+    def test_step(self, batch, batch_idx):
+        self.log("test_loss", super().test_step(batch, batch_idx)["y"])
+
+
+class Records:
+    """The records that the loggers of this process wrote; `drains` has the limit, in seconds, of each wait."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.drains: list[float] = []
+
+    def logger(self, **arguments: Any) -> AzureMLLogger:
+        return AzureMLLogger(**arguments)
+
+    def paths(self, kind: str = "metrics") -> list[Path]:
+        return sorted(self.folder.rglob(f"azureml-metrics/*-{kind}.jsonl"))
+
+    def entries(self, kind: str = "metrics") -> list[dict[str, Any]]:
+        """Return the entries as another process would read them, were this one killed now."""
+        lines = [line for path in self.paths(kind) for line in path.read_text().splitlines()[1:]]
+        return [json.loads(line) for line in lines]
+
+    def points(self) -> list[tuple[str, int, float]]:
+        """Return (name, step, value) of the metrics that are to be sent, in order."""
+        entries = [entry for entry in self.entries() if "metric" in entry and "skip" not in entry]
+        return [(entry["metric"], entry["step"], entry["value"]) for entry in entries]
+
+    def files(self) -> dict[str, bytes]:
+        """Return the contents of the files that are to be uploaded, by artifact name."""
+        found = {}
+        for path in self.paths("media"):
+            folder = path.with_name(path.stem + "-files")
+            for entry in self.entries("media"):
+                if "path" in entry and (folder / entry["path"]).is_file():
+                    found[entry["path"]] = (folder / entry["path"]).read_bytes()
+        return found
+
+
+@pytest.fixture
+def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Records]:
+    """An empty folder, outside of any job, where no relay starts."""
+    begin = subprocess.Popen
+
+    def popen(command: Any, *args: Any, **options: Any) -> Any:
+        if "lightning_cifar.azure.relay" in command:
+            raise OSError("no relay here")  # as a machine without memory: what is recorded is there all the same
+        return begin(command, *args, **options)
+
+    records = Records(tmp_path)
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    monkeypatch.setattr(Delivery, "drain", lambda self, seconds: records.drains.append(seconds))
+    for name in [name for name in os.environ if name.startswith("AZUREML_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    return records
+
+
+@pytest.fixture
+def recorded(outside: Records, monkeypatch: pytest.MonkeyPatch) -> Records:
+    """The same inside the job of run `run-1`, of experiment `cifar10`."""
+    monkeypatch.setenv("AZUREML_RUN_ID", "run-1")
+    for name, value in {"PROJECT_NAME": "cifar10", "WORKSPACE_NAME": "w", "RESOURCEGROUP": "g"}.items():
+        monkeypatch.setenv(f"AZUREML_ARM_{name}", value)
+    return outside

@@ -1,0 +1,235 @@
+"""What Lightning asks of each of its loggers, in a job and outside one."""
+
+import inspect
+import os
+import pickle
+import subprocess
+import sys
+import threading
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.demos.boring_classes import BoringModel
+from pytorch_lightning.loggers.logger import DummyExperiment
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
+from lightning_cifar import AzureMLLogger
+from lightning_cifar.azure.run_status import SIGTERM_SECONDS, outcome, seconds_left
+from tests.azure.conftest import REPOSITORY
+from tests.azure.recorded import QUIET, LoggingModel
+from tests.deadline import deadline
+
+
+@pytest.fixture(params=["in a job", "outside"])
+def records(request):
+    return request.getfixturevalue("recorded" if request.param == "in a job" else "outside")
+
+
+def trainer_with(logger, folder, **options):
+    options = {"limit_train_batches": 2, "limit_val_batches": 1, "limit_test_batches": 1, **options}
+    return Trainer(max_epochs=1, log_every_n_steps=1, default_root_dir=folder, logger=logger, **options, **QUIET)
+
+
+def test_fit_and_test_log_the_history_that_lightning_expects(records, tmp_path, monkeypatch):
+    logger, history = records.logger(), []
+    log_metrics = logger.log_metrics
+
+    def record(metrics, step=None):
+        history.append((step, sorted(metrics)))
+        log_metrics(metrics, step)
+
+    monkeypatch.setattr(logger, "log_metrics", record)
+    trainer = trainer_with(logger, tmp_path)
+    trainer.fit(LoggingModel())
+    trainer.test()
+    assert history == [
+        (0, ["epoch", "train_loss"]),
+        (1, ["epoch", "train_loss"]),
+        (1, ["epoch", "val_loss"]),
+        (None, ["lr"]),
+        (2, ["epoch", "test_loss"]),
+    ]
+    in_job = logger.version == "run-1"
+    assert [point[:2] for point in records.points() if point[0] != "epoch"] == in_job * [
+        ("train_loss", 0), ("train_loss", 1), ("val_loss", 1), ("lr", 1), ("test_loss", 2),
+    ]  # fmt: skip
+    assert bool(records.drains) == in_job
+
+
+def test_the_experiment_is_kept_and_is_a_dummy_on_other_ranks_only(records, monkeypatch):
+    logger = records.logger()
+    experiment = logger.experiment
+    assert experiment and not isinstance(experiment, DummyExperiment)
+    assert logger._experiment is experiment is logger.experiment
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    assert isinstance(logger.experiment, DummyExperiment)
+
+
+def test_outside_a_job_anything_can_be_called_on_the_experiment(outside):
+    experiment = AzureMLLogger().experiment
+    assert experiment.log("a", 1, step=2) is None and experiment.tag("a") is None
+    assert pickle.loads(pickle.dumps(experiment)).flush() is None
+
+
+def test_in_a_job_the_experiment_stands_for_the_run_without_importing_its_sdk(recorded, tmp_path):
+    before = set(sys.modules)
+    assert "run-1" in repr(AzureMLLogger().experiment)
+    assert not [name for name in set(sys.modules) - before if name.startswith("azureml.")]
+    assert not list(tmp_path.iterdir())
+
+
+def test_logger_and_trainer_can_be_pickled_before_and_after_use(records, tmp_path):
+    logger = records.logger(prefix="p", timeout=9.0)
+    trainer = trainer_with(logger, tmp_path)
+    for _ in range(2):
+        copy = pickle.loads(pickle.dumps(trainer)).logger
+        assert (copy.name, copy.version, copy.save_dir) == (logger.name, logger.version, logger.save_dir)
+        assert (copy._prefix, copy._timeout) == ("p", 9.0)
+        copy.finalize("success")
+        assert not records.drains, "the copy was never used: nothing to wait for"
+        logger.log_metrics({"a": 1.0}, 0)
+        _ = logger.experiment
+    pickle.loads(pickle.dumps(logger)).log_metrics({"a": 2.0}, 1)
+    in_job = logger.version == "run-1"
+    assert sorted(records.points()) == in_job * [("p-a", 0, 1.0), ("p-a", 0, 1.0), ("p-a", 1, 2.0)]
+    assert len(records.paths()) == 2 * in_job, "each process has a record of its own"
+
+
+def test_on_other_ranks_nothing_is_written(records, tmp_path, monkeypatch):
+    logger = records.logger()
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    logger.log_metrics({"a": 1.0}, 0)
+    logger.log_hyperparams({"a": 1})
+    logger.log_image("a", object())
+    logger.log_text("a", "b")
+    logger.finalize("failed")
+    logger.experiment.log("a", 1)  # does nothing
+    assert not list(tmp_path.iterdir())
+
+
+def test_finalize_does_nothing_on_a_logger_that_was_never_used(records, tmp_path):
+    logger = records.logger()
+    _ = logger.experiment, logger.name, logger.version
+    for status in ("success", "failed", "finished"):
+        logger.finalize(status)
+    logger.close()
+    assert not list(tmp_path.iterdir()) and not records.drains
+
+
+def test_name_version_and_checkpoints_folder_are_well_defined(records, tmp_path):
+    logger, checkpoints = records.logger(), ModelCheckpoint()
+    trainer = trainer_with(logger, tmp_path / "root", callbacks=checkpoints)
+    trainer.fit(BoringModel())
+    in_job = "outputs/cifar10/run-1/checkpoints"
+    folder = in_job if logger.version == "run-1" else "root/lightning_logs/version_0/checkpoints"
+    assert Path(checkpoints.best_model_path).resolve().parent == tmp_path / folder
+
+
+def test_outside_a_job_the_version_is_one_more_than_the_highest_in_save_dir(outside, tmp_path):
+    for version in ("version_9", "version_10", "version_old"):
+        (tmp_path / "logs/lightning_logs" / version).mkdir(parents=True)
+    logger = AzureMLLogger(save_dir=tmp_path / "logs")
+    assert (logger.name, logger.version, logger.save_dir) == ("lightning_logs", 11, str(tmp_path / "logs"))
+
+
+def test_every_kind_of_hyperparameters_becomes_one_flat_table(records):
+    logger = records.logger(prefix="p")
+    logger.log_hyperparams({})
+    logger.log_hyperparams(Namespace(a=1, fn=threading.Thread, none=None))
+    logger.log_hyperparams({"b": {"c": [1, 2], "text": "x" * 5000}})
+    tables = [(entry["table"], entry["columns"], entry["rows"]) for entry in records.entries()]
+    assert tables == (logger.version == "run-1") * [
+        ("p-hyperparameters", ["name", "value"], [["a", "1"], ["fn", "Thread"], ["none", "None"]]),
+        ("p-hyperparameters", ["name", "value"], [["b/c", "[1, 2]"], ["b/text", "x" * 1000]]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("run", "abc"),
+        ("experiment_name", " "),
+        ("prefix", 3),
+        ("log_model", "sometimes"),
+        ("timeout", "soon"),
+        ("timeout", -1),
+        ("timeout", float("nan")),
+    ],
+)
+def test_a_mistaken_argument_is_refused_outside_a_job_too(argument, value):
+    with pytest.raises(ValueError, match=f"{argument} of AzureMLLogger is {value!r}, but must be "):
+        AzureMLLogger(**{argument: value})
+
+
+@pytest.mark.parametrize(("ending", "status"), [(SystemExit(0), "Completed"), (KeyboardInterrupt(), "Canceled")])
+def test_a_training_that_is_ended_is_waited_for_as_long_as_the_platform_allows(recorded, ending, status):
+    logger = recorded.logger(timeout=45.0)
+    logger.log_metrics({"a": 1.0}, 0)
+    try:
+        raise ending
+    except BaseException:
+        logger.finalize("failed")
+    assert outcome("failed", ending) == status and recorded.drains == [45.0]
+    ending.signum = 15  # as the command line marks an end by SIGTERM
+    assert seconds_left(45.0, ending) == SIGTERM_SECONDS and seconds_left(5.0, ending) == 5.0
+
+
+def test_outside_a_job_nothing_is_imported_started_or_written(tmp_path):
+    """In a process of its own, so that no other test's import is seen."""
+    code = inspect.cleandoc(
+        """
+        import sys, os, threading
+        import pytorch_lightning.loggers  # loads torchvision and matplotlib, through torchmetrics
+        before = set(sys.modules)
+        from lightning_cifar import AzureMLLogger
+        heavy = ("torchvision", "azureml", "lightning_cifar.classifier", "lightning_cifar.datamodule")
+        logger = AzureMLLogger()
+        logger.log_hyperparams({"a": 1})
+        for step in range(1000):
+            logger.log_metrics({"a": 1.0}, step)
+        logger.log_table("t", ["a"], [[1]])
+        logger.experiment.log("a", 1)
+        logger.finalize("success")
+        assert not [n for n in set(sys.modules) - before if n.split(".")[0] in heavy or n in heavy]
+        assert threading.active_count() == 1
+        assert os.listdir() == []
+        """
+    )
+    env = {name: value for name, value in os.environ.items() if not name.startswith("AZUREML_")}
+    env["PYTHONPATH"] = str(REPOSITORY)
+    subprocess.run([sys.executable, "-c", code], env=env, cwd=tmp_path, check=True, timeout=deadline(30))
+
+
+SPAWN = """
+from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.loggers.logger import DummyExperiment
+
+from lightning_cifar import AzureMLLogger
+from tests.azure.recorded import QUIET, LoggingModel
+
+class ExperimentCheck(Callback):
+    def setup(self, trainer, pl_module, stage):
+        assert trainer.global_rank > 0 or trainer.logger._experiment
+
+    def on_train_batch_start(self, trainer, *args):
+        assert isinstance(trainer.logger.experiment, DummyExperiment) == (trainer.global_rank > 0)
+
+if __name__ == "__main__":
+    logger = AzureMLLogger()
+    logger.log_metrics({"before": 1.0}, 0)
+    options = QUIET | {"devices": 2, "strategy": "ddp_spawn", "callbacks": ExperimentCheck()}
+    trainer = Trainer(max_steps=3, limit_val_batches=1, log_every_n_steps=1, logger=logger, **options)
+    trainer.fit(LoggingModel())
+"""
+
+
+def test_under_ddp_spawn_every_metric_arrives_once(azure, script, tmp_path):
+    env = azure.job_environment("run-1") | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(script(SPAWN), env=env, cwd=tmp_path, timeout=deadline(60), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    points = [(m.name, m.step) for m in azure.metrics("run-1")]
+    assert len(points) == len(set(points))
+    assert {("before", 0), *(("train_loss", step) for step in range(3))} <= set(points)
