@@ -9,7 +9,8 @@ from typing import Any
 from urllib.parse import unquote
 from xml.sax.saxutils import escape
 
-from scripts.emulator.messages import RefusalError, Request, Response, Routes
+from scripts.emulator.messages import RefusalError, Request, Response
+from scripts.emulator.routing import Routes
 from scripts.emulator.state import State
 
 _PAGE = 5_000

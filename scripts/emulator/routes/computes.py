@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from scripts.emulator.messages import WORKSPACE, RefusalError, Request, Routes
+from scripts.emulator.messages import RefusalError, Request
 from scripts.emulator.records import Compute
+from scripts.emulator.routing import WORKSPACE, Routes
 from scripts.emulator.state import REGION, State, now
 
 COMPUTES = f"/rp/workspaces{WORKSPACE}/computes"

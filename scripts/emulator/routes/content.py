@@ -3,7 +3,8 @@
 import uuid
 from typing import Any
 
-from scripts.emulator.messages import WORKSPACE, RefusalError, Request, Routes
+from scripts.emulator.messages import RefusalError, Request
+from scripts.emulator.routing import WORKSPACE, Routes
 from scripts.emulator.state import State, signed
 
 NONE = "00000000-0000-0000-0000-000000000000"

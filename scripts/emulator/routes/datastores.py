@@ -3,7 +3,8 @@
 import base64
 from typing import Any
 
-from scripts.emulator.messages import WORKSPACE, RefusalError, Request, Routes
+from scripts.emulator.messages import RefusalError, Request
+from scripts.emulator.routing import WORKSPACE, Routes
 from scripts.emulator.state import ACCOUNT, State
 
 DATASTORES = f"/datastore/v1.0{WORKSPACE}"

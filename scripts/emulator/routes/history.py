@@ -4,9 +4,10 @@ import datetime
 import uuid
 from typing import Any
 
-from scripts.emulator.messages import WORKSPACE, RefusalError, Request, Routes
+from scripts.emulator.messages import RefusalError, Request
 from scripts.emulator.records import RunRecord
 from scripts.emulator.routes.queries import matches, ordered
+from scripts.emulator.routing import WORKSPACE, Routes
 from scripts.emulator.state import State, now, signed
 from scripts.emulator.tokens import job_token
 

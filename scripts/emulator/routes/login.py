@@ -4,7 +4,8 @@ import time
 from typing import Any
 from urllib.parse import parse_qs
 
-from scripts.emulator.messages import RefusalError, Request, Response, Routes
+from scripts.emulator.messages import RefusalError, Request, Response
+from scripts.emulator.routing import Routes
 from scripts.emulator.state import TENANT, State
 from scripts.emulator.tokens import jwt
 

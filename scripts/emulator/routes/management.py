@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from scripts.emulator.messages import WORKSPACE, Request, Routes
+from scripts.emulator.messages import Request
+from scripts.emulator.routing import WORKSPACE, Routes
 from scripts.emulator.state import ACCOUNT, REGION, TENANT, State
 
 API = f"https://{REGION}.api.azureml.ms"

@@ -4,8 +4,9 @@ import datetime
 import uuid
 from typing import Any
 
-from scripts.emulator.messages import WORKSPACE, RefusalError, Request, Response, Routes
+from scripts.emulator.messages import RefusalError, Request, Response
 from scripts.emulator.records import Metric, MetricSeries, RunRecord
+from scripts.emulator.routing import WORKSPACE, Routes
 from scripts.emulator.state import ISO, State, now
 
 # https://learn.microsoft.com/azure/machine-learning/resource-limits-capacity#metrics

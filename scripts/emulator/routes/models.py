@@ -3,8 +3,9 @@
 import uuid
 from typing import Any
 
-from scripts.emulator.messages import WORKSPACE, RefusalError, Request, Routes
+from scripts.emulator.messages import RefusalError, Request
 from scripts.emulator.records import ModelRecord
+from scripts.emulator.routing import WORKSPACE, Routes
 from scripts.emulator.state import State, now
 
 MANAGEMENT = f"/modelmanagement/v1.0{WORKSPACE}"
