@@ -73,18 +73,8 @@ def _store(state: State, run: RunRecord, dto: dict[str, Any], arrived: float) ->
         if identity in known_ids:
             continue
         data = value.get("data") or {}
-        series.values.append(
-            Metric(
-                name,
-                value.get("step"),
-                data.get(name),
-                arrived,
-                data,
-                identity,
-                kind,
-                _utc(value.get("createdUtc")),
-            )
-        )
+        created = _utc(value.get("createdUtc"))
+        series.values.append(Metric(name, value.get("step"), data.get(name), arrived, data, identity, kind, created))
     return ""
 
 
