@@ -35,13 +35,14 @@ class Collector:
         self._stop.set()
         self._thread.join()
         if collect:
-            self._scan(final=True)
+            self.scan(final=True)
 
     def _watch(self) -> None:
         while not self._stop.wait(_INTERVAL):
-            self._scan(final=False)
+            self.scan(final=False)
 
-    def _scan(self, final: bool) -> None:
+    def scan(self, final: bool) -> None:
+        """Take what is new; `final`: whether or not it has stopped to change."""
         claimed: set[str] = set()
         for node in self._nodes:
             for folder in COLLECTED:

@@ -11,7 +11,7 @@ from scripts.emulator.records import Workspace
 from scripts.emulator.routes.login import PASSWORD
 from scripts.emulator.routes.management import API, DISCOVERY
 from scripts.emulator.state import PRINCIPAL, TENANT, State
-from scripts.emulator.tokens import job_token
+from scripts.emulator.tokens import job_token, jwt
 
 # Everything else stays behind. The thread counts are the machine's business, not Azure's.
 _INHERITED = ("LANG", "LC_ALL", "TZ", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "LD_LIBRARY_PATH", "SYSTEMROOT")
@@ -55,37 +55,15 @@ def client(auth: str, proxy_url: str, home: Path, workspace: Workspace) -> dict[
             "AZUREML_SERVICE_PRINCIPAL_PASSWORD": PASSWORD,
         }
     if auth == "managed-identity":
-        endpoint = f"{proxy_url}/msi/token"
-        return {
-            "MSI_ENDPOINT": endpoint,
-            "MSI_SECRET": "emulator",
-            "IDENTITY_ENDPOINT": endpoint,
-            "IDENTITY_HEADER": "emulator",
-        }
+        return {"MSI_ENDPOINT": f"{proxy_url}/msi/token", "MSI_SECRET": "emulator"}
     raise ValueError(f"unknown auth {auth!r}: use one of service-principal, managed-identity, cli, none")
 
 
-# As much of the Azure CLI as hands out a token.
-_AZ = """\
-import json, sys, time
-from scripts.emulator.tokens import jwt
-
-arguments = sys.argv[1:]
-if arguments[:2] != ["account", "get-access-token"]:
-    sys.exit(f"the emulator's az knows only `account get-access-token`, not {arguments}")
-audience = arguments[arguments.index("--resource") + 1] if "--resource" in arguments else ""
-expiry = time.time() + 3600
-answer = {"accessToken": jwt(3600, aud=audience), "expires_on": int(expiry), "tokenType": "Bearer"}
-answer["expiresOn"] = time.strftime("%Y-%m-%d %H:%M:%S.000000", time.localtime(expiry))
-print(json.dumps(answer))
-"""
-
-
 def _azure_cli(home: Path, workspace: Workspace) -> dict[str, str]:
-    """Make a home in which `az login` has been run, with an `az` that hands out tokens.
+    """Make a home in which `az login` has been run, with an `az` that prints a token whatever it is asked.
 
-    The SDK's `InteractiveLoginAuthentication` finds the session, too; its `AzureCliAuthentication` would need
-    the package azure-cli.
+    The SDK's `InteractiveLoginAuthentication` finds the session, too; its `AzureCliAuthentication` would need the
+    package azure-cli.
     """
     folder, programs = home / ".azure", home / "bin"
     folder.mkdir()
@@ -102,14 +80,9 @@ def _azure_cli(home: Path, workspace: Workspace) -> dict[str, str]:
     entry = {"client_id": PRINCIPAL, "tenant": TENANT, "client_secret": PASSWORD}
     (folder / "azureProfile.json").write_text(json.dumps({"subscriptions": [account]}))
     (folder / "service_principal_entries.json").write_text(json.dumps([entry]))
-    script = programs / "az.py"
-    script.write_text(_AZ)
     program = programs / "az"
-    root = Path(__file__).parents[2]
-    program.write_text(
-        f"#!/bin/sh\nPYTHONPATH={shlex.quote(str(root))} exec {shlex.quote(sys.executable)} "
-        f'{shlex.quote(str(script))} "$@"\n'
-    )
+    answer = {"accessToken": jwt(3600), "expiresOn": "2099-01-01 00:00:00.000000", "tokenType": "Bearer"}
+    program.write_text(f"#!/bin/sh\necho {shlex.quote(json.dumps(answer))}\n")
     program.chmod(0o755)
     return {"PATH": os.pathsep.join([str(programs), _path()])}
 

@@ -61,16 +61,16 @@ class Fault:
     @property
     def active(self) -> bool:
         """Whether it would still hit a request."""
-        if self._until is not None and time.monotonic() >= self._until:
+        if self.remaining() == 0:
             self.lift()
-        return not self.lifted.is_set()
+        return not self.lifted.is_set() and (self.requests is None or self.hits < self.requests)
 
     def concerns(self, group: str, address: str) -> bool:
-        """Tell whether it is meant for a request of a route group (`group`) at `address` (host + path)."""
+        """Return whether it is meant for a request of a route group (`group`) at `address` (host + path)."""
         return self.on is None or self.on == group or re.search(self.on, address) is not None
 
     def remaining(self) -> float | None:
-        """Seconds until it is lifted by itself; None without a time limit."""
+        """Return the seconds until it is lifted by itself; None without a time limit."""
         return None if self._until is None else max(0.0, self._until - time.monotonic())
 
 
@@ -88,7 +88,7 @@ class Faults:
         return fault
 
     def lift_all(self) -> list[Fault]:
-        """End every fault, and return those that were in force."""
+        """End every fault, and return them all: a silence that is used up still holds the requests it has hit."""
         with self._lock:
             lifted, self._faults = self._faults, []
             for fault in lifted:
@@ -98,24 +98,15 @@ class Faults:
     def strike(self, group: str, address: str) -> list[Fault]:
         """Return the faults that hit this request, and count it: all latencies, then at most one other."""
         with self._lock:
-            self._faults = [fault for fault in self._faults if fault.active]
-            concerned = [fault for fault in self._faults if fault.concerns(group, address)]
+            concerned = [fault for fault in self._faults if fault.active and fault.concerns(group, address)]
             struck = [fault for fault in concerned if fault.kind == "latency"]
             struck += [fault for fault in concerned if fault.kind not in ("latency", "refuse")][:1]
             for fault in struck:
                 fault.hits += 1
-                # A silence that has been used up still holds the requests it has hit: only lift() frees them.
-                if fault.requests is not None and fault.hits >= fault.requests:
-                    self._faults.remove(fault)
             return struck
 
 
-_CODES = {
-    "400": "BadRequest",
-    "429": "TooManyRequests",
-    "500": "InternalServerError",
-    "503": "ServiceUnavailable",
-}
+_CODES = {"400": "BadRequest", "429": "TooManyRequests", "500": "InternalServerError", "503": "ServiceUnavailable"}
 
 
 def misbehave(faults: Sequence[Fault], process: Callable[[], Response], closing: threading.Event) -> Response | None:
@@ -124,7 +115,7 @@ def misbehave(faults: Sequence[Fault], process: Callable[[], Response], closing:
     Args:
         faults: any number of "latency", then at most one of another kind but "refuse".
         process: answers the request properly; called only where the faults leave the request its effect.
-        closing: set when the service goes down; ends latency and silence.
+        closing: set when the service goes down; ends latency. (Closing lifts all faults, which ends silence.)
     """
     late = sum(fault.delay or 0 for fault in faults)
     if late and closing.wait(late):
@@ -138,12 +129,10 @@ def misbehave(faults: Sequence[Fault], process: Callable[[], Response], closing:
         process()
         return None
     if fault.kind == "silence":
-        while not closing.is_set() and fault.active:
-            fault.lifted.wait(0.2)
+        fault.lifted.wait(fault.remaining())
         return None
     headers = {} if fault.retry_after is None else {"Retry-After": f"{fault.retry_after:g}"}
     if fault.kind == "expired":
-        expired = RefusalError(401, "ExpiredAuthenticationToken", "The access token has expired.")
-        return expired.response(headers)
+        return RefusalError(401, "ExpiredAuthenticationToken", "The access token has expired.").response(headers)
     code = _CODES.get(fault.kind, "Misbehaving")
-    return RefusalError(int(fault.kind), code, "The emulator was told to.").response(headers)
+    return RefusalError(int(fault.kind), code, "The emulator was told to misbehave.").response(headers)

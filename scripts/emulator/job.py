@@ -4,7 +4,6 @@ import secrets
 import shutil
 import socket
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,8 +57,6 @@ class Job:
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._main, daemon=True, name=f"job-{run_id}")
 
-    # -- what others do with it
-
     def start(self) -> None:
         """Start the processes, in the background."""
         self._thread.start()
@@ -97,7 +94,7 @@ class Job:
 
     @property
     def log(self) -> str:
-        """What the processes have printed so far, one after the other."""
+        """Return what the processes have printed so far, one after the other."""
         return "".join(log.read_text(errors="replace") for log in self._logs if log.exists())
 
     @property
@@ -105,13 +102,13 @@ class Job:
         """The ids of the processes that have been started, by rank; each leads a process group."""
         return self._processes.pids
 
-    # -- its own thread
-
     def _main(self) -> None:
         collector = Collector(self._state, self.run, self._nodes)
         try:
             self._state.set_status(self.run, "Preparing")
-            self._prepare()
+            snapshot = content.files(self._state, self.run.snapshot or "")
+            for node in self._nodes:
+                node.prepare(snapshot)
             with self._lock:
                 if not self._outcome:
                     self._start_processes()
@@ -126,13 +123,9 @@ class Job:
             self._sweep()
             self._fail(f"{type(error).__name__}: {error}" if not isinstance(error, DataError) else str(error))
         finally:
-            self._keep_logs()
+            for log in self._logs:
+                self._state.put_artifact(ORIGIN, self.run.container, f"user_logs/{log.name}", log.read_bytes())
             self._done.set()
-
-    def _prepare(self) -> None:
-        snapshot = content.files(self._state, self.run.snapshot or "")
-        for node in self._nodes:
-            node.prepare(snapshot)
 
     def _start_processes(self) -> None:
         per_node, distributed = _processes_per_node(self._definition)
@@ -147,19 +140,10 @@ class Job:
             shared |= self._definition.get("environmentVariables") or {}
             for local in range(per_node):
                 rank = node.rank * per_node + local
-                variables = {}
-                if distributed:
-                    variables = {
-                        "MASTER_ADDR": "127.0.0.1",
-                        "MASTER_PORT": str(port),
-                        "WORLD_SIZE": str(world),
-                        "NODE_RANK": str(node.rank),
-                        "RANK": str(rank),
-                        "LOCAL_RANK": str(local),
-                    }
-                log = self._open_log(rank, world)
-                environment = {key: str(value) for key, value in (shared | variables).items()}
-                self._processes.start(command, node.work, environment, log)
+                ranks = {"NODE_RANK": node.rank, "RANK": rank, "LOCAL_RANK": local, "WORLD_SIZE": world}
+                variables = shared | (ranks | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port} if distributed else {})
+                environment = {key: str(value) for key, value in variables.items()}
+                self._processes.start(command, node.work, environment, self._open_log(rank, world))
 
     def _open_log(self, rank: int, world: int) -> Path:
         """Make a process's log, an artifact that can be read while it grows."""
@@ -169,54 +153,36 @@ class Job:
         log.parent.mkdir(exist_ok=True, mode=0o700)
         log.touch()
         self._logs.append(log)
-        self._state.put_live_artifact(ORIGIN, self.run.container, f"user_logs/{name}", log)
+        self._state.put_artifact(ORIGIN, self.run.container, f"user_logs/{name}", log)
         return log
 
     def _watch(self) -> None:
         """Wait for the processes; the first that fails takes the others with it."""
-        limit = self._definition.get("maxRunDurationSeconds")
-        deadline = time.monotonic() + limit if limit else None
-        while self._processes.running():
-            if self._processes.first_failure() is not None:
-                self._processes.terminate()
-            elif deadline is not None and time.monotonic() > deadline:
-                self._end("Canceled")
-                self._processes.terminate()
-            time.sleep(0.05)
+        if not self._processes.wait(self._definition.get("maxRunDurationSeconds")):
+            self._end("Canceled")
+        self._processes.terminate()
         self._sweep()
 
     def _sweep(self) -> None:
         self._processes.sweep([node.home for node in self._nodes])
 
     def _finish(self) -> None:
-        if self._outcome == "Killed":
-            self._state.set_status(self.run, "Queued")
-        elif self._outcome == "Canceled":
-            self._state.set_status(self.run, "Canceled")
-        else:
-            failure = self._processes.first_failure()
-            if failure is None:
-                self._state.set_status(self.run, "Completed")
-                return
-            rank, code = failure
-            tail = "\n".join(self._logs[rank].read_text(errors="replace").splitlines()[-_TAIL:])
-            log = f"user_logs/{self._logs[rank].name}"
-            self._fail(
-                f"Execution failed. User process exited with status code {code}. Please check log file "
-                f"'{log}' for error details. Error: {tail}"
-            )
+        failure = self._processes.first_failure()
+        if self._outcome or failure is None:
+            status = {"Killed": "Queued", "Canceled": "Canceled", "": "Completed"}[self._outcome]
+            self._state.set_status(self.run, status)
+            return
+        rank, code = failure
+        log = self._logs[rank]
+        tail = "\n".join(log.read_text(errors="replace").splitlines()[-_TAIL:])
+        self._fail(
+            f"Execution failed. User process exited with status code {code}. Please check log file "
+            f"'user_logs/{log.name}' for error details. Error: {tail}"
+        )
 
     def _fail(self, message: str) -> None:
         self.run.error = {"error": {"code": "UserError", "message": message, "details": []}}
         self._state.set_status(self.run, "Failed")
-
-    def _keep_logs(self) -> None:
-        """Make what was printed part of the run."""
-        for log in self._logs:
-            path = f"user_logs/{log.name}"
-            self._state.put_artifact(ORIGIN, self.run.container, path, log.read_bytes())
-
-    # -- ending it
 
     def _end(self, outcome: str) -> None:
         with self._lock:

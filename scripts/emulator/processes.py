@@ -1,9 +1,10 @@
-"""The processes of a job: started each in a session of its own, and ended for certain."""
+"""The processes of a job: each started in a session of its own, all watched, and ended for certain."""
 
 import contextlib
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -21,7 +22,9 @@ class Processes:
     def __init__(self, grace: float) -> None:
         self._grace = grace
         self._all: list[subprocess.Popen[bytes]] = []
-        self._failed: int | None = None
+        self._codes: dict[int, int] = {}  # rank → exit code, in the order in which they ended
+        self._ended = threading.Condition()
+        self._asked = False
 
     def __len__(self) -> int:
         return len(self._all)
@@ -34,39 +37,46 @@ class Processes:
     def start(self, command: Sequence[str], folder: Path, environment: dict[str, str], log: Path) -> None:
         """Start one more, with both its outputs in `log`."""
         with log.open("wb") as stream:
-            self._all.append(
-                subprocess.Popen(
-                    command,
-                    cwd=folder,
-                    env=environment,
-                    stdin=subprocess.DEVNULL,
-                    stdout=stream,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
+            process = subprocess.Popen(
+                command,
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        rank = len(self._all)
+        self._all.append(process)
+        threading.Thread(target=self._wait, args=(rank, process), daemon=True).start()
+
+    def _wait(self, rank: int, process: subprocess.Popen[bytes]) -> None:
+        code = process.wait()
+        with self._ended:
+            self._codes[rank] = code
+            self._ended.notify_all()
+
+    def wait(self, timeout: float | None) -> bool:
+        """Wait until all have ended or one has failed; return whether it came to that within `timeout` seconds."""
+        with self._ended:
+            return self._ended.wait_for(
+                lambda: len(self._codes) == len(self._all) or any(self._codes.values()), timeout
             )
 
-    def running(self) -> bool:
-        """Tell whether any is still running."""
-        return any(process.poll() is None for process in self._all)
-
     def first_failure(self) -> tuple[int, int] | None:
-        """Return rank and exit code of the one that failed first.
-
-        That the others are then made to end is no failure of theirs.
-        """
-        if self._failed is None:
-            codes = [process.poll() for process in self._all]
-            self._failed = next((rank for rank, code in enumerate(codes) if code), None)
-        return None if self._failed is None else (self._failed, self._all[self._failed].returncode)
+        """Return rank and exit code of the first that failed; the others are ended because of it."""
+        with self._ended:
+            return next(((rank, code) for rank, code in self._codes.items() if code), None)
 
     def terminate(self) -> None:
-        """Send SIGTERM to their groups, and after a while SIGKILL."""
-        self._signal(signal.SIGTERM)
-        deadline = time.monotonic() + self._grace
-        while time.monotonic() < deadline and self.running():
-            time.sleep(0.05)
-        self.kill()
+        """Send SIGTERM to their groups, SIGKILL to those that then take too long, and wait for all."""
+        with self._ended:
+            first, self._asked = not self._asked, True
+            if first:  # a program may take a second signal for impatience
+                self._signal(signal.SIGTERM)
+            self._ended.wait_for(lambda: len(self._codes) == len(self._all), self._grace)
+            self._signal(signal.SIGKILL)
+            self._ended.wait_for(lambda: len(self._codes) == len(self._all), _SWEEP)
 
     def kill(self) -> None:
         """Send SIGKILL to their groups."""
@@ -92,7 +102,7 @@ class Processes:
             time.sleep(0.02)
 
     def _signal(self, number: int) -> None:
-        for process in self._all:
-            if process.poll() is None:
+        for rank, process in enumerate(self._all):
+            if rank not in self._codes:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(process.pid, number)

@@ -1,20 +1,19 @@
 """The proxy: ends every tunnel itself, asks the routes for an answer, forwards nothing, on loopback only."""
 
 import contextlib
-import gzip
 import socket
 import struct
 import sys
 import threading
 import time
-import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from scripts.emulator.ca import CertificateAuthority
 from scripts.emulator.faults import Fault, Faults, misbehave
-from scripts.emulator.messages import RefusalError, Request, Response, Router, call
+from scripts.emulator.messages import RefusalError, Request, Response
+from scripts.emulator.routing import Router, call
 from scripts.emulator.state import State
 
 LOOPBACK = "127.0.0.1"
@@ -200,27 +199,9 @@ class _Connection(BaseHTTPRequestHandler):
         # Requests outside a tunnel name their host in the request line, or speak to this address itself.
         host = self.host or (target.hostname or (self.headers.get("Host") or "").rsplit(":", 1)[0]).lower()
         headers = {name.lower(): value for name, value in self.headers.items()}
-        if headers.get("transfer-encoding", "").lower() == "chunked":
-            body = self._read_chunks()
-        else:
-            body = self.rfile.read(int(headers.get("content-length") or 0))
-        encoding = headers.get("content-encoding", "")
-        # Blobs keep their encoding as an attribute; only services unpack what is sent to them.
-        if encoding == "gzip":
-            body = gzip.decompress(body)
-        elif encoding == "deflate":
-            body = zlib.decompress(body)
+        body = self.rfile.read(int(headers.get("content-length") or 0))
         query = dict(parse_qsl(target.query, keep_blank_values=True))
         return Request(self.command, host, target.path, query, headers, body, arrived)
-
-    def _read_chunks(self) -> bytes:
-        body = b""
-        while size := int(self.rfile.readline().split(b";")[0], 16):
-            body += self.rfile.read(size)
-            self.rfile.readline()
-        while self.rfile.readline().strip():
-            pass  # trailers
-        return body
 
     def _send(self, response: Response) -> None:
         self.send_response_only(response.status)

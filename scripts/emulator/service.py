@@ -12,11 +12,12 @@ from scripts.emulator import environments
 from scripts.emulator.ca import CertificateAuthority
 from scripts.emulator.faults import Fault, Faults
 from scripts.emulator.job import Job
-from scripts.emulator.messages import Request, Router
+from scripts.emulator.messages import Request
 from scripts.emulator.proxy import LOOPBACK, Proxy
 from scripts.emulator.records import Compute, Metric, ModelRecord, RunRecord, Workspace
 from scripts.emulator.routes import GROUPS, blobs, content, datastores
 from scripts.emulator.routes import environments as environment_routes
+from scripts.emulator.routing import Router
 from scripts.emulator.state import FINAL, State
 
 _CURATED: dict[str, Any] = {
@@ -74,8 +75,8 @@ class Emulator:
         """End every job, stop, and delete the scratch folder."""
         for job in list(self._jobs.values()):
             job.kill()
-        self._proxy.close()
         self._faults.lift_all()
+        self._proxy.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> Self:

@@ -38,10 +38,9 @@ class State:
         self.experiments: dict[str, str] = {}  # name → id
         self.runs: dict[str, RunRecord] = {}
         self.artifacts: dict[tuple[str, str], list[str]] = {}  # (origin, container) → paths
-        self.blobs: dict[str, dict[str, bytes]] = {}  # container → path → content
+        self.blobs: dict[str, dict[str, bytes | Path]] = {}  # container → path → content, or a file that still grows
         self.blocks: dict[tuple[str, str], dict[str, bytes]] = {}  # of blobs that are still coming in
         self.mounts: dict[str, dict[str, Path]] = {}  # container → path → local folder
-        self.live: dict[tuple[str, str], Path] = {}  # (container, path) → a file that still grows
         self.environments: dict[tuple[str, str], dict[str, Any]] = {}
         self.datastores: dict[str, dict[str, Any]] = {}
         self.assets: dict[str, dict[str, Any]] = {}
@@ -61,9 +60,7 @@ class State:
         known = self.workspace
         if subscription.lower() != known.subscription_id.lower():
             raise RefusalError(404, "SubscriptionNotFound", f"The subscription '{subscription}' could not be found.")
-        if group.lower() != known.resource_group.lower():
-            raise RefusalError(404, "ResourceGroupNotFound", f"Resource group '{group}' could not be found.")
-        if workspace.lower() != known.name.lower():
+        if (group.lower(), workspace.lower()) != (known.resource_group.lower(), known.name.lower()):
             resource = f"Microsoft.MachineLearningServices/workspaces/{workspace}"
             message = f"The Resource '{resource}' under resource group '{group}' was not found."
             raise RefusalError(404, "ResourceNotFound", message)
@@ -135,27 +132,18 @@ class State:
                 run.ended = now()
             self.changed.notify_all()
 
-    def put_artifact(self, origin: str, container: str, path: str, content: bytes | None = None) -> None:
-        """Enter an artifact; its content may follow as a blob."""
+    def put_artifact(self, origin: str, container: str, path: str, content: bytes | Path | None = None) -> None:
+        """Enter an artifact; its content may be a file that still grows, or follow as a blob."""
         with self.lock:
             paths = self.artifacts.setdefault((origin, container), [])
             if path not in paths:
                 paths.append(path)
             blobs = self.blobs.setdefault("azureml", {})
             key = f"{origin}/{container}/{path}"
-            if content is not None:
-                blobs[key] = content
-                self.live.pop(("azureml", key), None)
-            else:
+            if content is None:
                 blobs.setdefault(key, b"")
-
-    def put_live_artifact(self, origin: str, container: str, path: str, file: Path) -> None:
-        """Enter an artifact whose content is a file's, read anew each time."""
-        with self.lock:
-            paths = self.artifacts.setdefault((origin, container), [])
-            if path not in paths:
-                paths.append(path)
-            self.live["azureml", f"{origin}/{container}/{path}"] = file
+            else:
+                blobs[key] = content
 
 
 def now() -> str:

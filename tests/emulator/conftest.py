@@ -1,8 +1,6 @@
 """What the emulator's own tests share."""
 
 import json
-import subprocess
-import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -12,26 +10,25 @@ import requests
 
 from scripts.emulator import Emulator
 from scripts.emulator.tokens import jwt
+from tests.deadline import deadline
+from tests.sdk import run_with_sdk
 
 Script = Callable[..., str]
 
 
 @pytest.fixture
-def script() -> Script:
-    """Return a function that runs Python code in a process with exactly the given environment."""
+def script(tmp_path_factory: pytest.TempPathFactory) -> Script:
+    """Return a function that runs a script with exactly the given environment, and returns what it prints."""
 
-    def run(code: str, environment: dict[str, str], *arguments: str | Path, code_expected: int = 0) -> str:
-        command = [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=90, check=False)
-        assert done.returncode == code_expected, done.stdout + done.stderr
-        return done.stdout
+    def run(code: str, environment: dict[str, str], *arguments: str | Path) -> str:
+        return run_with_sdk(code, environment, arguments, tmp_path_factory.mktemp("script"))
 
     return run
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """Return a small project: a package, a script, a file to be kept out, and the workspace's address."""
+    """Return a small project: a package, a file to be kept out of snapshots."""
     folder = tmp_path / "project"
     (folder / "pkg").mkdir(parents=True)
     (folder / "pkg" / "__init__.py").touch()
@@ -65,7 +62,7 @@ def post(session: Callable[[Emulator], requests.Session]) -> Callable[..., reque
         azure: Emulator,
         metrics: list[tuple[str, int | None, float]],
         identity: str | None = None,
-        timeout: float = 10,
+        timeout: float | tuple[float, float] | None = None,
     ) -> requests.Response:
         values = [
             {
@@ -77,6 +74,23 @@ def post(session: Callable[[Emulator], requests.Session]) -> Callable[..., reque
             for name, step, value in metrics
         ]
         url = f"https://eastus.api.azureml.ms/metric/v2.0{azure.workspace.scope}/runs/run-1/batch"
-        return session(azure).post(url, data=json.dumps({"values": values}), timeout=timeout)
+        return session(azure).post(url, data=json.dumps({"values": values}), timeout=timeout or deadline(3))
+
+    return send
+
+
+@pytest.fixture
+def submit(azure: Emulator, project: Path) -> Callable[..., str]:
+    """Return a function that submits the project without the SDK: further files by path, fields of the definition."""
+
+    def send(files: dict[str, str] | None = None, **definition: object) -> str:
+        run_id = f"job-{len(azure.runs())}"
+        content = {path.relative_to(project).as_posix(): path.read_bytes() for path in project.rglob("*.py")}
+        content |= {name: textwrap.dedent(text).encode() for name, text in (files or {}).items()}
+        azure.state.blobs.setdefault("snapshots", {}).update({f"{run_id}/{n}": c for n, c in content.items()})
+        azure.state.snapshots[run_id] = {name: f"{run_id}/{name}" for name in content}
+        run = azure.state.add_run(run_id, "jobs")
+        run.snapshot, run.definition, run.status = run_id, {"target": "cpu-cluster"} | definition, "Queued"
+        return run_id
 
     return send

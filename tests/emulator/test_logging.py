@@ -111,14 +111,13 @@ def test_a_batch_sent_twice_is_kept_twice_unless_ids_are_looked_at(post, idempot
         assert len(azure.metrics("run-1")) == kept
 
 
-def test_ten_thousand_metrics_arrive_within_seconds(azure: Emulator, post) -> None:
+def test_metrics_of_several_senders_at_once_all_arrive(azure: Emulator, post) -> None:
     azure.job_environment("run-1")
-    batches = [[("loss", step, 1.0) for step in range(first, first + 50)] for first in range(0, 10_000, 50)]
-    start = time.monotonic()
+    batches = [[("loss", step, 1.0) for step in range(first, first + 50)] for first in range(0, 1_000, 50)]
     with ThreadPoolExecutor(4) as senders:
-        list(senders.map(lambda batch: post(azure, batch), batches))
-    assert sorted(one.step for one in azure.metrics("run-1")) == list(range(10_000))
-    assert time.monotonic() - start < 10
+        answers = list(senders.map(lambda batch: post(azure, batch), batches))
+    assert {answer.status_code for answer in answers} == {200}
+    assert sorted(one.step for one in azure.metrics("run-1")) == list(range(1_000))
 
 
 def test_an_interactive_run_is_started_and_ended_by_its_script(azure: Emulator, script, project) -> None:
@@ -142,8 +141,8 @@ def test_an_interactive_run_is_started_and_ended_by_its_script(azure: Emulator, 
         assert found == ["Canceled", "Failed", "Completed"], found  # newest first
     """
     azure.write_config(project)
-    said = script(code, azure.client_environment(), project).split()
-    assert said == ["ANSWER", "=", "42", "Completed", "Failed", "Canceled"]
+    printed = script(code, azure.client_environment(), project).split()
+    assert printed == ["ANSWER", "=", "42", "Completed", "Failed", "Canceled"]
     assert [run.status for run in azure.runs("laptop")] == ["Completed", "Failed", "Canceled"]
     assert [(one.name, one.step) for one in azure.metrics(azure.runs("laptop")[0].id)] == [("loss", 5)]
     (model,) = azure.models()

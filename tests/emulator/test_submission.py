@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from scripts.emulator import Emulator
+from tests.deadline import deadline
 
 RESOURCES = """
 import os, sys
@@ -70,14 +71,14 @@ def test_a_large_file_goes_up_in_blocks_and_comes_back_in_ranges(azure: Emulator
     client, url = session(azure), "https://emulatorstorage.blob.core.windows.net/container/a/large%20file"
     blocks = {"AAAA": b"first ", "BBBB": b"second"}
     for name, content in reversed(blocks.items()):
-        assert client.put(f"{url}?comp=block&blockid={name}", data=content, timeout=5).status_code == 201
-    assert client.get(url, timeout=5).status_code == 404
+        assert client.put(f"{url}?comp=block&blockid={name}", data=content, timeout=deadline(1)).status_code == 201
+    assert client.get(url, timeout=deadline(1)).status_code == 404
     listed = "".join(f"<Latest>{name}</Latest>" for name in blocks)
-    client.put(f"{url}?comp=blocklist", data=f"<BlockList>{listed}</BlockList>", timeout=5)
-    part = client.get(url, headers={"x-ms-range": "bytes=3-7"}, timeout=5)
+    client.put(f"{url}?comp=blocklist", data=f"<BlockList>{listed}</BlockList>", timeout=deadline(1))
+    part = client.get(url, headers={"x-ms-range": "bytes=3-7"}, timeout=deadline(1))
     assert (part.status_code, part.content, part.headers["Content-Range"]) == (206, b"st se", "bytes 3-7/12")
-    assert client.get(url, timeout=5).content == b"first second"
-    assert client.get(url, headers={"Range": "bytes=12-"}, timeout=5).status_code == 416
+    assert client.get(url, timeout=deadline(1)).content == b"first second"
+    assert client.get(url, headers={"Range": "bytes=12-"}, timeout=deadline(1)).status_code == 416
 
 
 SUBMIT = """
@@ -120,8 +121,8 @@ for target, nodes in (("absent", 1), ("cpu-cluster", 5)):
 
 def test_a_submission_is_kept_as_it_was_sent(azure: Emulator, script, project) -> None:
     azure.write_config(project)
-    said = script(SUBMIT, azure.client_environment(), project).splitlines()
-    assert said == ["ExperimentExecutionException True"] * 2
+    printed = script(SUBMIT, azure.client_environment(), project).splitlines()
+    assert printed == ["ExperimentExecutionException True"] * 2
     first, second = azure.runs("submitted")
     assert (first.status, second.status) == ("Queued", "Canceled")
     assert (first.display_name, first.tags, first.target) == ("first", {"owner": "me"}, "cpu-cluster")

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from scripts.emulator.messages import WORKSPACE, RefusalError, Request, Routes
+from scripts.emulator.messages import RefusalError, Request
+from scripts.emulator.routing import WORKSPACE, Routes
 from scripts.emulator.state import State, now, signed
 
 ARTIFACTS = f"/artifact/v2.0{WORKSPACE}/artifacts"
@@ -52,7 +53,8 @@ def create(state: State, request: Request, origin: str, container: str) -> dict[
 @routes("GET", ARTIFACTS + "/write/{origin}/{container}/{path:path}")
 def content_information(state: State, request: Request, origin: str, container: str, path: str) -> dict[str, Any]:
     """Return the address of one artifact."""
-    _must_hold(state, origin, container, path)
+    if path not in _paths(state, origin, container):
+        raise RefusalError(404, "UserError", f"Artifact {path} not found")
     return _information(origin, container, path)
 
 
@@ -61,18 +63,9 @@ def prefix_information(state: State, request: Request, origin: str, container: s
     """Return the addresses of all artifacts below a path."""
     prefix = path.strip("/")
     found = [
-        known
-        for known in _paths(state, origin, container)
-        if not prefix or known == prefix or known.startswith(prefix + "/")
+        known for known in _paths(state, origin, container) if f"{known}/".startswith(f"{prefix}/" if prefix else "")
     ]
     return {"value": [_information(origin, container, known) for known in found], "continuationToken": None}
-
-
-@routes("GET", ARTIFACTS + "/metadata/{origin}/{container}/{path:path}")
-def metadata(state: State, request: Request, origin: str, container: str, path: str) -> dict[str, Any]:
-    """Return one artifact."""
-    _must_hold(state, origin, container, path)
-    return _artifact(origin, container, path)
 
 
 @routes("GET", ARTIFACTS + "/{origin}/{container}")
@@ -80,8 +73,3 @@ def list_all(state: State, request: Request, origin: str, container: str) -> dic
     """List the artifacts of a container."""
     paths = _paths(state, origin, container)
     return {"value": [_artifact(origin, container, path) for path in paths], "continuationToken": None}
-
-
-def _must_hold(state: State, origin: str, container: str, path: str) -> None:
-    if path not in _paths(state, origin, container):
-        raise RefusalError(404, "UserError", f"Artifact {path} not found")

@@ -5,11 +5,12 @@ import hashlib
 import re
 import uuid
 from email.utils import formatdate
-from typing import Any
+from pathlib import Path
 from urllib.parse import unquote
 from xml.sax.saxutils import escape
 
-from scripts.emulator.messages import RefusalError, Request, Response, Routes
+from scripts.emulator.messages import RefusalError, Request, Response
+from scripts.emulator.routing import Routes
 from scripts.emulator.state import State
 
 _PAGE = 5_000
@@ -47,19 +48,13 @@ def read(state: State, container: str, path: str) -> bytes:
         BlobRefusalError: 404, if there is neither.
     """
     with state.lock:
-        if (container, path) in state.live:
-            return state.live[container, path].read_bytes()
-        if path in state.blobs.get(container, {}):
-            return state.blobs[container][path]
+        content = state.blobs.get(container, {}).get(path)
         for prefix, folder in state.mounts.get(container, {}).items():
-            if (
-                path.startswith(prefix.rstrip("/") + "/")
-                and (file := folder / path[len(prefix) :].strip("/")).is_file()
-            ):
-                return file.read_bytes()
-            if path == prefix and folder.is_file():
-                return folder.read_bytes()
-    raise BlobRefusalError(404, "BlobNotFound", "The specified blob does not exist.")
+            if content is None and path.startswith(prefix + "/") and (folder / path[len(prefix) + 1 :]).is_file():
+                content = folder / path[len(prefix) + 1 :]
+    if content is None:
+        raise BlobRefusalError(404, "BlobNotFound", "The specified blob does not exist.")
+    return content.read_bytes() if isinstance(content, Path) else content
 
 
 def names(state: State, container: str) -> list[str]:
@@ -67,8 +62,7 @@ def names(state: State, container: str) -> list[str]:
     with state.lock:
         found = set(state.blobs.get(container, {}))
         for prefix, folder in state.mounts.get(container, {}).items():
-            files = (file for file in folder.rglob("*") if file.is_file())
-            found |= {f"{prefix.rstrip('/')}/{file.relative_to(folder).as_posix()}" for file in files}
+            found |= {f"{prefix}/{file.relative_to(folder).as_posix()}" for file in folder.rglob("*") if file.is_file()}
         return sorted(found)
 
 
@@ -85,11 +79,7 @@ def put(state: State, request: Request, container: str, path: str) -> Response:
             blocks = state.blocks.pop((container, path), {})
             wanted = re.findall(r"<(?:Latest|Uncommitted|Committed)>([^<]+)<", request.body.decode())
             blobs[path] = b"".join(blocks[unquote(name)] for name in wanted)
-        elif part in ("metadata", "properties"):
-            pass
         else:
-            if request.headers.get("if-none-match") == "*" and blobs.get(path):
-                raise BlobRefusalError(409, "BlobAlreadyExists", "The specified blob already exists.")
             blobs[path] = request.body
         state.changed.notify_all()
     digest = base64.b64encode(hashlib.md5(request.body).digest()).decode()
@@ -123,15 +113,6 @@ def get(state: State, request: Request, container: str, path: str) -> Response:
     return Response(200, content, headers)
 
 
-@routes("DELETE", "/{container}/{path:path}")
-def delete(state: State, request: Request, container: str, path: str) -> Response:
-    """Delete a blob."""
-    with state.lock:
-        if state.blobs.get(container, {}).pop(path, None) is None:
-            raise BlobRefusalError(404, "BlobNotFound", "The specified blob does not exist.")
-    return Response(202, headers=_headers())
-
-
 @routes("GET", "/{container}")
 def container_list(state: State, request: Request, container: str) -> Response:
     """List the blobs of a container below a prefix, a page at a time."""
@@ -157,19 +138,3 @@ def _entry(state: State, container: str, name: str) -> str:
         f"<BlobType>BlockBlob</BlobType><LeaseStatus>unlocked</LeaseStatus><LeaseState>available</LeaseState>"
         f"</Properties></Blob>"
     )
-
-
-@routes("PUT", "/{container}")
-def create_container(state: State, request: Request, container: str) -> Response:
-    """Make a container, or say that there is one."""
-    with state.lock:
-        if container in state.blobs:
-            raise BlobRefusalError(409, "ContainerAlreadyExists", "The specified container already exists.")
-        state.blobs[container] = {}
-    return Response(201, headers=_headers())
-
-
-@routes("HEAD", "/{container}")
-def container_properties(state: State, request: Request, container: str) -> Any:
-    """Say that a container exists."""
-    return Response(200, headers=_headers())

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from scripts.emulator.messages import WORKSPACE, RefusalError, Request, Routes
+from scripts.emulator.messages import RefusalError, Request
 from scripts.emulator.records import Compute
+from scripts.emulator.routing import WORKSPACE, Routes
 from scripts.emulator.state import REGION, State, now
 
 COMPUTES = f"/rp/workspaces{WORKSPACE}/computes"
@@ -12,10 +13,19 @@ routes = Routes("computes", r".*\.api\.azureml\.ms|management\.azure\.com")
 
 
 def _resource(state: State, compute: Compute) -> dict[str, Any]:
-    scale = {
-        "minNodeCount": 0,
-        "maxNodeCount": compute.max_nodes,
-        "nodeIdleTimeBeforeScaleDown": "PT120S",
+    cluster = {
+        "osType": "Linux",
+        "vmSize": compute.vm_size,
+        "vmPriority": "Dedicated",
+        "subnet": None,
+        "scaleSettings": {
+            "minNodeCount": 0,
+            "maxNodeCount": compute.max_nodes,
+            "nodeIdleTimeBeforeScaleDown": "PT120S",
+        },
+        "allocationState": "Steady",
+        "currentNodeCount": 0,
+        "targetNodeCount": 0,
     }
     return {
         "id": f"{state.workspace.scope}/computes/{compute.name}",
@@ -25,7 +35,6 @@ def _resource(state: State, compute: Compute) -> dict[str, Any]:
         "tags": {},
         "properties": {
             "computeType": "AmlCompute",
-            "computeLocation": REGION,
             "description": None,
             "createdOn": now(),
             "modifiedOn": now(),
@@ -33,27 +42,7 @@ def _resource(state: State, compute: Compute) -> dict[str, Any]:
             "provisioningErrors": None,
             "resourceId": None,
             "isAttachedCompute": False,
-            "disableLocalAuth": False,
-            "properties": {
-                "osType": "Linux",
-                "vmSize": compute.vm_size,
-                "vmPriority": "Dedicated",
-                "scaleSettings": scale,
-                "subnet": None,
-                "allocationState": "Steady",
-                "currentNodeCount": 0,
-                "targetNodeCount": 0,
-                "errors": None,
-                "remoteLoginPortPublicAccess": "NotSpecified",
-                "nodeStateCounts": {
-                    "preparingNodeCount": 0,
-                    "runningNodeCount": 0,
-                    "idleNodeCount": 0,
-                    "unusableNodeCount": 0,
-                    "leavingNodeCount": 0,
-                    "preemptedNodeCount": 0,
-                },
-            },
+            "properties": cluster,
         },
     }
 
@@ -61,15 +50,13 @@ def _resource(state: State, compute: Compute) -> dict[str, Any]:
 @routes("GET", COMPUTES)
 def list_computes(state: State, request: Request) -> dict[str, Any]:
     """List the clusters."""
-    with state.lock:
-        return {"value": [_resource(state, compute) for compute in state.computes.values()]}
+    return {"value": [_resource(state, compute) for compute in list(state.computes.values())]}
 
 
 @routes("GET", COMPUTES + "/{name}")
 @routes("GET", f"{WORKSPACE}/computes/{{name}}")
 def get_compute(state: State, request: Request, name: str) -> dict[str, Any]:
     """Return a cluster."""
-    with state.lock:
-        if name not in state.computes:
-            raise RefusalError(404, "ComputeNotFound", f"Compute {name!r} was not found")
-        return _resource(state, state.computes[name])
+    if name not in state.computes:
+        raise RefusalError(404, "ComputeNotFound", f"Compute {name!r} was not found")
+    return _resource(state, state.computes[name])

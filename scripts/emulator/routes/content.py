@@ -3,7 +3,9 @@
 import uuid
 from typing import Any
 
-from scripts.emulator.messages import WORKSPACE, RefusalError, Request, Routes
+from scripts.emulator.messages import RefusalError, Request
+from scripts.emulator.routes.blobs import read
+from scripts.emulator.routing import WORKSPACE, Routes
 from scripts.emulator.state import State, signed
 
 NONE = "00000000-0000-0000-0000-000000000000"
@@ -49,8 +51,7 @@ def create(state: State, request: Request, snapshot_id: str) -> dict[str, Any]:
 def files(state: State, snapshot_id: str) -> dict[str, bytes]:
     """Return a snapshot's files: path to content."""
     with state.lock:
-        blobs = state.blobs.get(_CONTAINER, {})
-        return {name: blobs[blob] for name, blob in state.snapshots[snapshot_id].items()}
+        return {name: read(state, _CONTAINER, blob) for name, blob in state.snapshots[snapshot_id].items()}
 
 
 def _files(node: dict[str, Any], prefix: str) -> list[str]:

@@ -3,7 +3,8 @@
 import base64
 from typing import Any
 
-from scripts.emulator.messages import WORKSPACE, RefusalError, Request, Routes
+from scripts.emulator.messages import RefusalError, Request
+from scripts.emulator.routing import WORKSPACE, Routes
 from scripts.emulator.state import ACCOUNT, State
 
 DATASTORES = f"/datastore/v1.0{WORKSPACE}"
@@ -13,26 +14,21 @@ _KEY = base64.b64encode(b"emulator: signatures are not checked").decode()
 routes = Routes("datastores", r".*\.api\.azureml\.ms|.*\.experiments\.azureml\.net")
 
 
-def add(state: State, name: str, container: str, account: str = ACCOUNT) -> None:
+def add(state: State, name: str, container: str) -> None:
     """Add a datastore whose blobs are those of `container`."""
     section = {
-        "accountName": account,
+        "accountName": ACCOUNT,
         "containerName": container,
         "endpoint": "core.windows.net",
         "protocol": "https",
         "credentialType": "AccountKey",
         "credential": _KEY,
         "accountKey": _KEY,
-        "isSas": False,
-        "sasToken": None,
-        "serviceDataAccessAuthIdentity": "None",
     }
     with state.lock:
         state.datastores[name] = {
             "name": name,
             "dataStoreType": "AzureBlob",
-            "hasBeenValidated": True,
-            "tags": {},
             "azureStorageSection": section,
         }
         state.blobs.setdefault(container, {})
@@ -71,15 +67,3 @@ def get_datastore(state: State, request: Request, name: str) -> dict[str, Any]:
 def get_default(state: State, request: Request) -> dict[str, Any]:
     """Return the default datastore."""
     return _datastore(state, DEFAULT)
-
-
-@routes("POST", DATASTORES + "/datastores")
-def create_datastore(state: State, request: Request) -> None:
-    """Register a blob container as a datastore."""
-    content = request.json()
-    if content["name"] in state.datastores:
-        raise RefusalError(400, "UserError", "Another datastore with the same name already exists")
-    section = content.get("azureStorageSection")
-    if content.get("dataStoreType") != "AzureBlob" or not section:
-        raise RefusalError(400, "UserError", "The emulator has blob datastores only")
-    add(state, content["name"], section["containerName"], section["accountName"])

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from scripts.emulator.messages import WORKSPACE, RefusalError, Request, Routes
+from scripts.emulator.messages import RefusalError, Request
+from scripts.emulator.routing import WORKSPACE, Routes
 from scripts.emulator.state import State
 
 ENVIRONMENTS = f"/environment/v1.0{WORKSPACE}/environments"

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from scripts.emulator.messages import WORKSPACE, RefusalError, Request, Routes
+from scripts.emulator.messages import RefusalError, Request
 from scripts.emulator.routes.environments import register
 from scripts.emulator.routes.management import API
+from scripts.emulator.routing import WORKSPACE, Routes
 from scripts.emulator.state import FINAL, State
 
 EXECUTION = f"/execution/v1.0{WORKSPACE}"

@@ -4,32 +4,17 @@ import datetime
 import uuid
 from typing import Any
 
-from scripts.emulator.messages import WORKSPACE, RefusalError, Request, Routes
+from scripts.emulator.messages import RefusalError, Request
 from scripts.emulator.records import RunRecord
 from scripts.emulator.routes.queries import matches, ordered
+from scripts.emulator.routing import WORKSPACE, Routes
 from scripts.emulator.state import State, now, signed
 from scripts.emulator.tokens import job_token
 
 HISTORY = f"/history/v1.0{WORKSPACE}"
-_STATUS_OF_EVENT = {
-    "Start": "Running",
-    "Queued": "Queued",
-    "Completed": "Completed",
-    "Failed": "Failed",
-    "Canceled": "Canceled",
-    "CancelRequested": "CancelRequested",
-}
-# Fields of a run that have no meaning here, but are given back as they came.
-_KEPT = (
-    "description",
-    "hidden",
-    "scriptName",
-    "primaryMetricName",
-    "options",
-    "name",
-    "heartbeatEnabled",
-    "runTypeV2",
-)
+_STATUSES = ("Queued", "Completed", "Failed", "Canceled", "CancelRequested")
+# Fields of a run that mean nothing to the emulator, and are returned as they came.
+_KEPT = ("description", "hidden", "scriptName", "primaryMetricName", "options", "name", "heartbeatEnabled", "runTypeV2")
 
 routes = Routes("history", r".*\.api\.azureml\.ms|.*\.experiments\.azureml\.net")
 
@@ -109,21 +94,6 @@ def query_runs(state: State, request: Request, experiment: str) -> dict[str, Any
     size = int(wanted.get("top") or wanted.get("$top") or 500)
     more = first + size < len(runs)
     return {"value": runs[first : first + size], "continuationToken": str(first + size) if more else None}
-
-
-@routes("PATCH", HISTORY + "/experiments/{experiment}/batch/runs")
-def batch_runs(state: State, request: Request, experiment: str) -> dict[str, Any]:
-    """Make or change several runs."""
-    runs = [_modify(state, experiment, dto["runId"], dto) for dto in request.json()["runs"]]
-    return {"runs": {run["runId"]: run for run in runs}, "errors": {}}
-
-
-@routes("POST", HISTORY + "/experiments/{experiment}/batch/events")
-def batch_events(state: State, request: Request, experiment: str) -> dict[str, Any]:
-    """Enter the events of several runs."""
-    for event in request.json()["events"]:
-        _enter_event(state, event["data"]["RunId"], event)
-    return {"errors": []}
 
 
 @routes("GET", HISTORY + "/runs/{run_id}")
@@ -240,5 +210,7 @@ def _enter_event(state: State, run_id: str, event: dict[str, Any]) -> None:
         run.events.append(kind)
         if kind == "Error":
             run.error = event["data"].get("ErrorResponse")
-        if kind in _STATUS_OF_EVENT:
-            state.set_status(run, _STATUS_OF_EVENT[kind])
+        if kind == "Start":
+            state.set_status(run, "Running")
+        elif kind in _STATUSES:
+            state.set_status(run, kind)

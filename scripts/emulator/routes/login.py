@@ -4,16 +4,18 @@ import time
 from typing import Any
 from urllib.parse import parse_qs
 
-from scripts.emulator.messages import RefusalError, Request, Response, Routes
+from scripts.emulator.messages import RefusalError, Request, Response
+from scripts.emulator.routing import Routes
 from scripts.emulator.state import TENANT, State
 from scripts.emulator.tokens import jwt
 
-LOGIN = "https://login.microsoftonline.com"
+HOST = "login.microsoftonline.com"
+LOGIN = f"https://{HOST}"
 PASSWORD = "emulator-password"
 _SECONDS = 3600
 
 routes = Routes("login", r"login\.microsoftonline\.com", public=True)
-identity_routes = Routes("login", r"127\.0\.0\.1|169\.254\.169\.254", public=True)
+identity_routes = Routes("login", r"127\.0\.0\.1", public=True)
 
 
 class SignInError(RefusalError):
@@ -32,24 +34,16 @@ def openid_configuration(state: State, request: Request, tenant: str) -> dict[st
     return {
         "token_endpoint": f"{LOGIN}/{tenant}/oauth2/v2.0/token",
         "authorization_endpoint": f"{LOGIN}/{tenant}/oauth2/v2.0/authorize",
-        "device_authorization_endpoint": f"{LOGIN}/{tenant}/oauth2/v2.0/devicecode",
         "issuer": f"{LOGIN}/{tenant}/v2.0",
-        "tenant_region_scope": None,
     }
 
 
 @routes("GET", "/common/discovery/instance")
 def instance_discovery(state: State, request: Request) -> dict[str, Any]:
-    """Say which names the sign-in service goes by."""
+    """Return the names of the sign-in service."""
     return {
         "tenant_discovery_endpoint": f"{LOGIN}/{TENANT}/v2.0/.well-known/openid-configuration",
-        "metadata": [
-            {
-                "preferred_network": "login.microsoftonline.com",
-                "preferred_cache": "login.microsoftonline.com",
-                "aliases": ["login.microsoftonline.com"],
-            }
-        ],
+        "metadata": [{"preferred_network": HOST, "preferred_cache": HOST, "aliases": [HOST]}],
     }
 
 
@@ -67,15 +61,8 @@ def token(state: State, request: Request, tenant: str) -> dict[str, Any]:
     }
 
 
-@routes("POST", "/{tenant}/oauth2/v2.0/devicecode")
-def device_code(state: State, request: Request, tenant: str) -> None:
-    """Refuse to sign a person in: there is none."""
-    raise SignInError(400, "authorization_declined", "Nobody is there to sign in.")
-
-
 @identity_routes("GET", "/msi/token")
 @identity_routes("POST", "/msi/token")
-@identity_routes("GET", "/metadata/identity/oauth2/token")
 def managed_identity(state: State, request: Request) -> dict[str, Any]:
     """Return a token of this machine's identity."""
     resource = request.query.get("resource", "https://management.core.windows.net/")

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from scripts.emulator.messages import WORKSPACE, Request, Routes
+from scripts.emulator.messages import Request
+from scripts.emulator.routing import WORKSPACE, Routes
 from scripts.emulator.state import ACCOUNT, REGION, TENANT, State
 
 API = f"https://{REGION}.api.azureml.ms"
@@ -37,20 +38,14 @@ def workspace(state: State, request: Request) -> dict[str, Any]:
         "type": "Microsoft.MachineLearningServices/workspaces",
         "location": REGION,
         "tags": {},
-        "sku": {"name": "Basic", "tier": "Basic"},
-        "identity": {"type": "SystemAssigned", "tenantId": TENANT, "principalId": known.id},
         "properties": {
             "friendlyName": known.name,
-            "description": "",
             "workspaceId": known.id,
             "discoveryUrl": DISCOVERY,
-            "creationTime": "2024-01-01T00:00:00Z",
             "provisioningState": "Succeeded",
             "storageAccount": f"{providers}/Microsoft.Storage/storageAccounts/{ACCOUNT}",
             "keyVault": f"{providers}/Microsoft.KeyVault/vaults/emulatorvault",
             "applicationInsights": f"{providers}/Microsoft.Insights/components/emulatorinsights",
-            "hbiWorkspace": False,
-            "studioEndpoint": "https://ml.azure.com",
             "mlFlowTrackingUri": f"azureml://{REGION}.api.azureml.ms/mlflow/v1.0{scope}",
         },
     }
@@ -61,12 +56,9 @@ def discovery(state: State, request: Request) -> dict[str, str]:
     """Return the addresses of the workspace's services."""
     return {
         "api": API,
-        "catalog": "https://catalog.cortanaanalytics.com",
         "experimentation": API,
-        "gallery": "https://gallery.cortanaintelligence.com/project",
         "history": API,
         "hyperdrive": API,
-        "pipelines": API,
         "modelmanagement": API,
         "studio": "https://ml.azure.com",
     }

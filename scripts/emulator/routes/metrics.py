@@ -4,8 +4,9 @@ import datetime
 import uuid
 from typing import Any
 
-from scripts.emulator.messages import WORKSPACE, RefusalError, Request, Response, Routes
+from scripts.emulator.messages import RefusalError, Request, Response
 from scripts.emulator.records import Metric, MetricSeries, RunRecord
+from scripts.emulator.routing import WORKSPACE, Routes
 from scripts.emulator.state import ISO, State, now
 
 # https://learn.microsoft.com/azure/machine-learning/resource-limits-capacity#metrics
@@ -72,18 +73,8 @@ def _store(state: State, run: RunRecord, dto: dict[str, Any], arrived: float) ->
         if identity in known_ids:
             continue
         data = value.get("data") or {}
-        series.values.append(
-            Metric(
-                name,
-                value.get("step"),
-                data.get(name),
-                arrived,
-                data,
-                identity,
-                kind,
-                _utc(value.get("createdUtc")),
-            )
-        )
+        created = _utc(value.get("createdUtc"))
+        series.values.append(Metric(name, value.get("step"), data.get(name), arrived, data, identity, kind, created))
     return ""
 
 

@@ -3,8 +3,10 @@
 import uuid
 from typing import Any
 
-from scripts.emulator.messages import WORKSPACE, RefusalError, Request, Routes
+from scripts.emulator.messages import RefusalError, Request
 from scripts.emulator.records import ModelRecord
+from scripts.emulator.routes.blobs import names, read
+from scripts.emulator.routing import WORKSPACE, Routes
 from scripts.emulator.state import State, now
 
 MANAGEMENT = f"/modelmanagement/v1.0{WORKSPACE}"
@@ -37,56 +39,32 @@ def register_model(state: State, request: Request) -> dict[str, Any]:
     asset = get_asset(state, request, content["url"].rsplit("/", 1)[-1])
     with state.lock:
         version = 1 + max((model.version for model in state.models if model.name == content["name"]), default=0)
+        tags, properties = content.get("kvTags") or {}, content.get("properties") or {}
         document = content | {
             "id": f"{content['name']}:{version}",
             "version": version,
             "createdTime": now(),
             "modifiedTime": now(),
-            "datasets": content.get("datasets") or [],
-            "derivedModelIds": [],
-            "kvTags": content.get("kvTags") or {},
-            "properties": content.get("properties") or {},
+            "datasets": [],
+            "kvTags": tags,
+            "properties": properties,
         }
-        blobs = state.blobs.get("azureml", {})
         prefixes = [artifact["prefix"].rstrip("/") for artifact in asset["artifacts"]]
         found = {
-            path[len(prefix) :].strip("/") or prefix.rsplit("/", 1)[-1]: blob
+            path[len(prefix) :].strip("/") or prefix.rsplit("/", 1)[-1]: read(state, "azureml", path)
             for prefix in prefixes
-            for path, blob in blobs.items()
+            for path in names(state, "azureml")
             if path == prefix or path.startswith(prefix + "/")
         }
-        state.models.append(
-            ModelRecord(
-                content["name"],
-                version,
-                content.get("runId"),
-                document["kvTags"],
-                document["properties"],
-                found,
-                document,
-            )
-        )
+        record = ModelRecord(content["name"], version, content.get("runId"), tags, properties, found, document)
+        state.models.append(record)
     return document
-
-
-@routes("GET", MANAGEMENT + "/models/{model_id}")
-def get_model(state: State, request: Request, model_id: str) -> dict[str, Any]:
-    """Return a model by name:version."""
-    with state.lock:
-        for model in state.models:
-            if model.document["id"] == model_id:
-                return model.document
-    raise RefusalError(404, "ModelNotFound", f"Model {model_id} not found")
 
 
 @routes("GET", MANAGEMENT + "/models")
 def list_models(state: State, request: Request) -> dict[str, Any]:
     """List models, newest first."""
-    wanted = request.query
+    name, run_id = request.query.get("name"), request.query.get("runId")
     with state.lock:
-        found = [
-            model.document
-            for model in reversed(state.models)
-            if wanted.get("name") in (None, model.name) and wanted.get("runId") in (None, model.run_id)
-        ]
-    return {"value": found, "continuationToken": None, "nextLink": None}
+        found = [one for one in reversed(state.models) if name in (None, one.name) and run_id in (None, one.run_id)]
+    return {"value": [model.document for model in found], "continuationToken": None, "nextLink": None}

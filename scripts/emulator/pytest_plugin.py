@@ -1,0 +1,23 @@
+"""A pytest plugin for tests of programs that use azureml-core: `pytest -p scripts.emulator.pytest_plugin`.
+
+Or, in the `conftest.py` beside `pytest.ini` or `pyproject.toml`: `pytest_plugins = ["scripts.emulator.pytest_plugin"]`.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from scripts.emulator.service import Emulator
+
+
+@pytest.fixture
+def azure() -> Iterator[Emulator]:
+    """Yield a running emulator of Azure ML, a fresh one for each test.
+
+    A request that the emulator does not know fails the test at its end: to an unknown host, to an unknown path, or one
+    that it could not answer. `Emulator.forgive` excuses requests that a test provokes.
+    """
+    with Emulator() as emulator:
+        yield emulator
+        unexpected = emulator.unexpected
+    assert not unexpected, f"requests that the emulator did not expect: {unexpected}"

@@ -1,0 +1,148 @@
+"""How a job ends: by a failure, when it is cancelled, by its time limit, by pre-emption, and with the emulator."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.deadline import deadline, wait_until
+from tests.emulator.definitions import pytorch
+
+FOREVER = "import signal; print('up', flush=True); signal.pause()"
+
+
+def gone(pid: str | int) -> bool:
+    """Whether a process has ended, or is dead and was never waited for."""
+    try:
+        return not Path("/proc", str(pid), "cmdline").read_bytes()
+    except OSError:
+        return True
+
+
+def test_a_failure_keeps_what_was_written_and_ends_the_other_ranks(azure, submit) -> None:
+    code = """
+        import os, pathlib, signal, sys, time
+        pathlib.Path(f"outputs/{os.environ['RANK']}.txt").write_text("done")
+        print("written", flush=True)
+        if os.environ["RANK"] == "0":
+            signal.pause()
+        while not pathlib.Path("go").exists():
+            time.sleep(0.01)
+        print("something went wrong")
+        sys.exit(3)
+    """
+    job = azure.start_job(submit({"say.py": code}, script="say.py", **pytorch(2, 2)))
+    wait_until(lambda: job.log.count("written") == 2)
+    (job.folders[1] / "go").touch()
+    assert job.wait(deadline(3)) == "Failed"
+    assert {"outputs/0.txt", "outputs/1.txt"} <= set(azure.artifacts(job.run.id))
+    message = job.run.error["error"]["message"]
+    assert "status code 3" in message and "std_log_process_1.txt" in message and "went wrong" in message
+
+
+@pytest.mark.parametrize("obedient", [True, False])
+def test_cancelling_asks_the_processes_to_end_before_it_kills_them(azure, submit, session, obedient: bool) -> None:
+    azure.grace = deadline(3) if obedient else 0.1
+    code = f"""
+        import signal, sys
+        def stop(*_):
+            print("asked to stop", flush=True)
+            {"sys.exit(0)" if obedient else "pass"}
+        signal.signal(signal.SIGTERM, stop)
+        print("ready", flush=True)
+        while True:
+            signal.pause()
+    """
+    run_id = submit({"say.py": code}, script="say.py")
+    job = azure.start_job(run_id)
+    wait_until(lambda: "ready" in job.log)
+    url = f"https://eastus.api.azureml.ms/execution/v1.0{azure.workspace.scope}/experiments/jobs/runs/{run_id}/cancel"
+    assert session(azure).post(url, timeout=deadline(1)).status_code == 200
+    assert azure.wait(run_id, deadline(5)) == "Canceled"
+    assert job.log == "ready\nasked to stop\n" and gone(job.pids[0])
+
+
+def test_a_job_that_takes_too_long_is_cancelled(azure, submit) -> None:
+    run_id = submit({"say.py": FOREVER}, script="say.py", maxRunDurationSeconds=0.05)
+    job = azure.start_job(run_id)
+    assert job.wait(deadline(3)) == "Canceled" and gone(job.pids[0])
+
+
+def test_waiting_for_a_job_that_goes_on_shows_its_log(azure, submit) -> None:
+    run_id = submit({"say.py": FOREVER}, script="say.py")
+    job = azure.start_job(run_id)
+    wait_until(lambda: job.log)
+    for wait in (azure.wait, lambda _, timeout: job.wait(timeout)):
+        with pytest.raises(TimeoutError, match=f"{run_id} is still Running after 0.01 s; its log:\nup"):
+            wait(run_id, 0.01)
+    with pytest.raises(ValueError, match="running already"):
+        azure.start_job(run_id)
+
+
+def test_after_pre_emption_a_job_starts_again_with_nothing_but_its_artifacts(azure, submit) -> None:
+    code = """
+        import os, pathlib, signal
+        checkpoint = pathlib.Path("outputs/checkpoint")
+        print(os.environ["AZUREML_RUN_ID"], checkpoint.exists(), flush=True)
+        checkpoint.write_text("1")
+        signal.pause()
+    """
+    run_id = submit({"say.py": code}, script="say.py")
+    first = azure.start_job(run_id)
+    wait_until(lambda: "outputs/checkpoint" in azure.artifacts(run_id))
+    first.kill()
+    assert azure.run(run_id).status == "Queued" and not first.folders[0].exists() and gone(first.pids[0])
+    second = azure.restart_job(run_id)
+    wait_until(lambda: second.log)
+    assert second.log == f"{run_id} False\n" and azure.artifacts(run_id)["outputs/checkpoint"] == b"1"
+    assert second.folders != first.folders
+    second.cancel()
+    assert azure.wait(run_id, deadline(3)) == "Canceled"
+
+
+def test_what_a_job_leaves_behind_ends_with_it(azure, submit) -> None:
+    code = """
+        import subprocess, sys
+        left = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"], start_new_session=True)
+        print(left.pid)
+    """
+    run_id = submit({"say.py": code}, script="say.py")
+    assert azure.start_job(run_id).wait(deadline(3)) == "Completed"
+    assert gone(azure.job(run_id).log.strip())
+
+
+def test_a_job_ends_when_the_emulator_is_killed() -> None:
+    code = f"""if True:
+        import signal, time
+        from scripts.emulator import Emulator
+        with Emulator() as azure:
+            azure.state.blobs["snapshots"] = {{"x": {FOREVER.encode()!r}}}
+            azure.state.snapshots["one"] = {{"say.py": "x"}}
+            run = azure.state.add_run("run", "jobs")
+            run.snapshot, run.definition = "one", {{"script": "say.py"}}
+            job = azure.start_job("run")
+            while "up" not in job.log:
+                time.sleep(0.01)
+            print(job.pids[0], azure.folder, flush=True)
+            signal.pause()
+    """
+    emulator = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert emulator.stdout is not None
+    pid, folder = emulator.stdout.readline().split()
+    emulator.kill()
+    emulator.wait()
+    wait_until(lambda: gone(pid))
+    shutil.rmtree(folder)
+
+
+def test_closing_the_emulator_ends_its_jobs(submit, azure) -> None:
+    job = azure.start_job(submit({"say.py": FOREVER}, script="say.py"))
+    wait_until(lambda: job.log)
+    azure.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(job.pids[0], signal.SIG_DFL)
+    assert not azure.folder.exists()
