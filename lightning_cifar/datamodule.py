@@ -12,11 +12,10 @@ from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
 from lightning_cifar.augment import crop_and_flip
-from lightning_cifar.data import LabelledImages, Source, Split
-from lightning_cifar.data.cache import Arrays
-from lightning_cifar.data.fallback import choose_source
-from lightning_cifar.data.folder import is_hidden, read_files
+from lightning_cifar.data import LabelledImages, Source, Split, resolve_source
+from lightning_cifar.data.folder import read_files
 from lightning_cifar.errors import UserError
+from lightning_cifar.files import is_hidden
 from lightning_cifar.loader import Batch, BatchLoader, EvalSampler, TrainSampler
 
 VAL_SIZE = 5000
@@ -38,7 +37,6 @@ class CIFAR10DataModule(LightningDataModule):
         augment: shift (up to 4 pixels) and mirror the training images at random.
         mirrors: addresses of the official archive, tried in order; by default a fast one and the official one.
         fallback: `synthetic` to train on the built-in set where `cifar10` cannot be had; by default that is an error.
-        allow_unverified: read batches in CIFAR-10's layout whose MD5 is not the published one.
         eval_batch_size: images in a batch of validation, test and prediction.
         predict_path: an image, or a folder of images, to predict.
     """
@@ -53,7 +51,6 @@ class CIFAR10DataModule(LightningDataModule):
         augment: bool = False,
         mirrors: list[str] | None = None,
         fallback: Literal["synthetic"] | None = None,
-        allow_unverified: bool = False,
         eval_batch_size: int = 500,
         predict_path: Path | None = None,
     ) -> None:
@@ -75,7 +72,6 @@ class CIFAR10DataModule(LightningDataModule):
         self._fallback = fallback
         self._data_dir = Path(data_dir)
         self._mirrors = mirrors
-        self._allow_unverified = allow_unverified
         self._prepared = False
         self._sets: dict[Split, LabelledImages] = {}
         self._train_part = self._val_part = torch.empty(0, dtype=torch.int64)
@@ -83,7 +79,7 @@ class CIFAR10DataModule(LightningDataModule):
     @cached_property
     def source(self) -> Source:
         """Where the images come from."""
-        return choose_source(self._source, self._data_dir, self._mirrors, self._allow_unverified, self._fallback)
+        return resolve_source(self._source, self._data_dir, self._mirrors, self._fallback)
 
     @property
     def class_names(self) -> list[str]:
@@ -185,7 +181,9 @@ class CIFAR10DataModule(LightningDataModule):
         if self.predict_path is None:
             raise UserError("predict needs images: name a file or a folder with --data.predict_path")
         images = read_files([str(file) for file in self.predict_files()], "predict")
-        return self._eval_loader(Arrays(images, np.zeros(len(images), np.int64)).to_torch(), torch.arange(len(images)))
+        return self._eval_loader(
+            LabelledImages.from_numpy(images, np.zeros(len(images), np.int64)), torch.arange(len(images))
+        )
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Move images and labels where they are needed, if they are not there already.

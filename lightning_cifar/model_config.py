@@ -7,7 +7,7 @@ from typing import Any
 from jsonargparse import ArgumentParser
 from torch import nn
 
-from lightning_cifar.data.fallback import choose_source
+from lightning_cifar.data import resolve_source
 from lightning_cifar.errors import UserError
 from lightning_cifar.said import Said
 
@@ -72,7 +72,7 @@ class NetChoice:
             UserError: network or checkpoint want other classes, or the data is not there.
         """
         data = config.data
-        source = choose_source(data.source, data.data_dir, data.mirrors, data.allow_unverified, data.fallback)
+        source = resolve_source(data.source, data.data_dir, data.mirrors, data.fallback)
         if data.fallback and source.name == data.fallback:
             data.source = data.fallback
         names = source.class_names()

@@ -5,18 +5,18 @@ import shutil
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from pytorch_lightning import Trainer, seed_everything
 
 from lightning_cifar import CIFAR10Classifier, CIFAR10DataModule
-from lightning_cifar.data import factory, fallback
+from lightning_cifar.data import synthetic
 from lightning_cifar.data.folder import FolderSource
 from lightning_cifar.data.synthetic import SyntheticSource
 from lightning_cifar.errors import UserError
 from lightning_cifar.loader import BatchLoader
-from tests.test_bad_input import NO_MIRROR, archive
+from tests.data.stand_in import publish
+from tests.test_bad_input import NO_MIRROR
 
 QUICK = ("--data.val_size", 12, "--trainer.max_epochs", 1, "--trainer.enable_progress_bar=false")
 
@@ -189,15 +189,12 @@ def test_classifier_and_data_module_work_without_the_command_line(images, tmp_pa
 def few_synthetic(monkeypatch):
     """Let the built-in set be small: 50,000 images take seconds to draw."""
     small = functools.partial(SyntheticSource, train_size=200, test_size=50)
-    monkeypatch.setattr(factory, "SyntheticSource", small)
-    monkeypatch.setattr(fallback, "SyntheticSource", small)
+    monkeypatch.setattr(synthetic, "SyntheticSource", small)
 
 
-def test_cifar10_from_its_archive(main):
-    rng = np.random.default_rng(0)
-    batch = {"data": rng.integers(0, 256, (20, 3072), np.uint8), "labels": [*range(10)] * 2}
-    archive(main.folder / "data", batch)
-    assert main("fit", NO_MIRROR, "--data.allow_unverified", "true", *QUICK) == 0, main.err
+def test_cifar10_from_its_archive(main, tmp_path, monkeypatch):
+    publish(tmp_path / "origin", monkeypatch).put_archive(main.folder / "data")
+    assert main("fit", NO_MIRROR, *QUICK) == 0, main.err
     run = main.folder / "results" / "cifar10" / "version_0"
     saved = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     assert saved["hyper_parameters"]["class_names"][:2] == ["airplane", "automobile"]
@@ -219,7 +216,7 @@ def test_the_fallback_is_quick_loud_marked_and_gone_with_the_next_run(main, few_
     begun = time.monotonic()
     assert main("fit", NO_MIRROR, "--data.fallback", "synthetic", *QUICK) == 0, main.err
     assert time.monotonic() - begun < 20, "waited for a mirror that refuses"
-    assert "NO CIFAR-10 HERE, AND NO MIRROR ANSWERS: TRAINING ON SYNTHETIC IMAGES" in main.err
+    assert "TRAINING ON SYNTHETIC IMAGES" in main.err
     assert "(SYNTHETIC images)" in main.out
     assert [path.name for path in (main.folder / "results").iterdir()] == ["synthetic"]
     run = main.folder / "results" / "synthetic" / "version_0"
