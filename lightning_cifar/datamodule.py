@@ -5,6 +5,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from pytorch_lightning import LightningDataModule
 from pytorch_lightning.strategies import Strategy
@@ -175,9 +176,9 @@ class CIFAR10DataModule(LightningDataModule):
         """
         if self.predict_path is None:
             raise UserError("predict needs images: name a file or a folder with --data.predict_path")
-        images = torch.from_numpy(read_files([str(file) for file in self.predict_files()], "predict"))
-        indices = torch.arange(len(images))
-        return self._eval_loader(LabelledImages(images.permute(0, 3, 1, 2), torch.zeros_like(indices)), indices)
+        images = read_files([str(file) for file in self.predict_files()], "predict")
+        unlabelled = LabelledImages.from_numpy(images, np.zeros(len(images), np.int64))
+        return self._eval_loader(unlabelled, torch.arange(len(images)))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the batch size, for the checkpoint."""

@@ -251,8 +251,8 @@ def another_archive(data: Path) -> None:
     ("make", "says"),
     [
         (empty_data_dir, ("cannot download cifar-10-python.tar.gz (127.0.0.1: Connection refused)", "--data.")),
-        (truncated_archive, ("cifar-10-python.tar.gz is truncated or not the published archive (MD5", "delete")),
-        (another_archive, ("not the published archive (MD5", "delete")),
+        (truncated_archive, ("cifar-10-python.tar.gz is truncated or not the published archive (its MD5", "delete")),
+        (another_archive, ("not the published archive (its MD5 is not", "images of your own", "--data.source FOLDER")),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

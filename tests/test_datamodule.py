@@ -13,6 +13,7 @@ from lightning_cifar.data.folder import FolderSource
 from lightning_cifar.data.synthetic import SyntheticSource
 from lightning_cifar.errors import UserError
 from lightning_cifar.loader import BatchLoader
+from tests.data.stand_in import publish
 
 NO_MIRROR = "--data.mirrors=[http://127.0.0.1:9/archive]"  # a port where nobody listens
 QUICK = ("--data.val_size", 12, "--trainer.max_epochs", 1, "--trainer.enable_progress_bar=false")
@@ -187,6 +188,17 @@ def few_synthetic(monkeypatch):
     """Let the built-in set be small: 50,000 images take seconds to draw."""
     small = functools.partialmethod(SyntheticSource.__init__, train_size=200, test_size=50)
     monkeypatch.setattr(SyntheticSource, "__init__", small)
+    small = functools.partial(SyntheticSource, train_size=200, test_size=50)
+    monkeypatch.setattr(synthetic, "SyntheticSource", small)
+
+
+def test_cifar10_from_its_archive(main, tmp_path, monkeypatch):
+    publish(tmp_path / "origin", monkeypatch).put_archive(main.folder / "data")
+    assert main("fit", NO_MIRROR, *QUICK) == 0, main.err
+    run = main.folder / "results" / "cifar10" / "version_0"
+    saved = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    assert saved["hyper_parameters"]["class_names"][:2] == ["airplane", "automobile"]
+    assert saved["global_step"] == 22  # 100 images less 12, in fours
 
 
 def test_a_run_on_the_synthetic_set_says_so_everywhere(main, few_synthetic):

@@ -1,20 +1,32 @@
 """Where images come from: each source returns uint8 images, labels and class names.
 
-Nothing heavy is imported here: the processes that decode images load this package without torch.
+Importing this package imports neither torch nor a source, so that commands which only need the names start quickly.
 """
 
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
+from lightning_cifar.errors import UserError
+
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
 Split = Literal["train", "test"]
+SPLITS: tuple[Split, ...] = ("train", "test")
+
+IMAGE_SIZE = 32
+"""Height and width of all images, in pixels."""
+
+SOURCES = {"cifar10": "cifar10.Cifar10Source", "synthetic": "synthetic.SyntheticSource"}
+"""The sources that have a name: a class of this package, made from `--data.data_dir`. To add one, add a line here."""
 
 
 class LabelledImages(NamedTuple):
-    """Images in memory and what they show.
+    """Images in memory and their classes.
 
     Attributes:
         images: uint8, (N, 3, 32, 32), 0 to 255; channels_last in memory, so that neither
@@ -26,6 +38,13 @@ class LabelledImages(NamedTuple):
     images: "Tensor"
     labels: "Tensor"
 
+    @classmethod
+    def from_numpy(cls, images: "NDArray[np.uint8]", labels: "NDArray[np.int64]") -> "LabelledImages":
+        """Wrap arrays without a copy: images (N, 32, 32, 3) and labels (N,)."""
+        import torch
+
+        return cls(torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(labels))
+
 
 class Source(Protocol):
     """What the data module asks of a place that images come from."""
@@ -36,7 +55,7 @@ class Source(Protocol):
         ...
 
     def class_names(self) -> list[str]:
-        """Name the classes in label order, without reading an image.
+        """Return the classes in label order, without reading an image.
 
         Raises:
             UserError: the data is not there, or not what it should be.
@@ -66,11 +85,60 @@ def resolve_source(
     mirrors: Sequence[str] | None = None,
     fallback: Literal["synthetic"] | None = None,
 ) -> Source:
-    """Return the source that `--data.source` names, or the fallback where CIFAR-10 cannot be had.
+    """Return the source that `--data.source` names; with a fallback, that one where CIFAR-10 cannot be had.
+
+    Args:
+        source: `cifar10`, `synthetic`, or a folder: of images in `train/<class>/*` and `test/<class>/*`, or with the
+            official archive of CIFAR-10 or the folder unpacked from it. A folder of either name is written `./cifar10`.
+        data_dir: where CIFAR-10 is kept, and the cache of the synthetic images.
+        mirrors: addresses of the official archive; None means the known ones.
+        fallback: the source to take, after a warning in a box, where `prepare` of `cifar10` fails.
 
     Raises:
         UserError: there is no such folder.
     """
-    from lightning_cifar.data.fallback import choose_source
+    if source not in SOURCES:
+        return _folder_source(source)
+    if source != "cifar10":
+        return _source_class(source)(data_dir)
+    cifar10 = _source_class(source)(data_dir, mirrors)
+    if fallback is None:
+        return cifar10
+    try:
+        cifar10.prepare()
+    except UserError as error:
+        from pytorch_lightning.utilities import rank_zero_only
 
-    return choose_source(source, data_dir, mirrors, fallback=fallback)
+        from lightning_cifar.data.progress import say
+
+        rank_zero_only(say)(FALLBACK.format(reason=error))
+        return _source_class(fallback)(data_dir)
+    return cifar10
+
+
+FALLBACK = """
+########################################################################
+#  CIFAR-10 CANNOT BE HAD: TRAINING ON SYNTHETIC IMAGES                #
+#  This project draws them. Accuracies mean nothing for CIFAR-10.      #
+########################################################################
+{reason}
+"""
+
+
+def _source_class(name: str) -> type:
+    module, _, class_name = SOURCES[name].rpartition(".")
+    return getattr(import_module(f"{__name__}.{module}"), class_name)
+
+
+def _folder_source(source: str) -> Source:
+    folder = Path(source).expanduser()
+    if not source or not folder.is_dir():
+        raise UserError(f"no folder {source!r}: --data.source takes {', '.join(SOURCES)}, or a folder of images")
+    from lightning_cifar.data.folder import FolderSource
+
+    if any((folder / split).is_dir() for split in SPLITS):
+        return FolderSource(folder)
+    from lightning_cifar.data.cifar10 import Cifar10Source
+
+    official = Cifar10Source(folder, mirrors=())
+    return official if official.is_present() else FolderSource(folder)

@@ -1,103 +1,86 @@
 """Decoded or drawn images in a file of their own, so that the next run reads them in a moment."""
 
-import hashlib
-import os
-import tempfile
 import time
 import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from lightning_cifar.data import LabelledImages
+from lightning_cifar.data import IMAGE_SIZE, LabelledImages, Split
+from lightning_cifar.files import TEMPORARY, atomic_write
 
 FORMAT = "1"
-_TEMPORARY = ".unfinished-"
+"""Part of every key: to be raised when the same images would be stored in another way."""
+
 _STALE_SECONDS = 3600.0
 
 
-class Arrays(NamedTuple):
-    """Images as they lie in memory and in the file.
-
-    Attributes:
-        images: uint8, (N, 32, 32, 3), 0 to 255.
-        labels: int64, (N,).
-    """
-
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
-
-    def to_torch(self) -> "LabelledImages":
-        """The same memory as tensors; images as (N, 3, 32, 32), channels_last."""
-        import torch
-
-        from lightning_cifar.data import LabelledImages
-
-        return LabelledImages(torch.from_numpy(self.images).permute(0, 3, 1, 2), torch.from_numpy(self.labels))
-
-
 class Cache:
-    """A file for one split, in the first of several folders that has it or takes it.
+    """A file for each split, in the first of several folders that has it or takes it.
 
-    The file is an uncompressed `.npz`, whose checksums reveal a damaged one: that counts as absent.
+    The files are uncompressed `.npz`, whose checksums reveal a damaged one: that counts as absent. The training images
+    that `prepare` made, and what it could not write, `load` returns without reading them back.
 
     Args:
-        file_name: the file's name, without a folder.
-        folders: where to look for it and where to put it, best first.
+        folders: where to look for the files and where to put them, best first.
+        prefix: of the files' names, before `train.npz` and `test.npz`.
     """
 
-    def __init__(self, file_name: str, folders: Sequence[Path]) -> None:
-        self.paths = [folder / file_name for folder in folders]
+    def __init__(self, folders: Sequence[Path], prefix: str = "") -> None:
+        self._folders = tuple(folders)
+        self._prefix = prefix
+        self._made: dict[Split, LabelledImages] = {}
 
-    def has(self, key: str) -> bool:
-        """Tell whether there is a file that was written under this key, without reading the images."""
-        return any(_key_of(path) == key for path in self.paths)
+    def prepare(self, split: Split, key: str, make: Callable[[], LabelledImages]) -> None:
+        """Make and write a split unless there is a file that was written under this key."""
+        if split in self._made or any(_key_of(path) == key for path in self._paths(split)):
+            return
+        data = make()
+        if not self._write(split, key, data) or split == "train":  # the few test images are read back when needed
+            self._made[split] = data
 
-    def read(self, key: str) -> Arrays | None:
-        """Read what was written under this key; None where nothing was, or where the file is damaged."""
-        for path in self.paths:
+    def load(self, split: Split, key: str, make: Callable[[], LabelledImages]) -> LabelledImages:
+        """Return what `prepare` has made, else what the file holds; make it where that is absent or damaged."""
+        data = self._made.pop(split, None) or self._read(split, key)
+        if data is None:
+            data = make()
+            self._write(split, key, data)
+        return data
+
+    def _paths(self, split: Split) -> list[Path]:
+        return [folder / f"{self._prefix}{split}.npz" for folder in self._folders]
+
+    def _read(self, split: Split, key: str) -> LabelledImages | None:
+        for path in self._paths(split):
             if _key_of(path) != key:
                 continue
             try:
                 with np.load(path, allow_pickle=False) as file:
-                    arrays = Arrays(file["images"], file["labels"])
+                    images, labels = file["images"], file["labels"]
             except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
                 continue
-            images, labels = arrays
-            if images.dtype == np.uint8 and images.shape == (len(labels), 32, 32, 3) and labels.dtype == np.int64:
-                return arrays
+            shape = (len(labels), IMAGE_SIZE, IMAGE_SIZE, 3)
+            if images.dtype == np.uint8 and images.shape == shape and labels.dtype == np.int64:
+                return LabelledImages.from_numpy(images, labels)
         return None
 
-    def write(self, key: str, arrays: Arrays) -> bool:
-        """Write the file whole or not at all; where no folder takes it, warn with the reason.
-
-        Returns:
-            Whether it was written.
-        """
-        reason = "no folder to put it into"
-        for path in self.paths:
+    def _write(self, split: Split, key: str, data: LabelledImages) -> bool:
+        """Write a split whole or not at all; where no folder takes it, warn with the reason and return False."""
+        reason = ""
+        for path in self._paths(split):
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                _remove_stale(path.parent)
-                _write(path, key, arrays)
+                with atomic_write(path) as file:
+                    _remove_stale(path.parent)
+                    images = data.images.permute(0, 2, 3, 1).numpy()
+                    np.savez(file, key=np.array(key), images=images, labels=data.labels.numpy())
             except OSError as error:
                 reason = f"{path.parent}: {error.strerror or error}"
             else:
                 return True
-        warnings.warn(f"going on without a cache, so the next run decodes the images again ({reason})", stacklevel=2)
+        warnings.warn(f"going on without a cache, so the next run makes the images again ({reason})", stacklevel=2)
         return False
-
-
-def user_cache_folder(data: Path) -> Path:
-    """The folder in the user's cache that belongs to some data which cannot hold its own cache."""
-    base = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    place = data.expanduser().absolute()
-    return base / "lightning-cifar" / f"{place.name}-{hashlib.sha256(os.fsencode(place)).hexdigest()[:12]}"
 
 
 def _key_of(path: Path) -> str | None:
@@ -108,23 +91,9 @@ def _key_of(path: Path) -> str | None:
         return None
 
 
-def _write(path: Path, key: str, arrays: Arrays) -> None:
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=_TEMPORARY, delete=False) as file:
-        temporary = Path(file.name)
-        try:
-            np.savez(file, key=np.array(key), images=arrays.images, labels=arrays.labels)
-            file.flush()
-            os.fsync(file.fileno())
-            temporary.chmod(0o644)  # a temporary file is its owner's alone; the cache of shared data is not
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-
-
 def _remove_stale(folder: Path) -> None:
     """Clear away what a killed process left; a file that is being written now is younger than an hour."""
-    for path in folder.glob(f"{_TEMPORARY}*"):
+    for path in folder.glob(f"{TEMPORARY}*"):
         try:
             if time.time() - path.stat().st_mtime > _STALE_SECONDS:
                 path.unlink()

@@ -1,21 +1,21 @@
 """CIFAR-10 as published: the official archive, or the batches unpacked from it."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import tarfile
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
-from numpy.typing import NDArray
+from filelock import FileLock, Timeout
 from torchvision.datasets import CIFAR10
-from torchvision.datasets.utils import calculate_md5, check_integrity
+from torchvision.datasets.utils import check_integrity
 
-from lightning_cifar.data import LabelledImages, Split
-from lightning_cifar.data.archive import OFFICIAL, Archive, unpack
-from lightning_cifar.data.batches import InvalidBatchError, read_batch, read_label_names
-from lightning_cifar.data.cache import Arrays, user_cache_folder
-from lightning_cifar.data.download import any_answers, download
+from lightning_cifar.data import IMAGE_SIZE, LabelledImages, Split
+from lightning_cifar.data.download import download
+from lightning_cifar.data.progress import say
 from lightning_cifar.errors import UserError
+from lightning_cifar.files import TEMPORARY, user_cache_folder
 
 DEFAULT_MIRRORS = (
     # Byte-identical, and fast; reported in https://github.com/callummcdougall/ARENA_3.0/issues/359
@@ -25,49 +25,38 @@ DEFAULT_MIRRORS = (
 )
 """Where the archive is fetched from, in the order they are tried."""
 
+ARCHIVE_BYTES = 170_498_071
+"""Size of the archive as the official host serves it: the one figure about it that torchvision does not hold."""
+
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-ACCEPT = "--data.allow_unverified true"
 
 
 class Cifar10Source:
-    """CIFAR-10, downloaded where it is absent.
+    """CIFAR-10, downloaded where it is absent; torchvision checks every batch against its published MD5 sum.
 
     Args:
         data_dir: where the archive or the folder unpacked from it lies, or is put.
-        mirrors: addresses of the archive, tried in order; none means never to download.
-        allow_unverified: whether to take an archive and batches whose MD5 sums are not the published ones.
-        archive: what is published about the archive.
+        mirrors: addresses of the archive, tried in order, by default the known ones; with none nothing is downloaded.
         timeout: seconds without a connection, or without data, after which a mirror is given up.
     """
 
     name = "cifar10"
 
-    def __init__(
-        self,
-        data_dir: Path,
-        mirrors: Sequence[str] = DEFAULT_MIRRORS,
-        allow_unverified: bool = False,
-        archive: Archive = OFFICIAL,
-        timeout: float = 20.0,
-    ) -> None:
+    def __init__(self, data_dir: Path, mirrors: Sequence[str] | None = None, timeout: float = 10.0) -> None:
         self.data_dir = Path(data_dir).expanduser()
-        self.mirrors = tuple(mirrors)
-        self.allow_unverified = allow_unverified
-        self.archive = archive
+        self.mirrors = DEFAULT_MIRRORS if mirrors is None else tuple(mirrors)
         self.timeout = timeout
-        self._file = self.data_dir / archive.file_name
+        self._archive = self.data_dir / CIFAR10.filename
+        # Where the archive is unpacked to: beside it, or in the user's cache where that is read-only.
+        self._places = (self.data_dir, user_cache_folder(self.data_dir))
 
     def class_names(self) -> list[str]:
-        """Name the ten classes in label order; needs no data."""
+        """Return the ten classes in label order; needs no data."""
         return list(CLASS_NAMES)
 
     def is_present(self) -> bool:
-        """Tell whether archive or batches are here, so that no network is needed."""
-        return self._unpacked() is not None or self._file.is_file()
-
-    def reachable(self, seconds: float = 5.0) -> bool:
-        """Tell whether any mirror offers the archive within some seconds; all are asked at once."""
-        return any_answers(self.mirrors, self.archive.size, seconds)
+        """Return whether archive or batches are here, so that no network is needed."""
+        return self._unpacked() is not None or self._archive.is_file()
 
     def prepare(self) -> None:
         """Download and unpack what is missing; a second process waits for the first.
@@ -77,123 +66,86 @@ class Cifar10Source:
         """
         if self._unpacked():
             return
-        if not self._file.is_file() and not self.mirrors:
+        if not self._archive.is_file() and not self.mirrors:
             raise UserError(
-                f"neither {self.archive.file_name} nor {self.archive.folder} is in {self.data_dir}: put one "
-                "of them there, or name addresses to fetch it from with --data.mirrors"
+                f"neither {CIFAR10.filename} nor {CIFAR10.base_folder} is in {self.data_dir}: put one of them there, "
+                "or name addresses to fetch it from with --data.mirrors"
             )
-        with _lock(self.data_dir / f".{self.archive.file_name}.lock"):
+        with self._lock():
             if self._unpacked():
                 return
-            if self._file.is_file():
-                self._verify_archive()
-            else:
-                download(self.mirrors, self._file, self.archive.md5, self.archive.size, timeout=self.timeout)
+            if not self._archive.is_file():
+                download(self.mirrors, self._archive, CIFAR10.tgz_md5, ARCHIVE_BYTES, timeout=self.timeout)
+            elif not check_integrity(self._archive, CIFAR10.tgz_md5):
+                raise UserError(
+                    f"{self._archive} is truncated or not the published archive (its MD5 is not {CIFAR10.tgz_md5}): "
+                    "delete it to have it downloaded anew; images of your own go into a folder, --data.source FOLDER"
+                )
             self._unpack()
 
     def load(self, split: Split) -> LabelledImages:
         """Read one split from the unpacked batches.
 
         Raises:
-            UserError: a batch is missing, is not the published one, or holds something else.
+            UserError: a batch is missing, or is not the published one.
         """
         folder = self._unpacked()
         if folder is None:
-            raise UserError(f"no CIFAR-10 in {self.data_dir}: put {self.archive.file_name} there")
-        if missing := self.archive.missing_from(folder):
-            raise UserError(f"{folder / missing[0]} is missing: delete {folder} to have it made anew")
-        files = self.archive.train if split == "train" else self.archive.test
-        images, filled = np.empty((0, 32, 32, 3), np.uint8), 0
-        labels: list[NDArray[np.int64]] = []
-        for name, md5 in files.items():
-            path = folder / name
-            self._verify_batch(path, md5)
-            with _blaming(path):
-                flat, batch_labels = read_batch(path, len(CLASS_NAMES))
-            if filled + len(flat) > len(images):  # the first batch; later only where their sizes differ
-                grown = np.empty((filled + len(flat) * (len(files) - len(labels)), 32, 32, 3), np.uint8)
-                grown[:filled] = images[:filled]
-                images = grown
-            images[filled : filled + len(flat)] = flat.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-            labels.append(batch_labels)
-            filled += len(flat)
-        return Arrays(images[:filled], np.concatenate(labels)).to_torch()
-
-    def _places(self) -> list[Path]:
-        """Where the archive is unpacked to: beside it; or in the user's cache, where that is read-only."""
-        places = [self.data_dir]
-        if self._file.is_file():  # what was unpacked from another archive does not count
-            places.append(user_cache_folder(self._file) / str(self._file.stat().st_mtime_ns))
-        return places
+            raise UserError(f"no {CIFAR10.base_folder} in {self.data_dir}: put {CIFAR10.filename} there")
+        files = CIFAR10.train_list if split == "train" else CIFAR10.test_list
+        images = np.empty((0, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
+        labels: list[int] = []
+        for file in files:
+            batch = _read(folder, file)
+            if not labels:  # one array for all batches, filled in place: joining them would hold the set twice
+                images = np.empty((len(files) * len(batch.data), *images.shape[1:]), np.uint8)
+            images[len(labels) : len(labels) + len(batch.data)] = batch.data
+            labels += batch.targets
+        return LabelledImages.from_numpy(images, np.array(labels, np.int64))
 
     def _unpacked(self) -> Path | None:
-        folders = [place / self.archive.folder for place in self._places()]
+        folders = [place / CIFAR10.base_folder for place in self._places]
         return next((folder for folder in folders if folder.is_dir()), None)
 
     def _unpack(self) -> None:
+        """Unpack the archive, whose MD5 has been checked, wholly or not at all."""
+        say(f"Unpacking {self._archive} ...")
         reasons = []
-        for place in self._places():
+        for place in self._places:
             try:
-                unpack(self.archive, self._file, place)
+                place.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryDirectory(dir=place, prefix=TEMPORARY) as temporary:
+                    with tarfile.open(self._archive) as tar:
+                        tar.extractall(temporary, filter="data")
+                    (Path(temporary) / CIFAR10.base_folder).replace(place / CIFAR10.base_folder)
             except OSError as error:
                 reasons.append(f"{place}: {error.strerror or error}")
-            else:
+            if self._unpacked():  # by this process, or by another one that did not see the lock
                 return
         why = "; ".join(reasons)
-        raise UserError(f"cannot unpack {self._file} ({why}): make room, or choose another --data.data_dir")
+        raise UserError(f"cannot unpack {self._archive} ({why}): make room, or choose another --data.data_dir")
 
-    def _verify_archive(self) -> None:
-        if not self.allow_unverified and not check_integrity(self._file, self.archive.md5):
-            raise UserError(
-                f"{self._file} is truncated or not the published archive (MD5 "
-                f"{calculate_md5(self._file)} instead of {self.archive.md5}): delete it to "
-                f"have it downloaded anew, or accept it with {ACCEPT}"
-            )
-
-    def _verify_batch(self, path: Path, md5: str) -> None:
-        if check_integrity(path, md5):
-            return
-        if not self.allow_unverified:
-            raise UserError(
-                f"{path} is not the published batch (its MD5 is not {md5}): delete "
-                f"{path.parent} to have it made anew, or accept it with {ACCEPT}"
-            )
-        meta = path.parent / self.archive.meta[0]
-        if meta.is_file():
-            with _blaming(meta):
-                names = read_label_names(meta)
-            if names != list(CLASS_NAMES):
-                raise UserError(
-                    f"{meta} names other classes than CIFAR-10's ({', '.join(names)[:80]}): use a folder of images"
-                )
+    def _lock(self) -> contextlib.AbstractContextManager:
+        """Hold a lock, or none where the folder takes no file: then nothing can be downloaded to it either."""
+        try:
+            self.data_dir.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.data_dir / f".{CIFAR10.filename}.lock")
+            try:
+                return lock.acquire(timeout=0)
+            except Timeout:
+                say(f"Waiting for another process that fetches CIFAR-10 into {self.data_dir} ...")
+                return lock.acquire()
+        except (OSError, NotImplementedError):
+            return contextlib.nullcontext()
 
 
-@contextlib.contextmanager
-def _blaming(path: Path) -> Iterator[None]:
+def _read(folder: Path, file: Sequence[str]) -> CIFAR10:
+    """Read one batch by torchvision, which compares its MD5 sum before it unpickles anything."""
+    batch = type("Batch", (CIFAR10,), {"train_list": [file], "test_list": []})
     try:
-        yield
-    except InvalidBatchError as error:
-        raise UserError(
-            f"{path} is no batch of CIFAR-10: {error}; delete {path.parent} to have it made anew"
-        ) from error
-    except OSError as error:
-        raise UserError(
-            f"cannot read {path} ({error.strerror or error}): delete {path.parent} to have it made anew"
-        ) from error
-
-
-@contextlib.contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Hold a lock, or none where the folder cannot hold one: then it cannot be downloaded to either."""
-    lock = FileLock(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-        held = True
-    except (OSError, NotImplementedError):
-        held = False
-    try:
-        yield
-    finally:
-        if held:
-            lock.release()
+        return batch(folder.parent)
+    except (RuntimeError, OSError) as error:
+        files = [file, (CIFAR10.meta["filename"], CIFAR10.meta["md5"])]
+        bad = next((name for name, md5 in files if not check_integrity(folder / name, md5)), file[0])
+        what = "is not the published file" if (folder / bad).is_file() else "is missing"
+        raise UserError(f"{folder / bad} {what}: delete {folder} to have it made anew") from error

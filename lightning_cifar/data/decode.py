@@ -1,35 +1,30 @@
-"""One image file to 32x32 RGB; run as a program, a worker that does so for lists of files.
+"""Image files, in any format that Pillow reads, to 32x32 RGB."""
 
-It loads Pillow and numpy and nothing of this package, so that a worker starts in a moment and stays small.
-The worker reads one JSON list of paths per line and answers each with one JSON line, followed by the images'
-bytes.
-"""
-
-import json
-import signal
-import sys
+import os
+import warnings
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-SIZE = 32
-IMAGE_BYTES = SIZE * SIZE * 3
+from lightning_cifar.data import IMAGE_SIZE
+from lightning_cifar.data.progress import progress
+from lightning_cifar.errors import UserError
+
+NAMED = 10
+"""Files that an error names, where it is about more."""
+
+_SIZE = (IMAGE_SIZE, IMAGE_SIZE)
+_BLOCK = 64  # files that a thread takes at a time
 
 
 class UnreadableImageError(Exception):
-    """A file that is no image; its arguments are the path and the reason."""
-
-
-class Found(NamedTuple):
-    """What was found beside the images: how many had which other size, `{"64x48": 3}`; path and reason of no images."""
-
-    other_sizes: Counter[str]
-    unreadable: list[tuple[str, str]]
+    """A file that is no image; its text is the reason."""
 
 
 def read_image(path: str | Path) -> tuple[NDArray[np.uint8], tuple[int, int]]:
@@ -44,44 +39,78 @@ def read_image(path: str | Path) -> tuple[NDArray[np.uint8], tuple[int, int]]:
     try:
         with Image.open(path) as image:
             size = image.size
-            if size != (SIZE, SIZE):
-                image.draft("RGB", (SIZE, SIZE))  # a large JPEG is decoded at a fraction of its size
+            if size != _SIZE:
+                image.draft("RGB", _SIZE)  # a large JPEG is decoded at a fraction of its size
             upright: Image.Image = ImageOps.exif_transpose(image) if image.getexif() else image
             if upright.mode.startswith("I"):  # 16 bits a pixel; Pillow's own conversion would clip them to white
                 upright = Image.fromarray((np.asarray(upright).astype(np.uint32) >> 8).astype(np.uint8))
             if upright.mode != "RGB":
                 upright = upright.convert("RGB")
-            if upright.size != (SIZE, SIZE):
-                upright = upright.resize((SIZE, SIZE), Image.Resampling.BILINEAR, reducing_gap=2.0)
+            if upright.size != _SIZE:
+                upright = upright.resize(_SIZE, Image.Resampling.BILINEAR, reducing_gap=2.0)
             return np.asarray(upright), size
     except Exception as error:  # Pillow's plugins raise whatever their parsers meet in a broken file
-        raise UnreadableImageError(str(path), str(error).partition("\n")[0] or type(error).__name__) from error
+        raise UnreadableImageError(str(error).partition("\n")[0] or type(error).__name__) from error
 
 
-def read_images(paths: Sequence[str], out: NDArray[np.uint8]) -> Found:
-    """Read images into an array (N, 32, 32, 3); what Pillow cannot read leaves its place as it was."""
-    found = Found(Counter(), [])
+def read_files(paths: Sequence[str], what: str) -> NDArray[np.uint8]:
+    """Decode image files on all cores, with a progress bar, and a warning where some had to be resized.
+
+    Args:
+        paths: the files, in the order of the result.
+        what: what they are called in messages: `train`, say.
+
+    Returns:
+        uint8 (N, 32, 32, 3).
+
+    Raises:
+        UserError: some are no images that Pillow can read.
+    """
+    images = np.empty((len(paths), *_SIZE, 3), np.uint8)
+    starts = range(0, len(paths), _BLOCK)
+    found: list[tuple[int, int] | str] = []
+    # Threads: Pillow releases the interpreter's lock while it decodes. 60,000 JPEG files of 32x32 pixels take 4.5 s
+    # of processor time so, 4.6 in a single thread, 5.5 by joblib's processes and 4.8 by processes fed through pipes
+    # (medians of 3); on a nearly idle machine with 2 cores 4.8 s by the clock, 5.4 in a single thread.
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        blocks = pool.map(lambda at: _read_block(paths[at : at + _BLOCK], images[at : at + _BLOCK]), starts)
+        with progress(f"Decoding {len(paths):,} {what} images", len(paths)) as advance:
+            for block in blocks:
+                found += block
+                advance(len(block))
+    finally:
+        pool.shutdown(cancel_futures=True)  # after Ctrl-C nobody waits for the rest
+
+    unreadable = [(path, reason) for path, reason in zip(paths, found, strict=True) if isinstance(reason, str)]
+    if unreadable:
+        _refuse(unreadable)
+    if resized := Counter(f"{size[0]}x{size[1]}" for size in found if size != _SIZE):
+        sizes = ", ".join(f"{count} of {size}" for size, count in resized.most_common(3))
+        more = ", …" if len(resized) > 3 else ""
+        warnings.warn(
+            f"{resized.total()} of {len(paths)} {what} images were resized to 32x32 ({sizes}{more})", stacklevel=2
+        )
+    return images
+
+
+def _read_block(paths: Sequence[str], out: NDArray[np.uint8]) -> list[tuple[int, int] | str]:
+    """Read images into an array (N, 32, 32, 3); return the size that each had, or the reason why it is unreadable."""
+    found: list[tuple[int, int] | str] = []
     for i, path in enumerate(paths):
         try:
-            out[i], (width, height) = read_image(path)
+            out[i], size = read_image(path)
+            found.append(size)
         except UnreadableImageError as error:
-            found.unreadable.append(error.args)
-            continue
-        if (width, height) != (SIZE, SIZE):
-            found.other_sizes[f"{width}x{height}"] += 1
+            found.append(str(error))
     return found
 
 
-def main() -> None:
-    """Answer requests until the input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    for line in sys.stdin:
-        paths = json.loads(line)
-        images = np.zeros((len(paths), SIZE, SIZE, 3), np.uint8)
-        sys.stdout.buffer.write(json.dumps(read_images(paths, images)).encode() + b"\n")
-        sys.stdout.buffer.write(images.data)
-        sys.stdout.buffer.flush()
-
-
-if __name__ == "__main__":
-    main()
+def _refuse(unreadable: Sequence[tuple[str, str]]) -> NoReturn:
+    (first, reason), *others = unreadable
+    says = f"{first} is not an image that can be read ({reason})"
+    if not others:
+        raise UserError(f"{says}: remove or replace it")
+    names = ", ".join([path for path, _ in others][: NAMED - 1])
+    more = ", …" if len(unreadable) > NAMED else ""
+    raise UserError(f"{says}, nor are {len(others)} more: remove or replace them ({names}{more})")

@@ -3,33 +3,31 @@
 import hashlib
 import os
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from rich.progress import Progress
 
-from lightning_cifar.data import LabelledImages, Split, workers
-from lightning_cifar.data.cache import FORMAT, Arrays, Cache, user_cache_folder
-from lightning_cifar.data.console import console
+from lightning_cifar.data import SPLITS, LabelledImages, Split
+from lightning_cifar.data.cache import FORMAT, Cache
+from lightning_cifar.data.decode import read_files
 from lightning_cifar.errors import UserError
-
-NAMED = 10
-"""Files that an error names, where it is about more."""
+from lightning_cifar.files import is_hidden, user_cache_folder
 
 CACHE_FOLDER = ".lightning-cifar-cache"
-_SPLITS: tuple[Split, ...] = ("train", "test")
 
 
 class _Listing(NamedTuple):
     """A split's files: paths and labels in order, a key that changes with any name, size or time; and what is none."""
 
+    split: Split
     paths: list[str]
     labels: list[int]
     key: str
     passed_over: list[str]
+
+    def decode(self) -> LabelledImages:
+        return LabelledImages.from_numpy(read_files(self.paths, self.split), np.array(self.labels, np.int64))
 
 
 class FolderSource:
@@ -49,17 +47,16 @@ class FolderSource:
         self.folder = Path(folder).expanduser()
         self.name = self.folder.resolve().name
         places = [cache_dir] if cache_dir else [self.folder / CACHE_FOLDER, user_cache_folder(self.folder)]
-        self._caches = {split: Cache(f"{split}.npz", places) for split in _SPLITS}
-        self._keys: dict[Split, str] = {}  # and not the listings: 60,000 paths are 10 MB
-        self._decoded: dict[Split, Arrays] = {}
+        self._cache = Cache(places)
+        self._listings: dict[Split, _Listing] = {}
 
     def class_names(self) -> list[str]:
-        """Name the classes, the sub-folders of `train`, in alphabetical order.
+        """Return the classes, the sub-folders of `train`, in alphabetical order.
 
         Raises:
             UserError: `train` or `test` is missing, there are fewer than two classes, or `test` has one more.
         """
-        train, test = (self._class_folders(split) for split in _SPLITS)
+        train, test = (self._class_folders(split) for split in SPLITS)
         if len(train) < 2:
             found = f"only one class, {train[0]}" if train else "no class folders"
             raise UserError(f"{self.folder / 'train'} holds {found}: put two or more folders of images there")
@@ -79,30 +76,24 @@ class FolderSource:
         classes = self.class_names()
         if missing := sorted(set(classes) - set(self._class_folders("test"))):
             warnings.warn(f"no test images of class {', '.join(missing)} in {self.folder / 'test'}", stacklevel=2)
-        for split in _SPLITS:
-            listing = self._list(split)
-            self._keys[split] = listing.key
+        for split in reversed(SPLITS):  # the training images last: the cache keeps them in memory
+            listing = self._listings[split] = self._list(split)
             if listing.passed_over:
                 more = f" and {len(listing.passed_over) - 1} more" if len(listing.passed_over) > 1 else ""
                 warnings.warn(
                     f"passed over {listing.passed_over[0]}{more}: images belong directly into {split}/<class>/",
                     stacklevel=2,
                 )
-            if not self._caches[split].has(listing.key):
-                self._decode_and_cache(split, listing)
+            self._cache.prepare(split, listing.key, listing.decode)
 
     def load(self, split: Split) -> LabelledImages:
-        """Read one split from the cache, or decode it where no cache could be written.
+        """Return what `prepare` decoded, or read the split from the cache; decode it where that has been lost.
 
         Raises:
             UserError: as `prepare`.
         """
-        if split in self._decoded:
-            return self._decoded[split].to_torch()
-        if split in self._keys and (arrays := self._caches[split].read(self._keys[split])):
-            return arrays.to_torch()
-        listing = self._list(split)
-        return (self._caches[split].read(listing.key) or self._decode_and_cache(split, listing)).to_torch()
+        listing = self._listings.pop(split, None) or self._list(split)
+        return self._cache.load(split, listing.key, listing.decode)
 
     def _class_folders(self, split: Split) -> list[str]:
         return sorted(entry.name for entry in self._entries(split) if entry.is_dir())
@@ -136,18 +127,7 @@ class FolderSource:
                 labels.append(label)
         if not paths:
             raise UserError(f"{self.folder / split} holds no images: put some into {split}/<class>/")
-        return _Listing(paths, labels, digest.hexdigest(), passed_over)
-
-    def _decode_and_cache(self, split: Split, listing: _Listing) -> Arrays:
-        arrays = Arrays(read_files(listing.paths, split), np.array(listing.labels, np.int64))
-        if not self._caches[split].write(listing.key, arrays):
-            self._decoded[split] = arrays
-        return arrays
-
-
-def is_hidden(name: str) -> bool:
-    """Tell whether a file is none of the user's images by its name: hidden, or left behind by Windows."""
-    return name.startswith(".") or name in ("Thumbs.db", "desktop.ini")
+        return _Listing(split, paths, labels, digest.hexdigest(), passed_over)
 
 
 def _visible(folder: Path) -> list["os.DirEntry[str]"]:
@@ -155,7 +135,7 @@ def _visible(folder: Path) -> list["os.DirEntry[str]"]:
         return [entry for entry in entries if not is_hidden(entry.name)]
 
 
-def _files(folder: Path) -> tuple[Sequence[tuple[str, int, int]], list[str]]:
+def _files(folder: Path) -> tuple[list[tuple[str, int, int]], list[str]]:
     """Path, size in bytes and time of change in ns of each file, in order of names; and the folders among them."""
     files, folders = [], []
     try:
@@ -168,36 +148,3 @@ def _files(folder: Path) -> tuple[Sequence[tuple[str, int, int]], list[str]]:
     except OSError as error:  # a link to nowhere, or no right to read
         raise UserError(f"cannot read {error.filename} ({error.strerror}): remove it, or change its rights") from error
     return sorted(files), folders
-
-
-def read_files(paths: Sequence[str], what: str) -> NDArray[np.uint8]:
-    """Decode image files, with a progress bar, and a warning where some had to be resized.
-
-    Args:
-        paths: the files, in the order of the result.
-        what: what they are called on the progress bar: `train`, say.
-
-    Returns:
-        uint8 (N, 32, 32, 3).
-
-    Raises:
-        UserError: some are no images that Pillow can read.
-    """
-    with Progress(console=console) as progress:
-        task = progress.add_task(f"Decoding images ({what})", total=len(paths))
-        images, (other_sizes, unreadable) = workers.read_all(paths, lambda count: progress.advance(task, count))
-    if unreadable:
-        (first, reason), *others = unreadable
-        says = f"{first} is not an image that can be read ({reason})"
-        if not others:
-            raise UserError(f"{says}: remove or replace it")
-        names = ", ".join([path for path, _ in others][: NAMED - 1])
-        more = ", …" if len(unreadable) > NAMED else ""
-        raise UserError(f"{says}, nor are {len(others)} more: remove or replace them ({names}{more})")
-    if other_sizes:
-        sizes = ", ".join(f"{count} of {size}" for size, count in other_sizes.most_common(3))
-        more = ", …" if len(other_sizes) > 3 else ""
-        warnings.warn(
-            f"{other_sizes.total()} of {len(paths)} {what} images were resized to 32x32 ({sizes}{more})", stacklevel=2
-        )
-    return images

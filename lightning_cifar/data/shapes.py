@@ -10,10 +10,11 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_cifar.data import IMAGE_SIZE
+
 VERSION = 1
 """To be raised with every change to a drawing, so that no cache made before is taken for the new one."""
 
-SIZE = 32
 Floats = NDArray[np.float32]
 Shape = Callable[[Floats, Floats, Floats, Floats], Floats]
 
@@ -87,7 +88,7 @@ _KINDS: tuple[tuple[str, Shape, float, float], ...] = (
 NAMES = [name for name, *_ in _KINDS]
 """The classes, in label order."""
 
-_Y, _X = np.meshgrid(*[np.arange(SIZE, dtype=np.float32)] * 2, indexing="ij")
+_Y, _X = np.meshgrid(*[np.arange(IMAGE_SIZE, dtype=np.float32)] * 2, indexing="ij")
 
 
 def draw(labels: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -122,7 +123,7 @@ def draw(labels: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.uint
         np.float32(1) - np.float32(2) * rng.integers(0, 2, size=(n, 3, 1, 1), dtype=np.int32),
     )
     colour = ground + sign.astype(np.float32) * between(22, 100, 3, 1, 1)
-    distance = np.empty((n, SIZE, SIZE), np.float32)
+    distance = np.empty((n, IMAGE_SIZE, IMAGE_SIZE), np.float32)
     for kind, (_, shape, middle, spread) in enumerate(_KINDS):
         one = labels == kind
         u, v = _turned(_X - x[one], _Y - y[one], np.float32(middle) + np.float32(spread) * turn[one])

@@ -2,14 +2,15 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from rich.progress import track
 
-from lightning_cifar.data import LabelledImages, Split, shapes
-from lightning_cifar.data.cache import FORMAT, Arrays, Cache, user_cache_folder
-from lightning_cifar.data.console import console
+from lightning_cifar.data import IMAGE_SIZE, SPLITS, LabelledImages, Split, shapes
+from lightning_cifar.data.cache import FORMAT, Cache
+from lightning_cifar.data.progress import progress
+from lightning_cifar.files import user_cache_folder
 
 # Pictures drawn at once: more fall out of the processor's cache. Part of what a seed stands for: to change it
 # is to raise shapes.VERSION.
@@ -35,52 +36,44 @@ class SyntheticSource:
         self.seed = seed
         self.sizes: dict[Split, int] = {"train": train_size, "test": test_size}
         folders = [Path(cache_dir).expanduser(), user_cache_folder(Path(cache_dir))]
-        self._caches = {split: Cache(f"synthetic-{split}.npz", folders) for split in self.sizes}
-        self._drawn: dict[Split, Arrays] = {}
+        self._cache = Cache(folders, prefix="synthetic-")
 
     def class_names(self) -> list[str]:
-        """Name the ten kinds in label order."""
+        """Return the ten kinds in label order."""
         return list(shapes.NAMES)
 
     def prepare(self) -> None:
         """Draw what the cache does not hold."""
-        for split in self.sizes:
-            if not self._caches[split].has(self._key(split)):
-                self._draw_and_cache(split)
+        for split in reversed(SPLITS):  # the training images last: the cache keeps them in memory
+            self._cache.prepare(split, self._key(split), partial(self._draw, split))
 
     def load(self, split: Split) -> LabelledImages:
-        """Read one split, or draw it where no cache could be written."""
-        arrays = self._drawn.get(split) or self._caches[split].read(self._key(split))
-        return (arrays or self._draw_and_cache(split)).to_torch()
+        """Return what `prepare` drew, or read the split from the cache; draw it where that has been lost."""
+        return self._cache.load(split, self._key(split), partial(self._draw, split))
 
     def _key(self, split: Split) -> str:
         return f"synthetic {FORMAT}.{shapes.VERSION} {split} seed={self.seed} n={self.sizes[split]}"
 
-    def _draw_and_cache(self, split: Split) -> Arrays:
-        arrays = _draw(self.sizes[split], self.seed, split)
-        if not self._caches[split].write(self._key(split), arrays):
-            self._drawn[split] = arrays
-        return arrays
+    def _draw(self, split: Split) -> LabelledImages:
+        """Draw a split block by block, each from a seed of its own, so that threads can share the work."""
+        stream, size = [self.seed, {"train": 0, "test": 1}[split]], self.sizes[split]
+        labels = np.random.default_rng(stream).permutation(size).astype(np.int64) % len(shapes.NAMES)
+        images = np.empty((size, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
 
+        # The GNU allocator gives memory back after every block, only to fault it in again, which takes longer
+        # than the drawing: unless it has seen a larger piece come and go (mallopt(3), M_MMAP_THRESHOLD).
+        larger = np.empty(16 << 20, np.uint8)
+        del larger
 
-def _draw(size: int, seed: int, split: Split) -> Arrays:
-    """Draw a split block by block, each from a seed of its own, so that threads can share the work."""
-    stream = [seed, {"train": 0, "test": 1}[split]]
-    labels = np.random.default_rng(stream).permutation(size).astype(np.int64) % len(shapes.NAMES)
-    images = np.empty((size, shapes.SIZE, shapes.SIZE, 3), np.uint8)
+        def draw_block(start: int) -> None:
+            block = slice(start, start + _BLOCK)
+            images[block] = shapes.draw(labels[block], np.random.default_rng([*stream, 1 + start]))
 
-    # The GNU allocator gives memory back after every block, only to fault it in again, which takes longer
-    # than the drawing: unless it has seen a larger piece come and go (mallopt(3), M_MMAP_THRESHOLD).
-    larger = np.empty(16 << 20, np.uint8)
-    del larger
-
-    def draw_block(start: int) -> None:
-        block = slice(start, start + _BLOCK)
-        images[block] = shapes.draw(labels[block], np.random.default_rng([*stream, 1 + start]))
-
-    starts = range(0, size, _BLOCK)
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        blocks = threads.map(draw_block, starts)
-        for _ in track(blocks, f"Drawing synthetic images ({split})", total=len(starts), console=console):
-            pass
-    return Arrays(images, labels)
+        starts = range(0, size, _BLOCK)
+        with (
+            progress(f"Drawing {size:,} synthetic {split} images", size) as advance,
+            ThreadPoolExecutor(os.cpu_count()) as threads,
+        ):
+            for start, _ in zip(starts, threads.map(draw_block, starts), strict=True):
+                advance(min(_BLOCK, size - start))
+        return LabelledImages.from_numpy(images, labels)

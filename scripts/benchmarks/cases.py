@@ -226,9 +226,9 @@ def network(name: str) -> nn.Module:
 
 def load(args: argparse.Namespace) -> tuple[torch.Tensor, torch.Tensor]:
     """Read the training images, from the cache if there is one."""
-    from lightning_cifar.data.factory import make_source
+    from lightning_cifar.data import resolve_source
 
-    source = make_source(args.data, Path(args.data_dir))
+    source = resolve_source(args.data, Path(args.data_dir))
     source.prepare()
     return source.load("train")
 

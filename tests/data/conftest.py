@@ -1,31 +1,16 @@
 """What the tests of the sources share."""
 
-import pickle
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from lightning_cifar.data.archive import OFFICIAL
-from lightning_cifar.data.cifar10 import CLASS_NAMES
-from tests.data.look_alike import LookAlike, batch_of
-from tests.data.misbehaving import Mirror
-
-
-@pytest.fixture
-def look_alike(tmp_path: Path) -> LookAlike:
-    folder = tmp_path / "origin" / OFFICIAL.folder
-    folder.mkdir(parents=True)
-    for seed, name in enumerate([*OFFICIAL.train, *OFFICIAL.test]):
-        (folder / name).write_bytes(pickle.dumps(batch_of(seed), protocol=2))
-    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": list(CLASS_NAMES)}, protocol=2))
-    path = folder.parent / OFFICIAL.file_name
-    made = LookAlike(path, folder, OFFICIAL, b"")
-    made.archive = made.pack(path)
-    made.data = path.read_bytes()
-    return made
+from tests.data.mirror import Mirror
+from tests.data.pictures import picture
+from tests.data.stand_in import StandIn, publish
 
 
 @pytest.fixture(autouse=True)
@@ -36,12 +21,18 @@ def private_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def mirror(look_alike: LookAlike) -> Iterator[Callable[..., Mirror]]:
-    """Start servers of the look-alike archive: `mirror("drops", "well")` drops once, then behaves."""
+def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    """A small archive that counts as the published one."""
+    return publish(tmp_path / "origin", monkeypatch)
+
+
+@pytest.fixture
+def mirror() -> Iterator[Callable[..., Mirror]]:
+    """Start servers of some bytes: `mirror(data, "drops", "well")` drops once, then behaves."""
     running: list[tuple[Mirror, ThreadingHTTPServer]] = []
 
-    def start(*manners: str) -> Mirror:
-        made = Mirror(look_alike.data, list(manners or ("well",)))
+    def start(data: bytes, *manners: str) -> Mirror:
+        made = Mirror(data, list(manners or ("well",)))
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
@@ -58,7 +49,7 @@ def mirror(look_alike: LookAlike) -> Iterator[Callable[..., Mirror]]:
 
         server = Server(("127.0.0.1", 0), Handler)
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        made.url = f"http://127.0.0.1:{server.server_port}/{look_alike.path.name}"
+        made.url = f"http://127.0.0.1:{server.server_port}/archive"
         running.append((made, server))
         return made
 
@@ -67,3 +58,34 @@ def mirror(look_alike: LookAlike) -> Iterator[Callable[..., Mirror]]:
         made.done.set()
         server.shutdown()
         server.server_close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three classes, four training images and two test images each, as lossless files; and hidden ones."""
+    root = tmp_path / "pets"
+    for split, count in (("train", 4), ("test", 2)):
+        for label, name in enumerate(("cat", "dog", "newt")):
+            (root / split / name).mkdir(parents=True)
+            for i in range(count):
+                picture(label * 100 + i + (50 if split == "test" else 0)).save(root / split / name / f"{i}.png")
+    (root / ".complete").touch()
+    (root / "train" / ".hidden").mkdir()
+    (root / "train" / "cat" / ".DS_Store").write_text("no image")
+    return root
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many files each decoding was asked for."""
+    from lightning_cifar.data import folder
+
+    counts: list[int] = []
+    read_files = folder.read_files
+
+    def counting(paths: list[str], what: str) -> np.ndarray:
+        counts.append(len(paths))
+        return read_files(paths, what)
+
+    monkeypatch.setattr(folder, "read_files", counting)
+    return counts

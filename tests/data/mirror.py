@@ -1,9 +1,11 @@
 """A web server that can be told to misbehave."""
 
 import threading
-import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
+
+from tests.deadline import deadline
 
 
 @dataclass
@@ -16,16 +18,20 @@ class Mirror:
     url: str = ""
     ranges: list[str | None] = field(default_factory=list)
     """The Range header of each request so far."""
+    asked: Callable[[], None] = lambda: None
+    """Called with every request."""
     done: threading.Event = field(default_factory=threading.Event)
+    """Ends what a silent or held mirror waits for."""
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         """Answer one request as told."""
         wanted = request.headers.get("Range")
         manner = self.manners[min(len(self.ranges), len(self.manners) - 1)]
         self.ranges.append(wanted)
+        self.asked()
         data, start = self.data, 0
         if manner == "silent":
-            self.done.wait(20)
+            self.done.wait(deadline(10))
             return
         if manner in ("404", "416", "503"):
             request.send_error(int(manner))
@@ -35,12 +41,11 @@ class Mirror:
         if manner == "wrong bytes":
             data = bytes(len(data))
         if wanted and manner != "ignores ranges":
-            first, last = wanted.removeprefix("bytes=").split("-")
-            start = int(first)
-            stop = int(last) + 1 if last else len(data)
+            start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+            first = 0 if manner == "other range" else start
             request.send_response(206)
-            request.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(data)}")
-            data = data[start:stop]
+            request.send_header("Content-Range", f"bytes {first}-{len(data) - 1}/{len(data)}")
+            data = data[start:]
         else:
             request.send_response(200)
         request.send_header("Content-Length", str(len(data)))
@@ -48,18 +53,15 @@ class Mirror:
         half = len(data) // 2
         if manner == "drops":
             request.wfile.write(data[:half])
-        elif manner == "stalls":
+        elif manner in ("stalls", "held"):
             request.wfile.write(data[:half])
             request.wfile.flush()
-            self.done.wait(20)
+            self.done.wait(deadline(10))
+            request.wfile.write(data[half:])
         elif manner == "trickles":
             for i in range(len(data)):
                 request.wfile.write(data[i : i + 1])
-                if self.done.wait(0.1):
+                if self.done.wait(0.01):
                     return
-        elif manner == "slow":
-            for i in range(0, len(data), len(data) // 8):
-                request.wfile.write(data[i : i + len(data) // 8])
-                time.sleep(0.1)
         else:
             request.wfile.write(data)

@@ -1,0 +1,137 @@
+"""The cache of decoded images: when it is used, made anew, or left out."""
+
+import os
+import resource
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from lightning_cifar.data.folder import CACHE_FOLDER
+from tests.data.pictures import picture, prepared
+
+
+def replace_keeping_size_and_time(folder: Path) -> None:
+    path = folder / "train" / "cat" / "0.png"
+    path.rename(path.with_name("00.png"))
+
+
+def change_time(folder: Path) -> None:
+    path = folder / "train" / "dog" / "1.png"
+    status = path.stat()
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+
+
+def change_size(folder: Path) -> None:
+    path = folder / "train" / "dog" / "1.png"
+    status = path.stat()
+    path.write_bytes(path.read_bytes() + b" ")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def add(folder: Path) -> None:
+    picture(9).save(folder / "train" / "newt" / "new.png")
+
+
+def remove(folder: Path) -> None:
+    (folder / "train" / "newt" / "0.png").unlink()
+
+
+def swap_classes(folder: Path) -> None:
+    train = folder / "train"
+    (train / "cat").rename(train / "x")
+    (train / "dog").rename(train / "cat")
+    (train / "x").rename(train / "dog")
+
+
+def test_the_second_run_reads_no_image(folder: Path, decoded: list[int]) -> None:
+    prepared(folder)
+    assert decoded == [6, 12]
+    again = prepared(folder)
+    assert len(again.load("train").labels) == 12
+    assert len(again.load("test").labels) == 6
+    assert decoded == [6, 12]
+
+
+@pytest.mark.parametrize("change", [replace_keeping_size_and_time, change_time, change_size, add, remove, swap_classes])
+def test_a_change_of_name_size_or_time_makes_that_split_anew(
+    change: Callable[[Path], None], folder: Path, decoded: list[int]
+) -> None:
+    prepared(folder)
+    decoded.clear()
+    change(folder)
+    source = prepared(folder)
+    assert len(decoded) == 1
+    assert len(source.load("train").labels) == decoded[0]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped byte", "empty", "foreign"])
+def test_a_damaged_cache_is_made_anew(damage: str, folder: Path, decoded: list[int]) -> None:
+    expected = prepared(folder).load("train").images
+    path = folder / CACHE_FOLDER / "train.npz"
+    content = bytearray(path.read_bytes())
+    if damage == "flipped byte":
+        content[len(content) // 2] ^= 1
+    path.write_bytes({"truncated": content[:-2000], "empty": b"", "foreign": b"PK\x03\x04 no"}.get(damage, content))
+    decoded.clear()
+    assert torch.equal(prepared(folder).load("train").images, expected)
+    assert decoded == [12]
+    assert torch.equal(prepared(folder).load("train").images, expected)
+    assert decoded == [12]
+
+
+def test_a_folder_that_takes_no_cache_has_it_in_the_users(
+    folder: Path, decoded: list[int], private_cache: Path
+) -> None:
+    (folder / CACHE_FOLDER).write_text("in the way, as a read-only folder would be")
+    prepared(folder)
+    assert len(prepared(folder).load("train").labels) == 12
+    assert decoded == [6, 12]
+    assert len(list(private_cache.rglob("*.npz"))) == 2
+
+
+def test_a_full_disk_costs_the_cache_but_not_the_run(folder: Path, decoded: list[int], private_cache: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        with pytest.warns(UserWarning, match="without a cache"):
+            source = prepared(folder)
+        train = source.load("train")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert len(source.load("test").labels) == 6 and len(train.labels) == 12
+    assert decoded == [6, 12], "what was decoded is kept in memory instead"
+    left = [path for place in (folder / CACHE_FOLDER, private_cache) for path in place.rglob("*") if path.is_file()]
+    assert left == []
+
+
+def test_what_a_killed_process_left_is_cleared_away_but_not_what_is_being_written(folder: Path) -> None:
+    (folder / CACHE_FOLDER).mkdir()
+    old, new = (folder / CACHE_FOLDER / f".unfinished-{age}" for age in ("old", "new"))
+    old.touch()
+    new.touch()
+    os.utime(old, (0, 0))
+    prepared(folder)
+    assert not old.exists()
+    assert new.exists()
+
+
+def test_several_at_once_do_no_harm(folder: Path) -> None:
+    sources = []
+    threads = [threading.Thread(target=lambda: sources.append(prepared(folder))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [len(source.load("train").labels) for source in sources] == [12] * 4
+    assert sorted(path.name for path in (folder / CACHE_FOLDER).iterdir()) == ["test.npz", "train.npz"]
+
+
+def test_what_was_just_decoded_is_not_read_back(folder: Path) -> None:
+    source = prepared(folder)
+    before = source._cache._made["train"].images
+    (folder / CACHE_FOLDER / "train.npz").unlink()
+    assert source.load("train").images is before
+    assert source._cache._made == {}, "the data module alone holds the images now"

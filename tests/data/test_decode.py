@@ -1,0 +1,116 @@
+"""Image files of any format, size and state to 32x32 RGB."""
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lightning_cifar.data import decode
+from lightning_cifar.data.decode import read_files
+from lightning_cifar.errors import UserError
+from tests.data.pictures import picture, prepared
+from tests.deadline import deadline
+
+
+@pytest.mark.parametrize(
+    ("mode", "name"),
+    [(m, "x.png") for m in ("L", "RGBA", "LA", "I;16")]
+    + [("P", "x.gif"), ("1", "x.bmp"), ("CMYK", "x.jpg"), ("RGB", "x.webp"), ("RGB", "x.tiff")],
+)
+def test_any_format_and_mode_becomes_rgb(mode: str, name: str, tmp_path: Path) -> None:
+    if mode == "I;16":
+        Image.fromarray(np.full((32, 32), 128 * 256, np.uint16)).save(tmp_path / name)
+    else:
+        Image.new("RGB", (32, 32), (128, 128, 128)).convert(mode).save(tmp_path / name)
+    pixels, size = decode.read_image(tmp_path / name)
+    assert pixels.shape == (32, 32, 3)
+    assert pixels.dtype == np.uint8
+    assert size == (32, 32)
+    assert 100 < pixels.mean() < 156
+
+
+def test_other_sizes_are_resized_with_a_warning_that_counts_them(folder: Path) -> None:
+    for i in range(2):
+        Image.new("RGB", (200, 100), (10, 200, 30)).save(folder / "train" / "cat" / f"wide{i}.jpg", quality=95)
+    picture(5, (5, 7)).save(folder / "train" / "dog" / "tiny.png")
+    with pytest.warns(UserWarning, match=r"3 of 15 train images were resized to 32x32 \(2 of 200x100, 1 of 5x7\)"):
+        source = prepared(folder)
+    wide = source.load("train").images[4].float()
+    assert (wide.mean(dim=(1, 2)) - torch.tensor([10.0, 200.0, 30.0])).abs().max() < 4
+
+
+def test_a_photo_lying_on_its_side_is_put_upright(tmp_path: Path) -> None:
+    image = Image.new("RGB", (32, 32), (0, 0, 0))
+    image.paste((255, 255, 255), (0, 0, 32, 16))  # the upper half is white
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned a quarter clockwise
+    image.save(tmp_path / "x.png", exif=exif)
+    pixels, _ = decode.read_image(tmp_path / "x.png")
+    assert pixels[:, 20:].mean() > 250
+    assert pixels[:, :12].mean() < 5
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> list[str]:
+    """Enough files for many blocks."""
+    for i in range(7):
+        picture(i).save(tmp_path / f"{i}.png")
+    return [str(tmp_path / f"{i % 7}.png") for i in range(1000)]
+
+
+def test_many_files_are_shared_out_to_threads_and_land_in_place(
+    many: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decode.os, "cpu_count", lambda: 2)
+    both = threading.Barrier(2)
+    read_block = decode._read_block
+
+    def meet(*args: object) -> list:
+        if not both.broken and len(seen) < 2:
+            seen.add(threading.get_ident())
+            both.wait(deadline(5))
+        return read_block(*args)
+
+    seen: set[int] = set()
+    monkeypatch.setattr(decode, "_read_block", meet)
+    images = read_files(many, "train")
+    expected = np.stack([np.asarray(picture(i)) for i in range(7)])
+    assert np.array_equal(images, expected[np.arange(1000) % 7])
+    assert len(seen) == 2
+
+
+def test_all_unreadable_files_among_many_are_found_together(many: list[str], tmp_path: Path) -> None:
+    broken = tmp_path / "brökèn\udcff.png"  # not even its name is text
+    broken.write_bytes(b"no image")
+    other = tmp_path / "other.png"
+    other.write_bytes(b"")
+    many[0], many[300], many[-1] = str(other), str(broken), str(broken)
+    with pytest.raises(UserError, match=r"other.png is not an image .*, nor are 2 more: remove or replace them \("):
+        read_files(many, "train")
+
+
+def test_an_interruption_waits_for_no_more_files(many: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    read_block, done = decode._read_block, []
+
+    def interrupted(*args: object) -> list:
+        done.append(None)
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        return read_block(*args)
+
+    monkeypatch.setattr(decode, "_BLOCK", 1)
+    monkeypatch.setattr(decode.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(decode, "_read_block", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        read_files(many, "train")
+    assert len(done) < len(many)
+
+
+def test_an_error_names_some_of_many_unreadable_files(tmp_path: Path) -> None:
+    paths = [str(tmp_path / f"{i:02}.png") for i in range(30)]
+    with pytest.raises(UserError, match=r"00.png .*, nor are 29 more: .*01.png, .*09.png, …\)$") as caught:
+        read_files(paths, "train")
+    assert "10.png" not in str(caught.value)

@@ -1,0 +1,97 @@
+"""Which source `--data.source` names, and when the synthetic images stand in for CIFAR-10."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pytorch_lightning.utilities import rank_zero_only
+
+from lightning_cifar.data import resolve_source
+from lightning_cifar.data.cifar10 import DEFAULT_MIRRORS, Cifar10Source
+from lightning_cifar.data.folder import FolderSource
+from lightning_cifar.data.synthetic import SyntheticSource
+from lightning_cifar.errors import UserError
+from tests.data.stand_in import BATCH, StandIn
+
+REFUSES = "http://127.0.0.1:1/archive"  # a port where nobody listens
+
+
+def test_names_stand_for_the_built_in_sources_even_beside_folders_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("cifar10", "synthetic"):
+        (tmp_path / name / "train").mkdir(parents=True)
+    official = resolve_source("cifar10", tmp_path)
+    assert isinstance(official, Cifar10Source)
+    assert official.mirrors == DEFAULT_MIRRORS
+    assert isinstance(resolve_source("synthetic", tmp_path, [REFUSES]), SyntheticSource)
+    assert isinstance(resolve_source("./synthetic", tmp_path), FolderSource)
+
+
+@pytest.mark.parametrize("form", ["archive", "batches"])
+def test_a_folder_with_the_official_data_is_read_as_such_and_never_downloaded_to(
+    form: str, tmp_path: Path, published: StandIn
+) -> None:
+    folder = tmp_path / "mounted"
+    folder.mkdir()
+    if form == "archive":
+        shutil.copy(published.archive, folder)
+    else:
+        shutil.copytree(published.folder, folder / published.folder.name)
+    source = resolve_source(str(folder), tmp_path / "data")
+    assert isinstance(source, Cifar10Source)
+    assert source.mirrors == ()
+    source.prepare()
+    assert len(source.load("test").labels) == BATCH
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_folder_that_holds_nothing_is_told_what_it_should_hold(tmp_path: Path) -> None:
+    source = resolve_source(str(tmp_path), tmp_path)
+    with pytest.raises(UserError, match=r"train/<class>"):
+        source.class_names()
+
+
+@pytest.mark.parametrize("name", ["cifar100", "/no/such/folder", ""])
+def test_neither_name_nor_folder_is_one_line(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"cifar10, synthetic, or a folder[^\n]*$"):
+        resolve_source(name, tmp_path, fallback="synthetic")
+
+
+def test_the_fallback_is_a_box_with_the_reason_and_leaves_nothing_that_makes_the_next_run_fall_back(
+    tmp_path: Path, published: StandIn, capsys: pytest.CaptureFixture
+) -> None:
+    data_dir = tmp_path / "data"
+    assert isinstance(resolve_source("cifar10", data_dir, [REFUSES], "synthetic"), SyntheticSource)
+    told = capsys.readouterr().err
+    assert told.count("TRAINING ON SYNTHETIC IMAGES") == 1
+    assert "(127.0.0.1: Connection refused)" in told and "--data.mirrors" in told
+
+    published.put_archive(data_dir)
+    assert isinstance(resolve_source("cifar10", data_dir, [REFUSES], "synthetic"), Cifar10Source)
+    assert "SYNTHETIC" not in capsys.readouterr().err
+
+
+def test_of_several_processes_one_prints_the_box(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    assert isinstance(resolve_source("cifar10", tmp_path, [REFUSES], "synthetic"), SyntheticSource)
+    assert "SYNTHETIC" not in capsys.readouterr().err
+
+
+def test_without_a_fallback_nothing_is_fetched_before_it_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    source = resolve_source("cifar10", tmp_path / "data", [REFUSES])
+    assert capsys.readouterr().err == ""
+    with pytest.raises(UserError, match="Connection refused"):
+        source.prepare()
+
+
+def test_importing_the_package_imports_no_torch() -> None:
+    code = "import sys, lightning_cifar.data; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
