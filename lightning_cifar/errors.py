@@ -1,10 +1,20 @@
-"""The one kind of error that a user is meant to read, and how others are made to read like it."""
+"""Errors for people: one line that names the cause and the remedy, and the traceback on request."""
 
+import os
 import re
 import sys
 import sysconfig
 import traceback
 from pathlib import Path
+
+DEBUG = "LIGHTNING_CIFAR_DEBUG"
+"""Environment variable: where it is 1, the traceback is printed before the one line of an error."""
+
+TYPES_TRIED = re.compile(
+    r"Does not validate against|Subtypes: |Errors:|Expected a (<class 'NoneType'>|path but)|Not a valid subclass|"
+    r"Subclass types expect|a (class path|dict with)|Given value( type: |: (NestedArg\(|Namespace\(|\[|\{))"
+)
+"""How lines of jsonargparse begin that are about the types it has tried, instead of flag, value and cause."""
 
 
 class UserError(Exception):
@@ -14,33 +24,37 @@ class UserError(Exception):
     """
 
 
-def complain(message: str) -> int:
-    """Print an error for people; give the exit code that goes with it."""
-    print(f"error: {' '.join(message.splitlines())}", file=sys.stderr)
+def report(error: BaseException) -> int:
+    """Print an error in one line on stderr, after its traceback where `LIGHTNING_CIFAR_DEBUG=1`; return exit code 1."""
+    sys.stdout.flush()
+    if os.environ.get(DEBUG) == "1":
+        traceback.print_exception(error)
+    print(f"error: {' '.join(str(error).splitlines())}", file=sys.stderr, flush=True)
     return 1
 
 
 def one_line(message: str) -> str:
-    """Fold what a library says over several lines into one, without bullets and markup."""
-    lines = (re.sub(r"^[-*] ", "", line.strip()) for line in message.splitlines())
-    return "; ".join(line.rstrip(" ;.") for line in lines if line)
+    """Return a library's message in one line, without bullets and without the types that jsonargparse has tried."""
+    lines = (re.sub(r"^([-*] )+", "", line.strip()) for line in message.splitlines())
+    kept = [line.rstrip(" ;.") for line in lines if line and not TYPES_TRIED.match(line)]
+    return re.sub(r'^Parser key "([^"]+)"', r"--\1", "; ".join(kept).replace(":;", ":"))
 
 
 def place(error: BaseException | None) -> str:
-    """Name the line of a user's own code at which an error came up, as ` (mynet.py, line 37)`; else nothing."""
+    """Return the line of the user's own code that raised, as ` (mynet.py, line 37; …)`; else an empty string."""
     installed = (*map(sysconfig.get_path, ("stdlib", "purelib", "platlib")), str(Path(__file__).parent))
     found = ""
     while error is not None:
         for frame, line in traceback.walk_tb(error.__traceback__):
             file = Path(frame.f_code.co_filename)
             if file.is_file() and not any(file.is_relative_to(folder) for folder in installed):
-                found = f" ({file.name}, line {line})"
+                found = f" ({file.name}, line {line}; {DEBUG}=1 shows the traceback)"
         error = error.__cause__ or error.__context__
     return found
 
 
 def raised_by_library(error: BaseException) -> bool:
-    """Say whether an exception comes from Lightning's checks of its arguments, or PyTorch's of optimizers and ddp."""
+    """Return whether Lightning's checks of its arguments raised, or PyTorch's of optimizers and DDP."""
     *_, module = "", *(frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__))
     return module.split(".")[0] in ("pytorch_lightning", "lightning_fabric", "lightning") or any(
         package in module for package in ("torch.optim", "torch.nn.parallel")

@@ -1,4 +1,4 @@
-"""Pictures of a training: data in, matplotlib figure out; knows neither Trainer nor logger."""
+"""Figures of a training: data in, matplotlib figure out, without Trainer or logger."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from torchvision.utils import make_grid
 
 Curve = Sequence[tuple[int, float]]
 
-# A class may be called "a$b$c": names are no formulas.
+# A class may be named "a$b$c", which matplotlib would read as a formula.
 plain_text = rc_context({"text.parse_math": False})
 
 
@@ -62,7 +62,7 @@ def confusion_matrix(counts: Tensor, class_names: Sequence[str], title: str) -> 
 
 @plain_text
 def sample_sheet(images: Tensor, true: Sequence[str], predicted: Sequence[str], title: str, columns: int = 8) -> Figure:
-    """Show test images with true and predicted class; mistakes are framed and written in red.
+    """Draw test images with true and predicted class, mistakes framed and written in red.
 
     Args:
         images: uint8 (N, 3, height, width).

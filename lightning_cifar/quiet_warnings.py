@@ -1,13 +1,13 @@
-"""What users of the command line are spared: warnings that do not hold here, and recommendations."""
+"""Filter warnings that do not apply to this project, and print the others in one line."""
 
 import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-NOISE = (
+NOT_APPLICABLE = (
     ".*does not have many workers.*",  # batches come from memory: there is nothing for workers to do
-    ".*configure_optimizers` will be overridden.*",  # by --optimizer, as it should be
+    ".*configure_optimizers` will be overridden.*",  # OptimizerPrinter prints which optimizer is used, and why
     ".*smaller than the logging interval.*",  # `loss` has windows of its own
     ".*Checkpoint directory .* exists and is not empty.*",
     ".*Total length of `list` across ranks is zero.*",  # val_size 0 is no accident
@@ -16,18 +16,18 @@ NOISE = (
     ".*Couldn't infer the batch indices.*",  # predictions come in the order of the files
     ".*Glyph .* missing from font.*",  # in a class's name: matplotlib draws a box instead
 )
-"""Warnings that do not hold here, or that nobody can do anything about."""
+"""Warnings that do not apply to this project, or that its user cannot act on."""
 
 ADVERTISING = "\N{ELECTRIC LIGHT BULB} Tip: "
 """How Lightning's log lines begin that recommend its makers' other products, a logger among them."""
 
 
 @contextmanager
-def quieter() -> Iterator[None]:
-    """Leave out what is noise here, and show other warnings as errors are shown: without a place in the code."""
+def quiet_warnings() -> Iterator[None]:
+    """Filter what does not apply; format other warnings as errors are: one line, without a place in the code."""
     lightning = logging.getLogger("pytorch_lightning.utilities.rank_zero")
     with warnings.catch_warnings():
-        for message in NOISE:
+        for message in NOT_APPLICABLE:
             warnings.filterwarnings("ignore", message)
         before, warnings.formatwarning = warnings.formatwarning, _format
         lightning.addFilter(_is_no_advertising)

@@ -1,4 +1,4 @@
-"""The end of a training: figures in the run's folder and in every logger, and the lines a person reads."""
+"""The end of a training: figures in the run's folder and in every logger, and the summary that is printed."""
 
 from pathlib import Path
 from typing import Any
@@ -8,13 +8,14 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 from pytorch_lightning import Trainer
-from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
+from torch import Tensor
 
 from lightning_cifar import figures
 from lightning_cifar.classifier import CIFAR10Classifier
 from lightning_cifar.datamodule import CIFAR10DataModule
 from lightning_cifar.errors import UserError
+from lightning_cifar.files import atomic_write
 from lightning_cifar.loader import to_float
 
 SHEET = 40
@@ -23,16 +24,37 @@ SHEET = 40
 
 @rank_zero_only
 def write_figures(trainer: Trainer, model: CIFAR10Classifier, data: CIFAR10DataModule, folder: Path) -> list[Path]:
-    """Draw loss curve, confusion matrix and sample sheet as PNG into `folder`, and show them to the loggers.
-
-    Loggers are given them by `log_image(key, images, step)`, where they have it, as paths; TensorBoard as figures.
+    """Draw loss curve, confusion matrix and sample sheet as PNG into `folder`, and log them to every logger.
 
     Returns:
         The files written.
 
     Raises:
-        UserError: one cannot be, because the disk is full, say.
+        UserError: a file cannot be written, for example because the disk is full.
     """
+    paths = []
+    for name, figure in draw(model, data).items():
+        path = folder / f"{name}.png"
+        try:
+            with atomic_write(path) as file:
+                figure.savefig(file, dpi=100)
+        except OSError as error:
+            raise UserError(
+                f"the training has ended and its checkpoints are saved, but {path} cannot be written "
+                f"({error.strerror or error}); make room, then test --ckpt_path last"
+            ) from error
+        paths.append(path)
+    step = trainer.global_step
+    if without := [type(logger).__name__ for logger in trainer.loggers if not log_images(logger, paths, step)]:
+        print(f"{', '.join(without)}: no log_image, so the figures are only in {folder}")
+    if model.confusion_matrix is not None:
+        for logger in trainer.loggers:
+            log_confusion(logger, model.confusion_matrix, model.class_names, step)
+    return paths
+
+
+def draw(model: CIFAR10Classifier, data: CIFAR10DataModule) -> dict[str, Figure]:
+    """Draw what a training has left: its curves, and what its test has found."""
     title = f"{type(model.net).__name__} on {describe(data)}"
     drawn: dict[str, Figure] = {}
     if model.loss_history:
@@ -47,40 +69,39 @@ def write_figures(trainer: Trainer, model: CIFAR10Classifier, data: CIFAR10DataM
         drawn["test_images"] = figures.sample_sheet(
             images.cpu(), [names[i] for i in labels], [names[i] for i in predicted], title
         )
-    paths = []
-    for name, figure in drawn.items():
-        path = folder / f"{name}.png"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            figure.savefig(path, dpi=100)
-        except OSError as error:
-            path.unlink(missing_ok=True)
-            raise UserError(
-                f"the training has ended and its checkpoints are saved, but {path} cannot be written "
-                f"({error.strerror or error}); make room, then test --ckpt_path last"
-            ) from error
-        paths.append(path)
-    for logger in trainer.loggers:
-        show(logger, paths, trainer.global_step)
-        if model.confusion_matrix is not None and hasattr(logger, "log_confusion_matrix"):
-            # as numbers, too, which Azure ML Studio draws by itself
-            counts = model.confusion_matrix.tolist()
-            logger.log_confusion_matrix("confusion", counts, model.class_names, step=trainer.global_step)
-    return paths
+    return drawn
 
 
-def show(logger: Any, paths: list[Path], step: int) -> None:
-    """Hand pictures to a logger: by its `log_image`, or to TensorBoard's writer."""
-    for path in paths:
-        if callable(getattr(logger, "log_image", None)):
+def log_images(logger: Any, paths: list[Path], step: int) -> bool:
+    """Log pictures by Lightning's convention, `log_image(key, images, step)`, or by TensorBoard's writer.
+
+    Returns:
+        Whether the logger has either.
+    """
+    if callable(getattr(logger, "log_image", None)):
+        for path in paths:
             logger.log_image(path.stem, [str(path)], step=step)
-        elif isinstance(logger, TensorBoardLogger):
-            picture = torch.from_numpy(np.array(Image.open(path).convert("RGB")))
-            logger.experiment.add_image(path.stem, picture, step, dataformats="HWC")
+        return True
+    writer: Any = getattr(logger, "experiment", None)
+    if not hasattr(writer, "add_image"):
+        return False
+    for path in paths:
+        with Image.open(path) as picture:
+            writer.add_image(path.stem, np.array(picture.convert("RGB")), step, dataformats="HWC")
+    return True
+
+
+def log_confusion(logger: Any, counts: Tensor, class_names: list[str], step: int) -> None:
+    """Log a confusion matrix as numbers: by `log_confusion_matrix`, which Azure ML Studio draws, or `log_table`."""
+    if hasattr(logger, "log_confusion_matrix"):
+        logger.log_confusion_matrix("confusion", counts.tolist(), class_names, step=step)
+    elif hasattr(logger, "log_table"):  # Lightning's convention
+        rows = [[name, *row] for name, row in zip(class_names, counts.tolist(), strict=True)]
+        logger.log_table("confusion", columns=["true class", *class_names], data=rows, step=step)
 
 
 def describe(data: CIFAR10DataModule) -> str:
-    """Name the data in figures: nobody must take the synthetic set for photographs."""
+    """Return the name of the data for figures: nobody must take the synthetic set for photographs."""
     return "SYNTHETIC images" if data.source.name == "synthetic" else data.source.name
 
 
@@ -92,7 +113,7 @@ def summary(
     test_acc: float | None,
     folder: Path,
 ) -> str:
-    """Say how a training went and where everything lies, in a few lines.
+    """Return how a training went and where its results are, in a few lines.
 
     Args:
         trainer: after `fit` and `test`.

@@ -188,8 +188,6 @@ def few_synthetic(monkeypatch):
     """Let the built-in set be small: 50,000 images take seconds to draw."""
     small = functools.partialmethod(SyntheticSource.__init__, train_size=200, test_size=50)
     monkeypatch.setattr(SyntheticSource, "__init__", small)
-    small = functools.partial(SyntheticSource, train_size=200, test_size=50)
-    monkeypatch.setattr(synthetic, "SyntheticSource", small)
 
 
 def test_cifar10_from_its_archive(main, tmp_path, monkeypatch):

@@ -8,11 +8,10 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 from pytorch_lightning import Trainer
-from pytorch_lightning.loggers.logger import DummyLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_cifar import CIFAR10Classifier, CIFAR10DataModule, figures
-from lightning_cifar.report import show, summary
+from lightning_cifar.report import summary
 
 
 def pixels(figure: Figure) -> np.ndarray:
@@ -85,17 +84,6 @@ def test_the_sheet_of_test_images_frames_each_mistake_in_red(wrong):
     assert (reddish > 0) == bool(wrong)
 
 
-class Gallery(DummyLogger):
-    """A logger with `log_image`, as WandbLogger, MLFlowLogger or AzureMLLogger have it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.pictures: list[tuple[str, list, int]] = []
-
-    def log_image(self, key, images, step=None, **kwargs):
-        self.pictures.append((key, images, step))
-
-
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("batch_size", [10, 28, 1_000_000])
 def test_the_summary_counts_the_images_of_this_training(images, tmp_path, batch_size):
@@ -107,15 +95,6 @@ def test_the_summary_counts_the_images_of_this_training(images, tmp_path, batch_
     text = summary(trainer, model, data, 65.0, 0.5, tmp_path)
     assert "1 min 5 s" in text and "50.0% (colours)" in text and str(tmp_path) in text
     assert f"  {2 * 90 / 65:.0f} training images per second" in text
-
-
-def test_pictures_go_to_every_logger_that_has_log_image(tmp_path):
-    path = tmp_path / "loss_curve.png"
-    Image.new("RGB", (8, 8)).save(path)
-    gallery = Gallery()
-    for logger in (gallery, object()):
-        show(logger, [path], 7)
-    assert gallery.pictures == [("loss_curve", [str(path)], 7)]
 
 
 def test_a_run_leaves_curves_and_pictures_in_tensorboard_and_pictures_in_its_folder(main, images):
