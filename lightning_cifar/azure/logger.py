@@ -75,10 +75,11 @@ class AzureMLLogger(StudioLogging, Logger):
         timeout: float = 60.0,
     ) -> None:
         super().__init__()
+        named = experiment_name is None or (isinstance(experiment_name, str) and experiment_name.strip())
         # A mistake must not show first in the cloud.
         for argument, value, wanted, fits in (
             ("run", run, "an azureml.core.Run", run is None or hasattr(run, "id")),
-            ("experiment_name", experiment_name, "a name", experiment_name is None or str(experiment_name).strip()),
+            ("experiment_name", experiment_name, "a name", named),
             ("prefix", prefix, "a text", isinstance(prefix, str)),
             ("log_model", log_model, 'True, False or "all"', log_model in (True, False, "all")),
             ("timeout", timeout, "a number of seconds, 0 or more", isinstance(timeout, int | float) and timeout >= 0),
@@ -156,7 +157,7 @@ class AzureMLLogger(StudioLogging, Logger):
 
         Never raises because of the service, and costs some microseconds: the values are appended to a file.
         """
-        if (delivery := self._deliver()) is not None:
+        if (delivery := self._open_delivery()) is not None:
             metrics = _add_prefix(metrics, self._prefix, self.LOGGER_JOIN_CHAR)
             if lines := self._encoder.lines(metrics, step):
                 delivery.write(lines)
@@ -168,9 +169,11 @@ class AzureMLLogger(StudioLogging, Logger):
         A table, because a run has room for 50 tags, and properties can never be changed. Rows that are there
         already are not sent again, so a resumed run adds only what has changed.
         """
-        delivery, name = self._deliver(), self._name("hyperparameters")
-        flat = _flatten_dict(_sanitize_callable_params(_convert_params(params)))
-        if delivery is not None and flat and self._encoder.claim(name):
+        if (delivery := self._open_delivery()) is None:
+            return
+        name = self._name("hyperparameters")
+        flat = _sanitize_callable_params(_flatten_dict(_convert_params(params)))
+        if flat and self._encoder.claim(name):
             delivery.add("metrics", table_entry(name, ("name", "value"), [(key, str(flat[key])) for key in flat]))
 
     @rank_zero_only
@@ -201,7 +204,7 @@ class AzureMLLogger(StudioLogging, Logger):
         error = sys.exc_info()[1]
         how = outcome(status, error)
         if how != "Completed":
-            self._deliver_for_children()
+            self._open_delivery_for_children()
         if self._delivery is not None and self._delivery.pid == os.getpid():
             if how != "Completed":
                 self._delivery.end(how, reason(error))
@@ -212,7 +215,7 @@ class AzureMLLogger(StudioLogging, Logger):
 
         The logger can be used again afterwards, for the same run.
         """
-        self._deliver_for_children()
+        self._open_delivery_for_children()
         atexit.unregister(self._at_exit)
         if self._delivery is not None:
             self._delivery.close()
@@ -226,7 +229,7 @@ class AzureMLLogger(StudioLogging, Logger):
     def _record_folder(self) -> Path:
         return self._outputs if self._in_job else self._home / (self._save_dir or ".")
 
-    def _deliver(self) -> Delivery | None:
+    def _open_delivery(self) -> Delivery | None:
         """Return where this process records what it logs; None where there is no run."""
         if self._address is None:
             return None
@@ -238,16 +241,16 @@ class AzureMLLogger(StudioLogging, Logger):
             self._delivery = Delivery(address, self._record_folder, self._timeout, self._variables)
         return self._delivery
 
-    def _deliver_for_children(self) -> None:
+    def _open_delivery_for_children(self) -> None:
         """Make a delivery, which ends the run, where only processes made from this one have logged to it."""
         if self._delivery is None and self._address is not None and self._maker == os.getpid():
             records = self._record_folder.glob(f"azureml-metrics/{self._address.run_id}-*.jsonl")
-            if any(records) and (delivery := self._deliver()) is not None:
+            if any(records) and (delivery := self._open_delivery()) is not None:
                 delivery.others_logged = True
 
     def _at_exit(self) -> None:
         if self._delivery is None:  # else it has an exit handler of its own
-            self._deliver_for_children()
+            self._open_delivery_for_children()
             if self._delivery is not None:
                 self._delivery.at_exit()
 
@@ -263,7 +266,7 @@ class AzureMLLogger(StudioLogging, Logger):
         for modified, path, _, _ in found:
             self.log_artifact(path, f"checkpoints/{Path(path).name}")
             self._logged_model_time[path] = modified
-        if found and (delivery := self._deliver()) is not None:
+        if found and (delivery := self._open_delivery()) is not None:
             score = callback.best_model_score
             tags = {
                 "best_model_path": callback.best_model_path,

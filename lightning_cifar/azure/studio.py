@@ -20,19 +20,12 @@ class StudioLogging:
     run's 50 names; one too many is warned of like a metric's.
     """
 
+    # What the logger brings: where to record (None: nowhere), the name under which a key arrives, and whether the
+    # job uploads a file anyway.
     _encoder: Encoder
-
-    def _deliver(self) -> Delivery | None:
-        """Return where to record; None: nowhere."""
-        raise NotImplementedError
-
-    def _name(self, key: str) -> str:
-        """Return the name under which `key` arrives."""
-        raise NotImplementedError
-
-    def _platform_uploads(self, path: Path) -> bool:
-        """Return whether the job uploads this file anyway."""
-        raise NotImplementedError
+    _open_delivery: Callable[[], Delivery | None]
+    _name: Callable[[str], str]
+    _platform_uploads: Callable[[Path], bool]
 
     @rank_zero_only
     def log_image(self, key: str, images: Any, step: int | None = None) -> None:
@@ -44,7 +37,7 @@ class StudioLogging:
                 in [0, 1] or integers in 0..255.
             step: a part of the files' names; Studio orders the images of one name by time.
         """
-        delivery, name = self._deliver(), self._name(key)
+        delivery, name = self._open_delivery(), self._name(key)
         if delivery is None or not self._encoder.claim(name):
             return
         images = list(images) if isinstance(images, list | tuple) else [images]
@@ -78,7 +71,7 @@ class StudioLogging:
             columns, data = list(dataframe.columns), dataframe.to_numpy().tolist()
         if columns is None or data is None:
             raise ValueError(f"table {key!r} needs columns and data, or a dataframe")
-        delivery = self._deliver()
+        delivery = self._open_delivery()
         entry = table_entry(self._name(key), columns, data, self._encoder.shifted(step))
         if delivery is not None and self._encoder.claim(entry["table"]):
             delivery.add("metrics", entry)
@@ -86,7 +79,7 @@ class StudioLogging:
     @rank_zero_only
     def log_text(self, key: str, text: str, step: int | None = None) -> None:
         """Keep a text as a file of the run, `texts/<key>.txt`."""
-        if (delivery := self._deliver()) is not None:
+        if (delivery := self._open_delivery()) is not None:
             path = artifact_name(f"texts/{key}", self._encoder.shifted(step), ".txt")
             self._add_file(delivery, {}, path, lambda file: file.write_text(text, encoding="utf-8"))
 
@@ -96,7 +89,7 @@ class StudioLogging:
 
         Studio keeps one under each name: a second one gets the step, or a number, added to its own.
         """
-        if (delivery := self._deliver()) is None:
+        if (delivery := self._open_delivery()) is None:
             return
         key = artifact_name(key)  # it names the artifact, too
         free = self._encoder.new_file(key)
@@ -113,7 +106,7 @@ class StudioLogging:
         What is uploaded is what the file holds now, though it may be deleted or overwritten later. What lies under
         `outputs/` or `logs/` in a job is left to the platform, which uploads it anyway.
         """
-        delivery, path = self._deliver(), Path(path)
+        delivery, path = self._open_delivery(), Path(path)
         if delivery is not None and not self._platform_uploads(path):
             name = artifact_name(artifact_path or path.name)
             self._add_file(delivery, {}, name, partial(shutil.copyfile, path))

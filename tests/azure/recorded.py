@@ -3,7 +3,7 @@
 import json
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -69,19 +69,24 @@ class Records:
         return found
 
 
-@pytest.fixture
-def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Records]:
-    """An empty folder, outside of any job, where no relay starts."""
+def without_relay(drains: list[float], replace: Callable[[Any, str, Any], None] = setattr) -> None:
+    """Let no relay start in this process, nor anything be waited for: what is logged stays on disk."""
     begin = subprocess.Popen
 
     def popen(command: Any, *args: Any, **options: Any) -> Any:
         if "lightning_cifar.azure.relay" in command:
-            raise OSError("no relay here")  # as a machine without memory: what is recorded is there all the same
+            raise OSError("no relay here")  # as on a machine without memory
         return begin(command, *args, **options)
 
+    replace(subprocess, "Popen", popen)
+    replace(Delivery, "drain", lambda self, seconds: drains.append(seconds))
+
+
+@pytest.fixture
+def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Records:
+    """An empty folder, outside of any job."""
     records = Records(tmp_path)
-    monkeypatch.setattr(subprocess, "Popen", popen)
-    monkeypatch.setattr(Delivery, "drain", lambda self, seconds: records.drains.append(seconds))
+    without_relay(records.drains, monkeypatch.setattr)
     for name in [name for name in os.environ if name.startswith("AZUREML_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)

@@ -10,7 +10,7 @@ from argparse import Namespace
 from pathlib import Path
 
 import pytest
-from pytorch_lightning import Trainer
+from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.demos.boring_classes import BoringModel
 from pytorch_lightning.loggers.logger import DummyExperiment
@@ -19,7 +19,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from lightning_cifar import AzureMLLogger
 from lightning_cifar.azure.run_status import SIGTERM_SECONDS, outcome, seconds_left
 from tests.azure.conftest import REPOSITORY
-from tests.azure.recorded import QUIET, LoggingModel
+from tests.azure.recorded import QUIET, LoggingModel, without_relay
 from tests.deadline import deadline
 
 
@@ -203,33 +203,23 @@ def test_outside_a_job_nothing_is_imported_started_or_written(tmp_path):
     subprocess.run([sys.executable, "-c", code], env=env, cwd=tmp_path, check=True, timeout=deadline(30))
 
 
-SPAWN = """
-from pytorch_lightning import Callback, Trainer
-from pytorch_lightning.loggers.logger import DummyExperiment
-
-from lightning_cifar import AzureMLLogger
-from tests.azure.recorded import QUIET, LoggingModel
-
 class ExperimentCheck(Callback):
+    """Runs in the spawned processes."""
+
     def setup(self, trainer, pl_module, stage):
+        without_relay([])
         assert trainer.global_rank > 0 or trainer.logger._experiment
 
     def on_train_batch_start(self, trainer, *args):
         assert isinstance(trainer.logger.experiment, DummyExperiment) == (trainer.global_rank > 0)
 
-if __name__ == "__main__":
-    logger = AzureMLLogger()
+
+def test_under_ddp_spawn_rank_zero_logs_and_the_others_have_a_dummy(recorded):
+    logger = recorded.logger()
     logger.log_metrics({"before": 1.0}, 0)
     options = QUIET | {"devices": 2, "strategy": "ddp_spawn", "callbacks": ExperimentCheck()}
     trainer = Trainer(max_steps=3, limit_val_batches=1, log_every_n_steps=1, logger=logger, **options)
     trainer.fit(LoggingModel())
-"""
-
-
-def test_under_ddp_spawn_every_metric_arrives_once(azure, script, tmp_path):
-    env = azure.job_environment("run-1") | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(script(SPAWN), env=env, cwd=tmp_path, timeout=deadline(60), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    points = [(m.name, m.step) for m in azure.metrics("run-1")]
-    assert len(points) == len(set(points))
+    points = [point[:2] for point in recorded.points()]
+    assert len(points) == len(set(points)) and len(recorded.paths()) == 2, "each process has a record of its own"
     assert {("before", 0), *(("train_loss", step) for step in range(3))} <= set(points)
