@@ -1,6 +1,5 @@
-"""One attempt at sending a spool, in a process that a failure ends: see `forwarder`."""
+"""One attempt at sending a record, in a process that a failure ends: see `relay`."""
 
-import contextlib
 import ctypes
 import json
 import os
@@ -10,240 +9,224 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
-from lightning_cifar.azure.backends.sdk_v1 import FLUSH_SECONDS, Sender
-from lightning_cifar.azure.board import CHUNK, Board
-from lightning_cifar.azure.outbox import Progress, files_folder, read_entries
-from lightning_cifar.azure.run import RunAddress, not_importable, status_of
-from lightning_cifar.azure.sharing import RunLock, share_token
+from lightning_cifar.azure import outbox
+from lightning_cifar.azure.backends import Backend, Point, not_importable
+from lightning_cifar.azure.outbox import Header, Progress
+from lightning_cifar.azure.process import HOPELESS
+from lightning_cifar.azure.service_errors import http_status
+from lightning_cifar.azure.sharing import share_token
 from lightning_cifar.errors import UserError
 
-POLL_SECONDS = 0.4
-# One flush costs two requests at least; entries of this time share one. A metric is live within 5 s all the
-# same.
+FAILED = 1
+"""Exit code, besides 0 and HOPELESS: try again later."""
+POLL_SECONDS = 0.2
 GATHER_SECONDS = 2.5
-# Exit codes, besides 0: try again later; do not try again; try again at once, with a smaller chunk.
-FAILED, FATAL, REFUSED = 1, 2, 4
+"""One flush costs two requests at least; entries of this time share one. A metric is live within 5 s all the same."""
+MAX_ENTRIES = 2000
 _PR_SET_PDEATHSIG = 1
-TURN_POLL_SECONDS = 0.1
-Batch = list[tuple[dict[str, Any], int]]
+
+
+class Flags(ctypes.Structure):
+    """What a relay and its attempt share, in memory that both see.
+
+    Written by the relay: `closing` (nothing more will be logged), `hurry` (somebody waits). Written by the attempt:
+    `answered` (something was confirmed or refused), `step_began` (`time.monotonic()` of the request at work; 0 none),
+    `entries` (the most to send at a time: fewer after a refusal).
+    """
+
+    closing: bool
+    hurry: bool
+    answered: bool
+    step_began: float
+    entries: int
+    _fields_ = (
+        *((name, ctypes.c_bool) for name in ("closing", "hurry", "answered")),
+        ("step_began", ctypes.c_double),
+        ("entries", ctypes.c_int),
+    )
 
 
 class Attempt:
-    """Sends until the training process is gone and nothing is left, or until the first failure.
+    """Sends until nothing more will be logged and nothing is left, or until the first failure.
 
     Args:
-        spool: the file.
-        address: its run.
-        start: offset of the first entry.
-        board: shared with the forwarder.
-        forwarder: process id of it, as it was before the fork.
+        record: the file.
+        header: its first line.
+        backend: what it is sent by.
+        flags: shared with the relay.
+        relay: process id of it, as it was before the fork.
     """
 
-    def __init__(self, spool: Path, address: RunAddress, start: int, board: Board, forwarder: int) -> None:
-        self._spool, self._address, self._board = spool, address, board
-        self._forwarder = forwarder
-        self._is_media = spool.stem.endswith("-media")
-        self._turns = RunLock(address, FLUSH_SECONDS)
+    def __init__(self, record: Path, header: Header, backend: type[Backend], flags: Flags, relay: int) -> None:
+        self._record, self._address, self._flags, self._relay = record, header.address, flags, relay
+        self._files = outbox.files_folder(record)
+        self._make_backend = backend
+        self._backend: Backend | None = None
+        self._steps: dict[str, set[int]] = {}
         self._token = os.environ.get("AZUREML_RUN_TOKEN")
-        self._progress = Progress.read(spool)
-        self._progress.offset = max(self._progress.offset, start)
-        self._sender: Sender | None = None
-
-    @staticmethod
-    def must_end_run(spool: Path, address: RunAddress, progress: Progress) -> bool:
-        """Whether an interactive run is to be ended: by the forwarder of its metrics, not of its files."""
-        return address.ended_here and not progress.ended and not spool.stem.endswith("-media")
+        self._progress = Progress.read(record)
+        self._progress.offset = max(self._progress.offset, header.start)
 
     def run(self) -> NoReturn:
         """Send; leave by `os._exit`, because the SDK's threads would hold up an orderly exit."""
         code = FAILED
         try:
-            _die_with_the_parent()
-            self._forward()
+            if sys.platform == "linux":  # a call into the SDK may never return: it ends with the relay
+                ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            self._send_all()
             code = 0
-        except UserError as error:
-            self._record(error, fatal=True)
-            code = FATAL
-        except ImportError as error:
-            self._record(not_importable(error), fatal=True)
-            code = FATAL
         except Exception as error:
-            self._record(error)
-            self._board.retry_after = _retry_after(error)
-            if _refused(error):
-                self._board.chunk = max(1, self._board.chunk // 8)
-                code = REFUSED
+            if isinstance(error, UserError | ImportError):
+                code = HOPELESS
+            line = _line(not_importable(error) if isinstance(error, ImportError) else error)
+            print(f"{time.strftime('%F %T')} {line}", file=sys.stderr)
+            Progress.note_error(self._record, line)
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
 
-    def _forward(self) -> None:
-        while os.getppid() == self._forwarder:
-            gone = bool(self._board.gone)
-            batch = self._next_batch()
-            if batch:
-                if not (gone or self._board.hurry):
-                    time.sleep(GATHER_SECONDS)
-                    batch = self._next_batch()
-                with self._turn(), self._step():
-                    self._settle(batch)
-            elif gone:
-                if self.must_end_run(self._spool, self._address, self._progress):
-                    with self._step():
-                        self._end("Failed", "the training process ended without a word")
+    def _send_all(self) -> None:
+        while os.getppid() == self._relay:
+            closing = self._flags.closing
+            if self._next_entries():
+                until = time.monotonic() + GATHER_SECONDS
+                while time.monotonic() < until and not (self._flags.closing or self._flags.hurry):
+                    time.sleep(POLL_SECONDS)
+                self._touch()
+                self._send(self._next_entries())
+                self._flags.step_began = 0.0
+            elif closing:
+                if must_end_run(self._record, self._address, self._progress):
+                    self._touch()
+                    self._end("Failed", "the training process ended without a word")
                 return
             else:
-                self._board.hurry = False
+                self._flags.hurry = False
                 self._share_token()
                 time.sleep(POLL_SECONDS)
 
-    def _next_batch(self) -> Batch:
-        """Return the next entries: many metrics and tables, or one of anything else."""
-        batch: Batch = []
-        for entry, offset in read_entries(self._spool, self._progress.offset):
+    def _next_entries(self) -> list[tuple[dict[str, Any], int]]:
+        """Return the next entries, each with the offset of its end: metrics and tables, or one of any other kind."""
+        found: list[tuple[dict[str, Any], int]] = []
+        for entry, offset in outbox.read_entries(self._record, self._progress.offset):
             alone = not ("metric" in entry or "table" in entry)
-            if alone and batch:
+            if not (alone and found):
+                found.append((entry, offset))
+            if alone or len(found) >= self._flags.entries:
                 break
-            batch.append((entry, offset))
-            if alone or len(batch) >= self._board.chunk:
-                break
-        return batch
+        return found
 
-    def _settle(self, batch: Batch) -> None:
-        entries, offset = [entry for entry, _ in batch], batch[-1][1]
-        others_turn, new = not self._is_media and self._turns.after_another(), self._sender is None
-        self._touch()
-        sender = self._open()
-        if others_turn and not new:
-            sender.read_back()
+    def _send(self, found: list[tuple[dict[str, Any], int]]) -> None:
+        entries, offset = [entry for entry, _ in found], found[-1][1]
+        backend = self._open()
         if "end" in entries[0]:
             self._end(entries[0]["end"], entries[0].get("reason"))
-            self._confirm(offset)
-            return
-        try:
-            with self._in_flight():
-                unsendable = sender.send(entries)
-        except Exception as error:
-            if len(batch) == 1 and _refused(error):
-                # One entry that the service refuses for good must not hold up the others.
-                self._reject(f"{json.dumps(entries[0])[:100]}: {_line(error)}")
-                self._confirm(offset)
-            raise
-        for reason, number in unsendable.items():
-            self._progress.unsendable[reason] = self._progress.unsendable.get(reason, 0) + number
-        self._reject(*sender.rejected)
-        sender.rejected.clear()
-        self._progress.missing += sender.take_missing()
-        self._progress.left_out = sorted({*self._progress.left_out, *sender.left_out})
-        self._progress.confirmed += len(entries) - unsendable.total()
+        else:
+            with self._record.open("rb") as file:
+                os.fsync(file.fileno())  # what the service has is on the disk, too
+            self._progress.in_flight = time.time()
+            self._progress.write(self._record)
+            try:
+                self._hand_over(backend, entries)
+            except Exception as error:
+                if _refused(error):
+                    # One entry that the service refuses for good must not hold up the others: it is sent alone.
+                    self._flags.entries, self._flags.answered = max(1, len(entries) // 8), True
+                    if len(entries) == 1:
+                        self._progress.drop(outbox.REFUSED, f"{json.dumps(entries[0])[:100]}: {_line(error)}")
+                        self._confirm(offset)
+                raise
         self._confirm(offset)
-        self._board.succeeded = True
+        self._flags.answered = True
+        self._flags.entries = min(MAX_ENTRIES, self._flags.entries * 8)
         self._share_token()
-        self._board.chunk = min(CHUNK, self._board.chunk * 8)
         for entry in entries:
             if "path" in entry:
-                (files_folder(self._spool) / entry["path"]).unlink(missing_ok=True)
+                (self._files / entry["path"]).unlink(missing_ok=True)
 
-    def _open(self) -> Sender:
-        if self._sender is None:
-            folder = files_folder(self._spool)
-            os.chdir(folder if folder.is_dir() else self._spool.parent)
+    def _hand_over(self, backend: Backend, entries: list[dict[str, Any]]) -> None:
+        points, refused = [], []
+        for entry in entries:
+            kinds = ("metric", "table", "image", "confusion_matrix")
+            name = next((str(entry[kind]) for kind in kinds if kind in entry), "")
+            if "skip" in entry:
+                self._progress.drop(entry["skip"], name)
+            elif name and not backend.claim(name):
+                self._progress.drop(outbox.NO_ROOM, name)
+            elif "metric" in entry:
+                if name not in self._steps:
+                    self._steps[name] = backend.points(name)
+                if entry["step"] not in self._steps[name]:
+                    self._steps[name].add(entry["step"])
+                    points.append(Point(name, entry["step"], entry["value"], entry["time"]))
+            elif "table" in entry:
+                refused += backend.table(name, entry["columns"], entry["rows"])
+            elif "confusion_matrix" in entry:
+                backend.confusion_matrix(name, entry["value"])
+            elif "tags" in entry:
+                backend.tags(entry["tags"])
+            elif not (self._files / entry["path"]).exists():  # it is removed once it is sent
+                if entry["path"] not in backend.artifacts():
+                    self._progress.drop(outbox.MISSING, entry["path"])
+            elif "image" in entry:
+                backend.image(name, entry["path"], self._files)
+            else:
+                backend.upload(entry["file"], self._files / entry["path"])
+        if points:
+            refused += backend.log(points)
+        if refused:
+            self._progress.drop(outbox.REFUSED, refused[-1], len(refused))
+
+    def _open(self) -> Backend:
+        if self._backend is None:
+            if self._progress.in_flight is not None:
+                # A process that was killed before the answer has handed it over: it may be stored only now.
+                limit = self._make_backend.in_flight_seconds
+                self._flags.step_began = 0.0
+                time.sleep(min(max(0.0, self._progress.in_flight + limit - time.time()), limit))
+                self._touch()
             try:
-                run = self._address.open()
+                self._backend = self._make_backend(self._address, self._touch)
             except Exception as error:
-                if status_of(error) != 404:
+                if http_status(error) != 404:
                     raise
                 raise UserError(
                     f"run {self._address.run_id} is not in workspace {self._address.workspace!r}: "
                     "check that the file is this workspace's"
                 ) from error
             self._touch()
-            self._sender = Sender(run, folder, self._touch)
-            self._sender.read_back()
-        return self._sender
+        return self._backend
 
-    def _share_token(self) -> None:
-        token = None if self._sender is None else self._sender.token
-        if token and token != self._token:
-            self._token = token
-            share_token(token)
-
-    def _end(self, status: str, reason: str | None = None) -> None:
+    def _end(self, status: str, reason: str | None) -> None:
         self._open().end(status, reason)
         self._progress.ended = status
         self._confirm(self._progress.offset)
 
-    def _reject(self, *messages: str) -> None:
-        self._progress.refused += len(messages)
-        self._progress.rejected = [*self._progress.rejected, *messages][-20:]
-
     def _confirm(self, offset: int) -> None:
-        self._progress.offset, self._progress.error, self._progress.fatal = offset, None, False
-        self._progress.write(self._spool)
+        self._progress.offset, self._progress.error, self._progress.in_flight = offset, None, None
+        self._progress.write(self._record)
 
-    def _record(self, error: Exception, fatal: bool = False) -> None:
-        print(f"{time.strftime('%F %T')} {_line(error)}", file=sys.stderr)
-        self._progress.error, self._progress.fatal = _line(error), fatal
-        self._progress.write(self._spool)
-
-    @contextlib.contextmanager
-    def _turn(self) -> Any:
-        if self._is_media:  # uploads cannot be compared with what is there, so turns would be of no use
-            yield
-            return
-        while not self._turns.take():
-            if os.getppid() != self._forwarder:
-                os._exit(FAILED)
-            time.sleep(TURN_POLL_SECONDS)
-        yield
-        self._turns.release()
-
-    @contextlib.contextmanager
-    def _in_flight(self) -> Any:
-        if self._is_media:
-            yield
-            return
-        self._turns.note(in_flight=True)
-        try:
-            yield
-        finally:  # not after SIGKILL: then nobody has heard the answer, and the batch may still be stored
-            self._turns.note(in_flight=False)
-
-    @contextlib.contextmanager
-    def _step(self) -> Any:
-        self._touch()
-        yield
-        self._board.step_began = 0.0
+    def _share_token(self) -> None:
+        token = None if self._backend is None else self._backend.token
+        if token and token != self._token:
+            self._token = token
+            share_token(token)
 
     def _touch(self) -> None:
-        """Say that the service has answered: the limit of a step is for one request."""
-        self._board.step_began = time.monotonic()
+        """Note that the service has answered: the time limit is for one request."""
+        self._flags.step_began = time.monotonic()
 
 
-def _die_with_the_parent() -> None:
-    """Let Linux kill this process when the forwarder is killed: a call into the SDK may never return."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def must_end_run(record: Path, address: Any, progress: Progress) -> bool:
+    """Return whether an interactive run is still to be ended: by the relay of its metrics, not of its files."""
+    return address.ended_here and not progress.ended and not record.stem.endswith("-media")
 
 
 def _refused(error: BaseException) -> bool:
-    """Whether the service refused what was sent, so that sending it again as it is is no use."""
-    status = status_of(error)
+    """Return whether the service refused what was sent, so that sending it again as it is is no use."""
+    status = http_status(error)
     return status is not None and 400 <= status < 500 and status not in (401, 403, 404, 408, 409, 429)
-
-
-def _retry_after(error: BaseException | None) -> float:
-    """Return the seconds that the service asked to wait, at most a minute; the SDK itself ignores them."""
-    while error is not None:
-        headers = getattr(getattr(error, "response", None), "headers", None)
-        if headers is not None:
-            try:
-                return min(float(headers.get("Retry-After", 0)), 60.0)
-            except ValueError:  # a date
-                return 0.0
-        error = error.__cause__ or error.__context__
-    return 0.0
 
 
 def _line(error: BaseException) -> str:

@@ -1,45 +1,49 @@
-"""The record on disk: what was logged, in order, and how much of it the service has confirmed.
+"""The outbox: what was logged, on disk and in order, and how much of it the service has confirmed.
 
-A spool is a file of JSON lines. The first names the run; each other is one entry: a metric, a table, an
-image, the run's end. The training process only appends, one `write(2)` for all metrics of a call, so an entry
-survives SIGKILL of that process as soon as `Outbox.append` returns; the forwarder syncs the file to disk about
-once a second, so the training process needs no thread for it. Beside it lies `<spool>.sent`, replaced as a
-whole after each confirmation. Because entries are sent in the order of the file, one byte offset says what is
-confirmed.
+A record is a file of JSON lines. The first names the run and the backend; each other is one entry: a metric, a table,
+an image, the run's end. The training process only appends, one `write(2)` for all metrics of a call, so an entry
+survives SIGKILL of that process as soon as `Outbox.append` returns; the relay syncs the file to disk about once a
+second, so the training process needs no thread for it. Beside it lies `<record>.sent`, replaced as a whole after each
+confirmation. Because entries are sent in the order of the file, one byte offset says what is confirmed.
 """
 
 import json
 import os
-import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from lightning_cifar.azure.run import RunAddress
 from lightning_cifar.errors import UserError
+from lightning_cifar.files import atomic_write
 
 FORMAT = "lightning-cifar metrics 1"
+# Reasons for dropping an entry, beside those that the entry itself gives (its "skip").
+REFUSED = "refused by the service"
+NO_ROOM = "no room for another name in the run"
+MISSING = "its file was deleted before it was sent"
 
 
 class Outbox:
     """Appends entries to a new file at `path`; the file and its folder are made at the first entry."""
 
-    def __init__(self, path: Path, address: RunAddress) -> None:
+    def __init__(self, path: Path, address: RunAddress, backend: str) -> None:
         self.path = path
         self.size = 0
-        self._address = address
+        self._header = entry_line({"format": FORMAT, "backend": backend, "run": asdict(address)})
         self._file: IO[bytes] | None = None
 
     def append(self, lines: str) -> None:
-        """Hand whole lines to the operating system.
+        """Write whole lines, by one call of the operating system.
 
         Raises:
             OSError: the disk is full, for instance; the file then ends with the last whole entry.
         """
         if self._file is None:
-            self._file = self._create()
-        data = lines.encode()
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("xb", buffering=0)
+        data = (lines if self.size else self._header + lines).encode()
         try:
             written = self._file.write(data)
         except OSError:
@@ -55,114 +59,120 @@ class Outbox:
         if self._file is not None:
             self._file.close()
 
-    def _create(self) -> IO[bytes]:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        file = self.path.open("xb", buffering=0)
-        header = entry_line({"format": FORMAT, "run": self._address.as_dict()}).encode()
-        try:
-            if file.write(header) != len(header):
-                raise OSError(f"{self.path}: no space for {len(header)} bytes")
-        except OSError:
-            file.close()
-            self.path.unlink()  # the next entry tries anew
-            raise
-        self.size = len(header)
-        return file
-
 
 def entry_line(entry: dict[str, Any]) -> str:
     """Return an entry as one line; values that JSON does not know become strings."""
     return json.dumps(entry, default=str) + "\n"
 
 
-def sent_file(spool: Path) -> Path:
-    """Return where the spool's confirmations lie."""
-    return spool.with_name(spool.name + ".sent")
+def sent_file(record: Path) -> Path:
+    """Return the path of a record's confirmations."""
+    return record.with_name(record.name + ".sent")
 
 
-def files_folder(spool: Path) -> Path:
-    """Return the folder of the images and files that the spool's entries refer to, until they are sent."""
-    return spool.with_name(spool.stem + "-files")
+def files_folder(record: Path) -> Path:
+    """Return the folder of the images and files that a record's entries refer to, until they are sent."""
+    return record.with_name(record.stem + "-files")
 
 
 @dataclass
 class Progress:
-    """How far the service has confirmed a spool.
+    """How far the service has confirmed a record.
 
-    `offset` bytes are settled: `confirmed` entries are at the service, `unsendable` counts, by reason, those
-    that the service would not take, `rejected` holds what it said to those it did not take. `error` is the
-    reason why the last attempt failed (None after a success), `fatal` whether trying again is pointless,
-    `ended` the status the run was given. `refused` counts what `rejected` shows the latest of, `missing` holds
-    the files that entries refer to and that are neither on disk nor at the service, `left_out` the names that
-    came after those of other processes had taken all the room.
+    Args:
+        offset: bytes that are settled: sent and confirmed, or dropped.
+        dropped: number of entries that the service has not got and will not get, by reason.
+        examples: for each such reason the latest entry, or what the service said to it.
+        error: why the last attempt failed; None after a success.
+        ended: the status that the run was given.
+        in_flight: when (`time.time()`) entries were handed over whose answer is outstanding.
     """
 
     offset: int = 0
-    confirmed: int = 0
-    unsendable: dict[str, int] = field(default_factory=dict)
-    rejected: list[str] = field(default_factory=list)
+    dropped: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, str] = field(default_factory=dict)
     error: str | None = None
-    fatal: bool = False
     ended: str | None = None
-    refused: int = 0
-    missing: list[str] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
+    in_flight: float | None = None
 
     @classmethod
-    def read(cls, spool: Path) -> "Progress":
-        """Read the spool's confirmations; nothing is confirmed where there are none."""
+    def read(cls, record: Path) -> "Progress":
+        """Read a record's confirmations; nothing is confirmed where there are none.
+
+        Raises:
+            UserError: they cannot be read.
+        """
         try:
-            return cls(**json.loads(sent_file(spool).read_text()))
+            state = json.loads(sent_file(record).read_bytes())
+            progress = cls(**{each.name: state[each.name] for each in fields(cls) if each.name in state})
+            if not isinstance(progress.offset, int):
+                raise ValueError(f"offset {progress.offset!r}")
+            # Before there was `dropped`, what was refused or missing was listed in fields of its own.
+            for reason, messages in ((REFUSED, state.get("rejected")), (MISSING, state.get("missing"))):
+                if messages:
+                    progress.drop(reason, messages[-1], len(messages))
+            return progress
         except FileNotFoundError:
             return cls()
-        except (ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, AttributeError) as error:
             raise UserError(
-                f"{sent_file(spool)} cannot be read ({error}): delete it, the service knows what has arrived"
+                f"{sent_file(record)} cannot be read ({error}): delete it, the service knows what has arrived"
             ) from error
 
-    def write(self, spool: Path) -> None:
-        """Replace the spool's confirmations as a whole."""
-        target = sent_file(spool)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=target.name)
-        try:
-            with os.fdopen(handle, "w") as file:
-                json.dump(asdict(self), file)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(target)
-        except BaseException:  # a full disk would otherwise be filled with these
-            Path(name).unlink(missing_ok=True)
-            raise
+    @classmethod
+    def note_error(cls, record: Path, error: str) -> None:
+        """Write why an attempt has failed; nothing that it handed over is outstanding any more."""
+        progress = cls.read(record)
+        progress.error, progress.in_flight = error, None
+        progress.write(record)
+
+    def drop(self, reason: str, example: str, number: int = 1) -> None:
+        """Count entries that will not be sent."""
+        self.dropped[reason] = self.dropped.get(reason, 0) + number
+        self.examples[reason] = example
+
+    def write(self, record: Path) -> None:
+        """Replace a record's confirmations as a whole."""
+        with atomic_write(sent_file(record)) as file:
+            file.write(json.dumps(asdict(self)).encode())
 
 
-def read_header(spool: Path) -> tuple[RunAddress, int]:
-    """Return whose metrics a file holds, and where its first entry begins.
+class Header(NamedTuple):
+    """The first line of a record: the run, the backend that sends to it, and the offset of the first entry."""
+
+    address: RunAddress
+    backend: str
+    start: int
+
+
+def read_header(record: Path) -> Header:
+    """Read the first line of a record; one that names no backend was written for SDK v1.
 
     Raises:
         UserError: the file is missing, or none of AzureMLLogger's.
     """
     try:
-        with spool.open("rb") as file:
+        with record.open("rb") as file:
             line = file.readline()
         header = json.loads(line)
         if header["format"] != FORMAT:
             raise ValueError(f"format {header['format']!r}")
-        return RunAddress(**header["run"]), len(line)
+        return Header(RunAddress(**header["run"]), str(header.get("backend", "v1")), len(line))
     except FileNotFoundError:
-        raise UserError(f"{spool} does not exist: name the .jsonl file that AzureMLLogger's warning named") from None
+        raise UserError(f"{record} does not exist: name the .jsonl file that AzureMLLogger's warning named") from None
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(
-            f"{spool} is not a file of AzureMLLogger's ({error}): name the .jsonl file that its warning named"
+            f"{record} is not a file of AzureMLLogger's ({error}): name the .jsonl file that its warning named"
         ) from error
 
 
-def read_entries(spool: Path, offset: int) -> Iterator[tuple[dict[str, Any], int]]:
+def read_entries(record: Path, offset: int) -> Iterator[tuple[dict[str, Any], int]]:
     """Yield each whole entry from byte `offset` on, with the offset of its end; leave a torn last line.
 
     Raises:
         UserError: a line that is no entry.
     """
-    with spool.open("rb") as file:
+    with record.open("rb") as file:
         file.seek(offset)
         for line in file:
             if not line.endswith(b"\n"):
@@ -172,14 +182,14 @@ def read_entries(spool: Path, offset: int) -> Iterator[tuple[dict[str, Any], int
                 entry = json.loads(line)
                 if not isinstance(entry, dict):
                     raise ValueError("no JSON object")
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise UserError(
-                    f"{spool} is damaged before byte {offset} ({error}): remove that line to send the others"
+                    f"{record} is damaged before byte {offset} ({error}): remove that line to send the others"
                 ) from error
             yield entry, offset
 
 
-def pending(spool: Path) -> int:
-    """Count the entries, the run's end among them, that are neither confirmed nor set aside as unsendable."""
-    offset = max(Progress.read(spool).offset, read_header(spool)[1])
-    return sum("skip" not in entry for entry, _ in read_entries(spool, offset))
+def pending(record: Path) -> int:
+    """Count the entries, the run's end among them, that are neither confirmed nor dropped."""
+    offset = max(Progress.read(record).offset, read_header(record).start)
+    return sum("skip" not in entry for entry, _ in read_entries(record, offset))

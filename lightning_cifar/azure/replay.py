@@ -10,14 +10,14 @@ import argparse
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
-from lightning_cifar.azure.outbox import Progress, files_folder, pending, read_entries, read_header, sent_file
-from lightning_cifar.azure.process import start_forwarder
-from lightning_cifar.azure.run import RunAddress, require_azureml
+from lightning_cifar.azure import backends, outbox
+from lightning_cifar.azure.outbox import MISSING, Progress, pending
+from lightning_cifar.azure.process import start_relay
+from lightning_cifar.azure.run import RunAddress
 from lightning_cifar.errors import UserError
 
 
@@ -33,57 +33,56 @@ def replay(file: Path, seconds: float) -> str:
             pictures and other files that it refers to are missing.
     """
     file = file.absolute()
-    address, start = read_header(file)
-    _check_run(file, address)
-    whole = max((end for _, end in read_entries(file, start)), default=start)
-    if Progress.read(file).offset > whole:
+    header = outbox.read_header(file)
+    run_id, job = header.address.run_id, RunAddress.of_job()
+    if job is not None and job.run_id != run_id:
         raise UserError(
-            f"{file} is shorter than what was sent from it: fetch it again, or delete {sent_file(file)} to "
+            f"{file} belongs to run {run_id}, and this job is run {job.run_id}: "
+            "replay it in its own job, or outside a job"
+        )
+    whole = max((end for _, end in outbox.read_entries(file, header.start)), default=header.start)
+    progress = Progress.read(file)
+    if progress.offset > whole:
+        raise UserError(
+            f"{file} is shorter than what was sent from it: fetch it again, or delete {outbox.sent_file(file)} to "
             "compare all of it with the run"
         )
-    require_azureml()
-    progress = Progress.read(file)
-    if progress.missing:  # they may be there by now; what the service has is not sent again
-        progress.missing, progress.offset = [], start
+    backends.require(header.backend)
+    if progress.dropped.get(MISSING):  # the files may be there by now; what the service has is not sent again
+        progress = Progress(ended=progress.ended, in_flight=progress.in_flight)
         progress.write(file)
     before = pending(file)
-    # The forwarder and its worker end with this process, Ctrl-C included.
-    process = start_forwarder(file, seconds=0.0, variables={})
+    _send(file, whole, time.monotonic() + seconds)
+    progress = Progress.read(file)
+    if left := pending(file):
+        reason = progress.error or f"no answer within {seconds:.0f} s"
+        raise UserError(f"{left} entries of {file} are not yet at run {run_id} ({reason}): run this again")
+    if missing := progress.dropped.get(MISSING):
+        raise UserError(
+            f"{missing} files of {file} are neither in {outbox.files_folder(file)} nor at run {run_id}, such as "
+            f"{progress.examples[MISSING]!r}: put that folder beside it and run this again"
+        )
+    but = "".join(
+        f"; {progress.dropped[why]} entries were not sent ({why}), such as {progress.examples[why]}"
+        for why in (outbox.REFUSED, outbox.NO_ROOM)
+        if why in progress.dropped
+    )
+    cut = " (its last line was cut off while it was written)" if file.stat().st_size > whole else ""
+    return f"run {run_id} has everything of {file}{cut}; {before} entries were missing or unconfirmed{but}"
+
+
+def _send(file: Path, whole: int, until: float) -> None:
+    # The relay and its attempt end with this process, Ctrl-C included.
+    process = start_relay(file, seconds=0.0, variables={})
     try:
-        _wait(file, whole, process, time.monotonic() + seconds)
+        while Progress.read(file).offset < whole and process.poll() is None and time.monotonic() < until:
+            time.sleep(0.1)
     finally:
         with contextlib.suppress(ProcessLookupError):  # it has ended by itself
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    left = pending(file)
-    if left:
-        reason = Progress.read(file).error or f"no answer within {seconds:.0f} s"
-        raise UserError(f"{left} entries of {file} are not yet at run {address.run_id} ({reason}): run this again")
-    progress = Progress.read(file)
-    if progress.missing:
-        raise UserError(
-            f"{len(progress.missing)} files of {file} are neither in {files_folder(file)} nor at run "
-            f"{address.run_id}, such as {progress.missing[0]!r}: put that folder beside it and run this again"
-        )
-    but = f"; {progress.refused} entries were refused, such as {progress.rejected[-1]}" if progress.refused else ""
-    if progress.left_out:
-        but += f"; the run has no room for the names {', '.join(progress.left_out)}"
-    cut = " (its last line was cut off while it was written)" if file.stat().st_size > whole else ""
-    return f"run {address.run_id} has everything of {file}{cut}; {before} entries were missing or unconfirmed{but}"
-
-
-def _check_run(file: Path, address: RunAddress) -> None:
-    job = RunAddress.of_job()
-    if job is not None and job.run_id != address.run_id:
-        raise UserError(
-            f"{file} belongs to run {address.run_id}, and this job is run {job.run_id}: "
-            "replay it in its own job, or outside a job"
-        )
-
-
-def _wait(file: Path, whole: int, process: "subprocess.Popen[bytes]", until: float) -> None:
-    while Progress.read(file).offset < whole and process.poll() is None and time.monotonic() < until:
-        time.sleep(0.1)
+        if process.stdin is not None:
+            process.stdin.close()
 
 
 def main() -> None:

@@ -1,17 +1,16 @@
-"""Which run the metrics belong to: known without importing azureml, opened where it is really needed."""
+"""Which run the metrics belong to: known without importing an SDK, opened where it is really needed."""
 
-import contextlib
 import json
 import os
-import sys
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lightning_cifar.azure import backends
+from lightning_cifar.azure.backends import require as require_azureml
 from lightning_cifar.errors import UserError
 
-_PIP = "pip install azureml-core"
 _CONFIG_KEYS = ("subscription_id", "resource_group", "workspace_name")
 
 
@@ -87,52 +86,31 @@ class RunAddress:
         """Whether the process whose record this is gives the run its status."""
         return self.interactive and not self.child
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields, for JSON."""
-        return asdict(self)
-
     def open(self, workspace: Any = None) -> Any:
-        """Return the real `azureml.core.Run`; an interactive run that does not exist yet is started.
+        """Return the SDK's own object of the run; start an interactive run that does not exist yet.
 
         Args:
-            workspace: the `azureml.core.Workspace`, if it is at hand, with the sign-in that it was made with.
+            workspace: the SDK's workspace, if it is at hand, with the sign-in that it was made with.
 
         Raises:
-            UserError: azureml-core is not installed, or cannot be imported.
+            UserError: the SDK is not installed, or cannot be imported.
             Exception: whatever the SDK raises if the service does not answer.
         """
-        import_azureml()
-        from azureml.core import Experiment, Run, Workspace
-
-        job = self.of_job()
-        if self.in_its_job:
-            return Run.get_context(allow_offline=False)
-        if workspace is None and job is not None and job.same_workspace(self):
-            # A child run, for instance. The job's token is good for its workspace, and nobody is there to sign in.
-            workspace = Run.get_context(allow_offline=False).experiment.workspace
-        workspace = workspace or Workspace.get(
-            self.workspace, subscription_id=self.subscription_id, resource_group=self.resource_group
-        )
-        try:
-            return workspace.get_run(self.run_id)
-        except Exception as error:
-            if not self.interactive or status_of(error) != 404:
-                raise
-        # The SDK writes the address of the git remote of the current folder into the run's properties as it
-        # stands, with any token in it: start the run from a folder that belongs to no repository.
-        with contextlib.chdir("/"):
-            experiment = Experiment(workspace, self.experiment)
-            return experiment.start_logging(run_id=self.run_id, outputs=False, snapshot_directory=None)
+        return backends.load(backends.DEFAULT).open_run(self, workspace)
 
 
 class RunProxy:
-    """Stands for the real `Run` until one of its attributes is used: only then is azureml imported.
+    """Stands for the SDK's own run until one of its attributes is used: only then is the SDK imported.
 
     Lightning reads `logger.experiment` at every `fit`; the import alone would cost a second, 100 MB and a
     thread.
+
+    Raises:
+        UserError: the SDK is not installed.
     """
 
     def __init__(self, address: RunAddress, run: Any = None, workspace: Any = None) -> None:
+        require_azureml()
         self.__dict__.update(_address=address, _run=run, _workspace=workspace)
 
     def __getattr__(self, name: str) -> Any:
@@ -146,57 +124,8 @@ class RunProxy:
         _ = self.id
         setattr(self.__dict__["_run"], name, value)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"_address": self.__dict__["_address"], "_run": None, "_workspace": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.__dict__['_address'].run_id!r})"
-
-
-def require_azureml() -> None:
-    """Check, without importing it, that azureml-core is installed.
-
-    Raises:
-        UserError: it is not.
-    """
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        version("azureml-core")
-    except PackageNotFoundError:
-        raise UserError(f"azureml-core is not installed, and AzureMLLogger needs it here: {_PIP}") from None
-
-
-def import_azureml() -> None:
-    """Import azureml-core, which costs a second and 100 MB.
-
-    Raises:
-        UserError: it is not installed, or cannot be imported: trying again is pointless.
-    """
-    require_azureml()
-    try:
-        import azureml.core  # noqa: F401
-    except ImportError as error:
-        raise not_importable(error) from error
-
-
-def not_importable(error: ImportError) -> UserError:
-    """Return what to tell about an azureml-core that is installed and lacks something: the SDK imports as it goes."""
-    version = ".".join(map(str, sys.version_info[:2]))
-    return UserError(f"azureml-core is installed, but Python {version} cannot import it ({error}): use Python 3.11")
-
-
-def status_of(error: BaseException | None) -> int | None:
-    """Return the HTTP status behind an exception of the SDK, also where another exception wraps it."""
-    while error is not None:
-        status = getattr(error, "status_code", None) or getattr(getattr(error, "response", None), "status_code", None)
-        if status is not None:
-            return int(status)
-        error = getattr(error, "inner_exception", None) or error.__cause__ or error.__context__
-    return None
 
 
 def find_config(start: Path) -> Path:

@@ -1,11 +1,16 @@
-"""A training process in a job of the loopback Azure ML: the test's own, which must never import azureml."""
+"""A training process in a job: of the loopback Azure ML (`job`), or of a service that is a folder (`fake`).
+
+The test's own process is the training process, and must never import azureml.
+"""
 
 import atexit
+import contextlib
 import os
+import resource
 import signal
+import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,13 +18,17 @@ from typing import Any
 import pytest
 
 from lightning_cifar import AzureMLLogger
-from lightning_cifar.azure.deadline import Deadline
-from lightning_cifar.azure.delivery import Delivery
+from lightning_cifar.azure import backends, delivery, process
+from lightning_cifar.azure.outbox import Outbox
+from lightning_cifar.azure.run import RunAddress
 from scripts.emulator import Emulator
+from tests.azure.fake_backend import FakeService
 from tests.azure.recorded import outside as outside  # fixtures
 from tests.azure.recorded import recorded as recorded
+from tests.deadline import wait_until as wait_until  # for the tests that import it from here
 
 REPOSITORY = Path(__file__).parents[2]
+FAKE = "tests.azure.fake_backend:FakeBackend"
 
 
 class Job:
@@ -42,25 +51,33 @@ class Job:
         return path
 
 
+def kill(relay: "subprocess.Popen[bytes]") -> None:
+    """End a relay and its attempt, as the end of all power would."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(relay.pid, signal.SIGKILL)
+    relay.wait()
+    if relay.stdin is not None:
+        relay.stdin.close()
+
+
 @pytest.fixture(autouse=True)
-def journals(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """End the forwarders of a test with it; no journal is left to be closed at the end of all tests."""
-    journals: list[Delivery] = []
-    begin = Delivery.__init__
+def deliveries(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[delivery.Delivery]]:
+    """The deliveries that a test makes; their relays end with it, and none is left for the end of all tests."""
+    made: list[delivery.Delivery] = []
+    begin = delivery.Delivery.__init__
 
-    def remember(journal: Delivery, *args: Any) -> None:
-        journals.append(journal)
-        begin(journal, *args)
+    def remember(self: delivery.Delivery, *args: Any) -> None:
+        made.append(self)
+        begin(self, *args)
 
-    monkeypatch.setattr(Delivery, "__init__", remember)
-    monkeypatch.setattr("lightning_cifar.azure.delivery.DEADLINE", Deadline())
-    yield
-    for journal in journals:
-        atexit.unregister(journal.at_exit)
-        for spool in getattr(journal, "_spools", {}).values():
-            if spool._process is not None and spool._process.poll() is None:
-                os.killpg(spool._process.pid, signal.SIGKILL)
-                spool._process.wait()
+    monkeypatch.setattr(delivery.Delivery, "__init__", remember)
+    monkeypatch.setattr(delivery, "DEADLINE", delivery.Deadline())
+    yield made
+    for each in made:
+        atexit.unregister(each.at_exit)
+        for outbox in getattr(each, "outboxes", {}).values():
+            if outbox.process is not None and outbox.process.poll() is None:
+                kill(outbox.process)
 
 
 @pytest.fixture
@@ -80,6 +97,56 @@ def job(azure: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 
 @pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeService:
+    """The service of job run-1, whose training process this is; the relay is the quick one."""
+    for name, value in {
+        "AZUREML_RUN_ID": "run-1",
+        "AZUREML_ARM_PROJECT_NAME": "cifar10",
+        "FAKE_SERVICE": str(tmp_path / "service"),
+        "TMPDIR": str(tmp_path / "shared"),
+    }.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "shared").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "shared"))
+    monkeypatch.setattr(backends, "DEFAULT", FAKE)
+    monkeypatch.setattr(process, "RELAY", "tests.azure.quick_relay")
+    monkeypatch.chdir(tmp_path)
+    return FakeService(tmp_path / "service")
+
+
+@pytest.fixture
+def record(fake: FakeService, tmp_path: Path) -> Path:
+    """A record of 100 points, of which nothing was sent."""
+    return write_record(tmp_path / "record-metrics.jsonl")
+
+
+def write_record(path: Path, points: int = 100, address: RunAddress | None = None, backend: str = FAKE) -> Path:
+    """Write a record of `points` values of "loss": step / 7 at each step."""
+    outbox = Outbox(path, address or RunAddress("run-1", "cifar10", "w", "g", "s"), backend)
+    for step in range(points):
+        outbox.append(f'{{"metric": "loss", "value": {step / 7}, "step": {step}, "time": 0}}\n')
+    outbox.close()
+    return path
+
+
+@pytest.fixture
+def start_relay(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., "subprocess.Popen[bytes]"]]:
+    """Start relays of this process, and end them with the test."""
+    started = []
+
+    def start(record: Path, parent: int | None = None, seconds: float = 600.0) -> "subprocess.Popen[bytes]":
+        command = [sys.executable, "-m", process.RELAY, str(record)]
+        command += ["--parent", str(parent or os.getpid()), "--seconds", str(seconds)]
+        env = process.child_environment()
+        started.append(subprocess.Popen(command, env=env, stdin=subprocess.PIPE, start_new_session=True))
+        return started[-1]
+
+    yield start
+    for each in started:
+        kill(each)
+
+
+@pytest.fixture
 def script(tmp_path: Path) -> Callable[[str], list[str]]:
     """Write a script and return the command that runs it."""
 
@@ -91,10 +158,13 @@ def script(tmp_path: Path) -> Callable[[str], list[str]]:
     return write
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
-    """Wait for a condition to hold, and return what it returned."""
-    until = time.monotonic() + seconds
-    while not (result := condition()):
-        assert time.monotonic() < until, "it did not come to pass in time"
-        time.sleep(0.05)
-    return result
+@pytest.fixture
+def full_at() -> Iterator[Callable[[int | None], None]]:
+    """Let no file grow beyond a size, as if the disk were full there; None: lift it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def limit(size: int | None) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft if size is None else size, hard))
+
+    yield limit
+    limit(None)

@@ -1,90 +1,82 @@
 """What did not get through is sent later, and each point is there once."""
 
+import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
 
 import pytest
-from PIL import Image
 
-from lightning_cifar.azure.outbox import Outbox, pending
+from lightning_cifar.azure import replay
+from lightning_cifar.azure.outbox import Outbox, Progress, entry_line, files_folder, pending, sent_file
 from lightning_cifar.azure.run import RunAddress
-from tests.azure.conftest import REPOSITORY, wait_until
+from lightning_cifar.errors import UserError
+from tests.azure.conftest import FAKE, REPOSITORY, write_record
+from tests.azure.test_outbox import OLD_RECORD
+from tests.deadline import deadline, wait_until
 
-ADDRESS = {
-    "experiment": "cifar10",
-    "interactive": False,
-}
-
-
-@pytest.fixture
-def record(azure, tmp_path):
-    """A record of 1,000 points, of which nothing was sent."""
-    azure.job_environment("run-1")  # makes the run
-    workspace = azure.workspace
-    address = RunAddress("run-1", "cifar10", workspace.name, workspace.resource_group, workspace.subscription_id)
-    spool = Outbox(tmp_path / "record-metrics.jsonl", address)
-    for step in range(1000):
-        spool.append(f'{{"metric": "loss", "value": {step / 7}, "step": {step}, "time": 0}}\n')
-    return spool.path
+POINTS = [("loss", step, step / 7) for step in range(100)]
+SECONDS = deadline(30.0)
 
 
-def replay(file, env, *others):
-    command = [sys.executable, "-m", "lightning_cifar.azure.replay", str(file), *map(str, others)]
-    return subprocess.Popen(
-        command,
-        env=env | {"PYTHONPATH": str(REPOSITORY)},
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+def test_called_twice_and_without_what_was_confirmed_each_point_is_there_once(fake, record):
+    fake.script("log", "500", "lost")
+    assert "has everything" in (done := replay.replay(record, SECONDS)) and "100 entries were missing" in done
+    assert "0 entries were missing" in replay.replay(record, SECONDS)
+    sent_file(record).unlink()  # as for a file fetched from the run's outputs
+    assert "100 entries were missing or unconfirmed" in replay.replay(record, SECONDS)
+    assert fake.points() == POINTS
 
 
-def finish(process):
-    out, err = process.communicate(timeout=150)
-    return process.returncode, out.strip(), err.strip()
+def test_a_record_of_an_older_version_is_sent_from_where_it_was_confirmed(fake, tmp_path, monkeypatch):
+    for path in OLD_RECORD.parent.iterdir():
+        shutil.copy(path, tmp_path)
+    record = tmp_path / OLD_RECORD.name
+    monkeypatch.setenv("RELAY_CONSTANTS", json.dumps({"backends": {"_BACKENDS": {"v1": [FAKE, None]}}}))
+    progress = Progress.read(record)
+    progress.dropped.clear()
+    progress.write(record)
+    assert "3 entries were missing" in replay.replay(record, SECONDS)
+    assert fake.points() == [("acc", 2, 2 / 3), ("loss", 2, 2 / 7)]
+    assert fake.read("rows") == [["hyperparameters", {"name": "lr", "value": "0.1"}]]
 
 
-def points(azure):
-    return sorted((m.step, m.value) for m in azure.metrics("run-1"))
-
-
-EXPECTED = [(step, step / 7) for step in range(1000)]
-
-
-def test_from_a_laptop_twice_and_after_answers_were_lost_each_point_is_there_once(azure, record):
-    azure.misbehave("store-and-drop", on="/batch", requests=2)
-    env = azure.client_environment()
-    code, out, err = finish(replay(record, env))
-    assert code == 0, err
-    assert "1000 entries" in out
-    assert points(azure) == EXPECTED
-    assert finish(replay(record, env))[0] == 0
-    record.with_name(record.name + ".sent").unlink()  # as for a file fetched from the run's outputs
-    assert finish(replay(record, env))[0] == 0
-    assert points(azure) == EXPECTED
-
-
-def test_interrupted_and_called_again_each_point_is_there_once(azure, record):
-    azure.misbehave("latency", on="/batch", delay=0.4)
-    env = azure.client_environment()
-    process = replay(record, env)
-    wait_until(lambda: azure.metrics("run-1"), seconds=30)
+def test_interrupted_and_called_again_each_point_is_there_once(fake, tmp_path):
+    record = write_record(tmp_path / "a.jsonl", 100)
+    fake.script("log", "hang")
+    command = [sys.executable, "-m", "lightning_cifar.azure.replay", str(record)]
+    process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, stderr=subprocess.DEVNULL)
+    wait_until(lambda: fake.calls("log"))
     process.send_signal(signal.SIGINT)
-    assert finish(process)[0] != 0
-    assert 0 < len(azure.metrics("run-1")) < 1000
-    azure.behave()
-    code, _, err = finish(replay(record, azure.client_environment()))  # as on another machine: no turns to wait for
-    assert code == 0, err
-    assert points(azure) == EXPECTED
+    assert process.wait(deadline(10)) != 0
+    assert not fake.points()
+    replay.replay(record, SECONDS)
+    assert fake.points() == POINTS
 
 
-def test_a_cut_last_line_is_named_and_the_others_are_sent(azure, record):
+def test_a_cut_last_line_is_mentioned_and_the_others_are_sent(fake, record):
     with record.open("a") as file:
         file.write('{"metric": "loss", "va')
-    code, out, err = finish(replay(record, azure.client_environment()))
-    assert code == 0 and "cut off" in out, err
-    assert points(azure) == EXPECTED
+    assert "cut off" in replay.replay(record, SECONDS)
+    assert fake.points() == POINTS
+
+
+def test_what_the_service_does_not_take_in_time_is_an_error_with_the_number_and_the_cause(fake, record):
+    fake.script("open", "503", "hang*")
+    with pytest.raises(UserError, match=r"100 entries of .* are not yet at run run-1 .*: run this again"):
+        replay.replay(record, 0.5)
+    assert pending(record) == 100
+
+
+def test_what_was_dropped_is_mentioned(fake, record):
+    fake.append("points", *(["run-1", f"m{number}", 0, 1.0] for number in range(49)))
+    with record.open("a") as file:
+        file.write(entry_line({"metric": "one too many", "value": 1.0, "step": 0, "time": 0}))
+    assert "1 entries were not sent (no room for another name in the run), such as one too many" in replay.replay(
+        record, SECONDS
+    )
 
 
 @pytest.mark.parametrize(
@@ -93,53 +85,48 @@ def test_a_cut_last_line_is_named_and_the_others_are_sent(azure, record):
         (lambda path: path.unlink(), "does not exist"),
         (lambda path: path.write_text('{"loss": 1}\n'), "is not a file of AzureMLLogger's"),
         (lambda path: path.write_bytes(b"\x89PNG\r\n"), "is not a file of AzureMLLogger's"),
-        (
-            lambda path: path.write_text(path.read_text().replace('{"metric": "loss"', "garbage", 1)),
-            "is damaged",
-        ),
+        (lambda path: path.write_text(path.read_text().replace('{"metric": "loss"', "x", 1)), "is damaged"),
+        (lambda path: path.write_text(path.read_text().replace('"run-1"', '"run-2"', 1)), "belongs to run run-2"),
+        (lambda path: Progress(offset=10**6).write(path), "is shorter than what was sent from it"),
     ],
-    ids=["missing", "foreign", "binary", "damaged"],
+    ids=["missing", "foreign", "binary", "damaged", "another run's", "cut"],
 )
-def test_a_file_that_cannot_be_sent_is_a_line_that_says_why(azure, record, damage, message):
+def test_a_file_that_cannot_be_sent_is_one_line_that_says_why(fake, record, damage, message):
     damage(record)
-    code, _, err = finish(replay(record, azure.client_environment()))
-    assert code == 1 and message in err and len(err.splitlines()) == 1
-    assert not azure.metrics("run-1")
+    with pytest.raises(UserError, match=message) as raised:
+        replay.replay(record, SECONDS)
+    assert len(str(raised.value).splitlines()) == 1 and str(record) in str(raised.value)
+    assert not fake.calls("open")
 
 
-def test_a_file_of_another_run_is_refused_inside_a_job(azure, record):
-    code, _, err = finish(replay(record, azure.job_environment("run-2")))
-    assert code == 1 and "belongs to run run-1, and this job is run run-2" in err and len(err.splitlines()) == 1
+def test_outside_a_job_a_record_of_any_run_is_sent(fake, tmp_path, monkeypatch):
+    monkeypatch.delenv("AZUREML_RUN_ID")
+    replay.replay(write_record(tmp_path / "a.jsonl", 2, RunAddress("run-7", "e", "w", "g", "s")), SECONDS)
+    assert len(fake.points("run-7")) == 2
 
 
-def test_a_file_whose_run_is_unknown_to_the_workspace_says_so(azure, record):
-    record.write_text(record.read_text().replace('"run-1"', '"run-9"', 1))
-    code, _, err = finish(replay(record, azure.client_environment()))
-    assert code == 1 and "run run-9 is not in workspace" in err and len(err.splitlines()) == 1
-    assert pending(record) == 1000
+def test_files_that_are_missing_are_named_until_they_are_there(fake, tmp_path):
+    record = tmp_path / "a-media.jsonl"
+    outbox = Outbox(record, RunAddress("run-1", "e", "w", "g", "s"), FAKE)
+    for name in ("a.txt", "b.txt"):
+        outbox.append(entry_line({"file": name, "path": name}))
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"2 files of .*a-media-files nor at run run-1, such as 'b.txt'"):
+            replay.replay(record, SECONDS)
+    files_folder(record).mkdir()
+    for name in ("a.txt", "b.txt"):
+        (files_folder(record) / name).write_text(name)
+    assert "has everything" in replay.replay(record, SECONDS)
+    assert fake.read("artifacts") == [["a.txt", "a.txt"], ["b.txt", "b.txt"]]
 
 
-def test_files_that_are_missing_are_named_until_they_are_there(azure, record):
-    header = record.read_text().splitlines()[0]
-    media = record.with_name("record-media.jsonl")
-    entries = ['{"file": "texts/a.txt", "path": "texts/a.txt"}', '{"image": "i", "path": "images/i.png"}']
-    media.write_text("\n".join([header, *entries]) + "\n")
-    env = azure.client_environment()
-    code, out, err = finish(replay(media, env))
-    assert code == 1 and not out and len(err.splitlines()) == 1
-    assert "2 files of" in err and "'texts/a.txt'" in err and "record-media-files" in err
-    for path in ("texts/a.txt", "images/i.png"):
-        file = record.with_name("record-media-files") / path
-        file.parent.mkdir(parents=True)
-        Image.new("L", (1, 1)).save(file, "PNG")
-    code, out, err = finish(replay(media, env))
-    assert code == 0 and "has everything" in out, err
-    assert set(azure.artifacts("run-1")) == {"texts/a.txt", "images/i.png"}
-
-
-def test_each_of_several_records_is_replayed_though_another_cannot_be(azure, tmp_path):
-    code, _, err = finish(replay(tmp_path / "a.jsonl", azure.client_environment(), tmp_path / "b.jsonl"))
-    assert code == 1 and [line.split("/")[-1].split(":")[0] for line in err.splitlines()] == [
-        "a.jsonl does not exist",
-        "b.jsonl does not exist",
+def test_the_command_line_replays_each_file_though_another_cannot_be(fake, record, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["replay", "a.jsonl", str(record), "b.jsonl"])
+    with pytest.raises(SystemExit) as ended:
+        replay.main()
+    out, err = capsys.readouterr()
+    assert ended.value.code == 1 and "has everything" in out and fake.points() == POINTS
+    assert [json.dumps(line.split(":")[0].split("/")[-1]) for line in err.splitlines()] == [
+        '"a.jsonl does not exist"',
+        '"b.jsonl does not exist"',
     ]

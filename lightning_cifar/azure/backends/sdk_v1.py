@@ -1,46 +1,71 @@
-"""Hands entries of a spool to the unmodified SDK, and counts what a flush confirmed.
+"""The backend for azureml-core (SDK v1): `Run.log`, tables, pictures, uploads, tags, and reading points back.
 
-Metrics go through the public `Run.log`. Three things have no public form and are taken from the SDK's metrics
-client, as `Run.get_metrics` itself does: reading points back *with their steps*, hearing of each page of them (a
-run may have millions), and the number of retries. A
-retry inside the SDK would send a batch again whose answer was lost, and that batch may have been stored; here
-nothing is sent twice before the service was asked what it has.
+The SDK's files are left as they are; inside the process that imports this module four things of it are changed, because
+a retry inside the SDK would send a batch again whose answer was lost, and that batch may have been stored:
+
+- `run._client.metrics.retries`, the number of retries of the metrics client, is set to 0;
+- `run._client.metrics._execute_with_workspace_run_arguments` is wrapped, to hear of each answer, page by page (a run
+  may have millions of points);
+- a handler on the logger `azureml` raises `AnswerLostError` in the SDK's thread where the SDK logs that it is about to
+  send a batch a second time, which ends that task;
+- `list_metric_names_for_run_id` and `get_metric_dto_for_run_v2` of the metrics client, which have no public form, read
+  points back *with their steps*, as `Run.get_metrics` does without them.
+
+All of it holds for azureml-core 1.61. With another version this module warns when it is imported, in `<record>.log`.
 """
 
+import contextlib
 import logging
 import shutil
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from lightning_cifar.azure.limits import MAX_NAMES, MAX_ROWS
-from lightning_cifar.azure.run import status_of
+from azureml.core import Experiment, Run, Workspace
 
+from lightning_cifar.azure.backends import Point
+from lightning_cifar.azure.limits import MAX_NAMES, MAX_ROWS
+from lightning_cifar.azure.run import RunAddress
+from lightning_cifar.azure.service_errors import http_status
+
+TESTED = "1.61"
 # A batch of 45 takes the service under a second; what takes longer has failed, and is asked for before it is
 # resent.
 FLUSH_SECONDS = 30
 _FREE_NAMES = 20
+
+if not version("azureml-core").startswith(f"{TESTED}."):
+    warnings.warn(
+        f"azureml-core {version('azureml-core')} is not the version {TESTED} that AzureMLLogger was tested with: "
+        f"if points are missing or there twice, pip install 'azureml-core=={TESTED}.*'",
+        stacklevel=1,
+    )
 
 
 class AnswerLostError(Exception):
     """A request failed; whether its metrics were stored is known only after reading them back."""
 
 
-class Sender:
-    """Sends entries to one run; made anew after every failure, so that it starts from what the service has.
+@dataclass
+class _Series:
+    """What the service has under one name."""
 
-    Args:
-        run: the `azureml.core.Run`.
-        folder: where the images and files lie that entries refer to.
-        touch: called whenever the service has answered.
-    """
+    steps: set[int] = field(default_factory=set)
+    rows: set[tuple[Any, ...]] = field(default_factory=set)
 
-    def __init__(self, run: Any, folder: Path, touch: Callable[[], None]) -> None:
-        self._run = run
-        self._folder = folder
-        self._touch = touch
-        self._client = run._client.metrics
+
+class SdkV1:
+    """Sends to one run with azureml-core; see `Backend`."""
+
+    in_flight_seconds = float(FLUSH_SECONDS)
+
+    def __init__(self, address: RunAddress, touch: Callable[[], None]) -> None:
+        self._run = self.open_run(address)
+        touch()
+        self._client = self._run._client.metrics
         self._client.retries = 0
         ask = self._client._execute_with_workspace_run_arguments
 
@@ -50,81 +75,119 @@ class Sender:
             return answer
 
         self._client._execute_with_workspace_run_arguments = ask_and_touch
-        self._points: defaultdict[str, set[int]] = defaultdict(set)
-        self._rows: defaultdict[str, set[tuple[Any, ...]]] = defaultdict(set)
-        self._unread: set[str] = set()
-        self._missing: list[str] = []
-        self.left_out: set[str] = set()  # names for which the other processes of this run have left no room
+        self._touch = touch
+        self._names = set(self._client.list_metric_names_for_run_id(self._run.id))
+        self._unread = set(self._names)
+        self._series: dict[str, _Series] = {}
         self._watch = _Watch()
         logging.getLogger("azureml").addHandler(self._watch)
 
-    def read_back(self) -> None:
-        """Learn which names the service has, and forget what it had of them: points are read when needed."""
-        self._run.flush(timeout_seconds=FLUSH_SECONDS)
-        self._unread = set(self._client.list_metric_names_for_run_id(self._run.id))
-        self._points.clear()
-        self._rows.clear()
-        for name in self._unread:
-            self._points[name] = set()
+    @staticmethod
+    def open_run(address: RunAddress, workspace: Any = None) -> Any:
+        """Return the `azureml.core.Run`; start an interactive run that does not exist yet.
 
-    def _read_series(self, name: str | None) -> None:
-        """Learn which points and rows of a name the service has, unless that is known."""
-        if name not in self._unread:
-            return
-        series = self._client.get_metric_dto_for_run_v2(name, run_id=self._run.id)
-        for value in series.value if series is not None else ():
-            if value.step is not None:
-                self._points[name].add(int(value.step))
-            else:
-                self._rows[name].add(_row(value.data))
-        self._unread.discard(name)
-
-    def send(self, entries: Iterable[dict[str, Any]]) -> Counter[str]:
-        """Send what the service lacks, flush, and return why some entries could not be sent: reason → number.
-
-        Raises:
-            Exception: what the SDK raises; nothing of `entries` may then be taken for sent, nor for lost.
+        Args:
+            address: the run.
+            workspace: the `azureml.core.Workspace`, if it is at hand, with the sign-in that it was made with.
         """
-        unsendable: Counter[str] = Counter()
-        handed_over = False
-        entries = list(entries)
-        for name in {_name(entry) for entry in entries if "skip" not in entry}:
-            self._read_series(name)
-        for entry in entries:
-            reason = entry.get("skip") or self._limit(entry)
-            if reason:
-                unsendable[reason] += 1
-            elif "metric" in entry:
-                handed_over |= self._metric(entry)
-            elif "table" in entry:
-                handed_over |= self._table(entry)
-            elif "image" in entry or "confusion_matrix" in entry:
-                handed_over |= self._picture(entry)
-            elif "file" in entry:
-                self._upload(entry)
-            elif "tags" in entry:
-                self._run.set_tags(entry["tags"])
-        if handed_over:
-            self._run.flush(timeout_seconds=FLUSH_SECONDS)
-        return unsendable
-
-    def take_missing(self) -> list[str]:
-        """Return, once, the artifacts whose files are neither on disk nor at the service."""
-        missing, self._missing = self._missing, []
-        return missing
+        if address.in_its_job:
+            return Run.get_context(allow_offline=False)
+        job = RunAddress.of_job()
+        if workspace is None and job is not None and job.same_workspace(address):
+            # A child run, for instance. The job's token is good for its workspace, and nobody is there to sign in.
+            workspace = Run.get_context(allow_offline=False).experiment.workspace
+        workspace = workspace or Workspace.get(
+            address.workspace, subscription_id=address.subscription_id, resource_group=address.resource_group
+        )
+        try:
+            return workspace.get_run(address.run_id)
+        except Exception as error:
+            if not address.interactive or http_status(error) != 404:
+                raise
+        # The SDK writes the address of the git remote of the current folder into the run's properties as it
+        # stands, with any token in it: start the run from a folder that belongs to no repository.
+        with contextlib.chdir("/"):
+            experiment = Experiment(workspace, address.experiment)
+            return experiment.start_logging(run_id=address.run_id, outputs=False, snapshot_directory=None)
 
     @property
     def token(self) -> str | None:
         """The job's token as the SDK has renewed it; None where another sign-in is used."""
         return getattr(self._run.experiment.workspace.service_context.get_auth(), "token", None)
 
-    @property
-    def rejected(self) -> list[str]:
-        """What the service said to the metrics that it answered but did not take."""
-        return self._watch.rejected
+    def claim(self, name: str) -> bool:
+        """Count a name among the run's; return False if 50 others are there."""
+        if name not in self._names and len(self._names) >= MAX_NAMES:
+            return False
+        self._names.add(name)
+        return True
 
-    def end(self, status: str, reason: str | None = None) -> None:
-        """Give an interactive run its status, Completed, Failed or Canceled, unless it has a final one."""
+    def points(self, name: str) -> set[int]:
+        """Return the steps at which the service has a value of a metric."""
+        return self._read(name).steps
+
+    def log(self, points: Sequence[Point]) -> list[str]:
+        """Store points; return what the service answered to each that it refused for good."""
+        for point in points:
+            self._run.log(point.name, point.value, step=point.step)
+        return self._flush()
+
+    def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+        """Add rows that a table lacks; return what the service answered to those that it refused for good."""
+        there = self._read(name).rows
+        missing, refused = [], []
+        for values in rows:
+            row = _row(dict(zip(columns, values, strict=True)))
+            if row not in there:
+                there.add(row)
+                missing.append(values)
+        for start in range(0, len(missing), MAX_ROWS):
+            part = missing[start : start + MAX_ROWS]
+            self._run.log_table(name, {c: [row[i] for row in part] for i, c in enumerate(columns)})
+            refused += self._flush()
+            self._touch()
+        return refused
+
+    def image(self, name: str, artifact: str, folder: Path) -> None:
+        """Show the picture `folder / artifact` under `name`, unless it is there."""
+        if self._shows(name, artifact):
+            return
+
+        def log_image(free: str) -> None:
+            # The SDK makes the path, as given, the artifact's name: it is relative, and this is its folder.
+            if free != artifact:
+                shutil.copyfile(artifact, free)
+            try:
+                self._run.log_image(name, path=free)
+            finally:
+                if free != artifact:
+                    Path(free).unlink()
+
+        with contextlib.chdir(folder):
+            _under_a_free_name(artifact, log_image)
+        self._run.flush(timeout_seconds=FLUSH_SECONDS)
+
+    def confusion_matrix(self, name: str, value: dict[str, Any]) -> None:
+        """Show a confusion matrix under `name`, unless it is there."""
+        if not self._shows(name, name):
+            _under_a_free_name(name, lambda free: self._run.log_confusion_matrix(free, value))
+            self._run.flush(timeout_seconds=FLUSH_SECONDS)
+
+    def upload(self, artifact: str, file: Path) -> None:
+        """Upload a file as an artifact, under another name if this one is taken."""
+        _under_a_free_name(artifact, lambda free: self._run.upload_file(free, str(file)))
+
+    def artifacts(self) -> Sequence[str]:
+        """Return the names of the run's artifacts."""
+        names: list[str] = self._run.get_file_names()
+        return names
+
+    def tags(self, tags: dict[str, str]) -> None:
+        """Set tags of the run."""
+        self._run.set_tags(tags)
+
+    def end(self, status: str, reason: str | None) -> None:
+        """End the run as Completed, Failed or Canceled, unless it has ended."""
         if self._run.get_status() in ("Completed", "Failed", "Canceled"):
             return
         if status == "Completed":
@@ -134,76 +197,25 @@ class Sender:
         else:
             self._run.fail(error_details=reason)
 
-    def _limit(self, entry: dict[str, Any]) -> str | None:
-        name = _name(entry)
-        if name is None or name in self._points or len(self._points) < MAX_NAMES:
-            return None
-        self.left_out.add(name)
-        return f"over {MAX_NAMES} names"
+    def _flush(self) -> list[str]:
+        self._run.flush(timeout_seconds=FLUSH_SECONDS)
+        refused, self._watch.refused = self._watch.refused, []
+        return refused
 
-    def _metric(self, entry: dict[str, Any]) -> bool:
-        steps, step = self._points[entry["metric"]], entry["step"]
-        if step in steps:
-            return False
-        steps.add(step)
-        self._run.log(entry["metric"], entry["value"], step=step)
-        return True
+    def _read(self, name: str) -> _Series:
+        series = self._series.setdefault(name, _Series())
+        if name in self._unread:
+            answer = self._client.get_metric_dto_for_run_v2(name, run_id=self._run.id)
+            for value in answer.value if answer is not None else ():
+                if value.step is not None:
+                    series.steps.add(int(value.step))
+                else:
+                    series.rows.add(_row(value.data))
+            self._unread.discard(name)
+        return series
 
-    def _table(self, entry: dict[str, Any]) -> bool:
-        name, columns = entry["table"], entry["columns"]
-        _ = self._points[name]
-        missing = []
-        for values in entry["rows"]:
-            row = _row(dict(zip(columns, values, strict=True)))
-            if row not in self._rows[name]:
-                self._rows[name].add(row)
-                missing.append(values)
-        for start in range(0, len(missing), MAX_ROWS):
-            rows = missing[start : start + MAX_ROWS]
-            self._run.log_table(name, {c: [row[i] for row in rows] for i, c in enumerate(columns)})
-            self._run.flush(timeout_seconds=FLUSH_SECONDS)
-            self._touch()
-        return False
-
-    def _picture(self, entry: dict[str, Any]) -> bool:
-        name = _name(entry)
-        assert name is not None
-        artifact = entry.get("path", name)
-        if any(str(value).endswith("/" + artifact) for row in self._rows[name] for _, value in row):
-            return False
-        _ = self._points[name]
-        if "image" not in entry:
-            _under_a_free_name(name, lambda free: self._run.log_confusion_matrix(free, entry["value"]))
-            return True
-        path = self._folder / artifact
-
-        def log_image(free: str) -> None:
-            # The SDK makes the path, as given, the artifact's name: it is relative, and this is its folder.
-            if free != artifact:
-                shutil.copyfile(path, self._folder / free)
-            try:
-                self._run.log_image(name, path=free)
-            finally:
-                if free != artifact:
-                    (self._folder / free).unlink()
-
-        if not self._is_there(path, artifact):
-            return False
-        _under_a_free_name(artifact, log_image)
-        return True
-
-    def _upload(self, entry: dict[str, Any]) -> None:
-        path = self._folder / entry["path"]
-        if self._is_there(path, entry["file"]):
-            _under_a_free_name(entry["file"], lambda free: self._run.upload_file(free, str(path)))
-
-    def _is_there(self, path: Path, artifact: str) -> bool:
-        """Whether a file is there to be sent; it is removed once it is sent."""
-        if path.exists():
-            return True
-        if artifact not in self._run.get_file_names():
-            self._missing.append(artifact)
-        return False
+    def _shows(self, name: str, artifact: str) -> bool:
+        return any(str(value).endswith("/" + artifact) for row in self._read(name).rows for _, value in row)
 
 
 class _Watch(logging.Handler):
@@ -211,15 +223,14 @@ class _Watch(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self.rejected: list[str] = []
+        self.refused: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
         if "Failed to post metric" in message:
-            self.rejected.append(message.strip())
+            self.refused.append(message.strip())
         elif "retrying it after 3 seconds" in message:
-            # Raised in the SDK's thread, this ends the task instead of sending the batch a second time;
-            # `flush` raises it. A handler is the one place where the SDK can be stopped without changing it.
+            # `flush` raises it. A handler is the one place where the SDK can be stopped without changing its code.
             raise AnswerLostError(" ".join(message.split("Reason for failure")[-1].split()))
 
 
@@ -235,7 +246,7 @@ def _under_a_free_name(name: str, upload: Callable[[str], object]) -> None:
             upload(name if number == 0 else str(path.with_name(f"{path.stem}-{number}{path.suffix}")))
             return
         except Exception as error:
-            taken = status_of(error) == 409 or "already exists" in str(error)
+            taken = http_status(error) == 409 or "already exists" in str(error)
             if not taken or number == _FREE_NAMES - 1:
                 raise
 
@@ -243,11 +254,3 @@ def _under_a_free_name(name: str, upload: Callable[[str], object]) -> None:
 def _row(data: dict[str, Any]) -> tuple[Any, ...]:
     """Return a row in a form that compares equal after its way through the service: 1 may become 1.0."""
     return tuple(sorted((name, str(float(v)) if isinstance(v, int | float) else str(v)) for name, v in data.items()))
-
-
-def _name(entry: dict[str, Any]) -> str | None:
-    """Return the metric name that an entry takes up; files and tags take none."""
-    for kind in ("metric", "table", "image", "confusion_matrix"):
-        if kind in entry:
-            return str(entry[kind])
-    return None

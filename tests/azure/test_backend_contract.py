@@ -1,0 +1,273 @@
+"""What every backend promises, whatever state its service is in: each suite runs with the unmodified SDK.
+
+A relay (a real one) sends records to the loopback service; another SDK joins by its name in `BACKENDS`.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from PIL import Image
+
+from lightning_cifar.azure.outbox import (
+    Outbox,
+    Progress,
+    entry_line,
+    files_folder,
+    pending,
+    read_header,
+    sent_file,
+)
+from lightning_cifar.azure.process import HOPELESS, start_relay
+from lightning_cifar.azure.run import RunAddress
+from scripts.emulator.records import Metric, MetricSeries
+from tests.azure.conftest import REPOSITORY, kill, write_record
+from tests.deadline import deadline, wait_until
+
+BACKENDS = ["v1"]
+POINTS = [("loss", step, step / 7) for step in range(100)]
+BATCH = {"v1": "/batch"}
+# One SDK is imported for all relays that are forked from here: a line of JSON is a record and its environment.
+HOST = """
+import json, os, sys
+from lightning_cifar.azure import backends, relay
+backends.load(sys.argv[1])
+for line in sys.stdin:
+    record, constants, environment = json.loads(line)
+    host = os.getpid()
+    if os.fork() == 0:
+        os.environ.update(environment)
+        for name, value in constants.items():
+            setattr(relay, name, value)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # nothing more will be logged
+        os._exit(relay.Relay(relay.Path(record), host, 3600.0).run())
+"""
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def backend(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def host(backend):
+    """Start relays of one process that has imported the SDK: `host(record, environment)`."""
+    from lightning_cifar.azure.process import child_environment
+
+    bare = {name: value for name, value in child_environment().items() if not name.startswith("AZUREML_RUN")}
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOST, backend],
+        env=bare | {"PYTHONPATH": str(REPOSITORY)},
+        stdin=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+    def start(record, environment, **constants):
+        process.stdin.write(json.dumps([str(record), constants, environment]) + "\n")
+        process.stdin.flush()
+
+    yield start
+    process.stdin.close()
+    kill(process)
+
+
+@pytest.fixture
+def address(azure):
+    place = azure.workspace
+    azure.job_environment("run-1")  # makes the run
+    return RunAddress("run-1", "cifar10", place.name, place.resource_group, place.subscription_id)
+
+
+@pytest.fixture
+def record(address, backend, tmp_path):
+    return write_record(tmp_path / "record-metrics.jsonl", 100, address, backend)
+
+
+def points(azure, run_id="run-1"):
+    return sorted((m.name, m.step, m.value) for m in azure.metrics(run_id))
+
+
+@pytest.mark.parametrize(
+    ("kind", "requests"),
+    [("429", 2), ("500", 2), ("503", 2), ("drop", 2), ("store-and-drop", 2), ("expired", 1), ("400", 2)],
+)
+def test_after_a_failure_each_point_is_there_once(azure, host, backend, record, kind, requests):
+    fault = azure.misbehave(kind, on=BATCH[backend], requests=requests)
+    host(record, azure.job_environment("run-1"), STEP_SECONDS=deadline(30))
+    wait_until(lambda: not pending(record))
+    assert points(azure) == POINTS
+    assert fault.hits == requests, "the SDK sent nothing again by itself"
+
+
+@pytest.mark.parametrize("kind", ["refuse", "silence", "500", "429"])
+def test_a_service_that_never_answers_is_asked_until_it_does(azure, host, record, kind):
+    azure.misbehave(kind)
+    host(record, azure.job_environment("run-1"), STEP_SECONDS=1.0)
+    wait_until(lambda: Progress.read(record).error, 30)
+    assert pending(record) == 100 and not points(azure)
+    azure.behave()
+    wait_until(lambda: not pending(record), 30)
+    assert points(azure) == POINTS
+
+
+def test_a_point_that_is_refused_for_good_is_counted_and_the_others_arrive(azure, host, record):
+    with record.open("a") as file:
+        file.write(entry_line({"metric": "n" * 300, "value": 1.0, "step": 0, "time": 0}))
+    host(record, azure.job_environment("run-1"))
+    wait_until(lambda: not pending(record))
+    assert points(azure) == POINTS
+    progress = Progress.read(record)
+    assert list(progress.dropped.values()) == [1], progress
+
+
+def test_a_long_record_at_the_service_is_read_back_page_by_page(azure, host, record, backend):
+    """Pages of 5,000 points, each slow, that together take longer than the limit for one answer."""
+    series = azure.run("run-1").metrics["loss"] = MetricSeries({"loss": "Double"}, "azureml.v1.scalar")
+    stamp = "2026-01-01T00:00:00.0000000Z"
+    for step in range(20_000):
+        series.values.append(Metric("loss", step, 1.0, 0.0, {"loss": 1.0}, str(step), "azureml.v1.scalar", stamp))
+    fault = azure.misbehave("latency", on="/full", delay=deadline(0.1))
+    host(record, azure.job_environment("run-1"), STEP_SECONDS=deadline(0.3))
+    wait_until(lambda: not pending(record))
+    assert fault.hits == 4 and len(points(azure)) == 20_000
+
+
+@pytest.fixture
+def media(address, backend, tmp_path):
+    """A record of one entry of each kind that is no metric."""
+    record = tmp_path / "record-media.jsonl"
+    outbox, folder = Outbox(record, address, backend), files_folder(record)
+    data = {"class_labels": ["a", "b"], "matrix": [[1, 0], [0, 1]]}
+    matrix = {"schema_type": "confusion_matrix", "schema_version": "1.0.0", "data": data}
+    for entry in (
+        {"table": "t", "columns": ["name", "value"], "rows": [["a", 1.0], ["b", 2.0]]},
+        {"image": "samples", "path": "images/i.png"},
+        {"confusion_matrix": "confusion", "value": matrix},
+        {"file": "texts/note.txt", "path": "texts/note.txt"},
+        {"tags": {"best": "x"}},
+    ):
+        outbox.append(entry_line(entry))
+    (folder / "images").mkdir(parents=True)
+    (folder / "texts").mkdir()
+    Image.new("L", (1, 1)).save(folder / "images/i.png")
+    (folder / "texts/note.txt").write_text("x")
+    return record
+
+
+def test_everything_else_arrives_too_and_a_second_time_nothing_of_it(azure, host, media):
+    for _ in range(2):
+        host(media, azure.job_environment("run-1"))
+        wait_until(lambda: not pending(media), 20)
+        sent_file(media).unlink()
+        assert [m.columns for m in azure.metrics("run-1") if m.name == "t"] == [
+            {"name": "a", "value": 1.0},
+            {"name": "b", "value": 2.0},
+        ]
+        assert set(azure.artifacts("run-1")) == {"images/i.png", "confusion", "texts/note.txt"}
+        assert sorted({m.name for m in azure.metrics("run-1")}) == ["confusion", "samples", "t"]
+        assert azure.run("run-1").tags["best"] == "x"
+
+
+def test_an_artifact_whose_name_is_taken_gets_another_one(azure, host, media):
+    azure.misbehave("409", on="artifacts", requests=1)
+    host(media, azure.job_environment("run-1"))
+    wait_until(lambda: not pending(media), 20)
+    assert {"images/i-1.png", "texts/note.txt"} <= set(azure.artifacts("run-1"))
+
+
+@pytest.mark.parametrize("status", ["Completed", "Failed", "Canceled"])
+def test_an_interactive_run_is_started_and_ended_and_no_remote_s_token_leaves(azure, host, backend, tmp_path, status):
+    remote = "https://user:secret-token@example.com/repository.git"
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    subprocess.run(["git", "-C", tmp_path, "remote", "add", "origin", remote], check=True)
+    place = azure.workspace
+    address = RunAddress("mine-1", "mine", place.name, place.resource_group, place.subscription_id, interactive=True)
+    record = write_record(tmp_path / "a-metrics.jsonl", 3, address, backend)
+    with record.open("a") as file:
+        file.write(entry_line({"end": status, "reason": "the loss is odd"}))
+    host(record, azure.client_environment())
+    wait_until(lambda: not pending(record), 20)
+    (run,) = azure.runs("mine")
+    assert (run.id, run.status) == ("mine-1", status) and len(points(azure, "mine-1")) == 3
+    assert status != "Failed" or "the loss is odd" in str(run.error)
+    assert not [request.path for request in azure.requests if b"secret-token" in request.body]
+
+
+def test_an_unknown_run_is_hopeless(azure, record):
+    record.write_text(record.read_text().replace('"run-1"', '"run-9"', 1))
+    relay = start_quietly(record, azure.client_environment())
+    assert relay.wait(deadline(20)) == HOPELESS
+    assert "run run-9 is not in workspace" in Progress.read(record).error
+    kill(relay)
+
+
+def start_quietly(record, environment):
+    with pytest.MonkeyPatch.context() as patch:
+        for name in os.environ:
+            patch.delenv(name)
+        return start_relay(record, 3600.0, environment)
+
+
+def test_a_token_that_the_sdk_renewed_is_shared_and_survives_a_failure(azure, host, record):
+    seconds = deadline(1.0)
+    environment = azure.job_environment("run-1", token_seconds=seconds)
+    environment.pop("AZUREML_RUN_TOKEN_EXPIRY", None)
+    expired = time.monotonic() + seconds
+    host(record, environment)
+    wait_until(lambda: not pending(record), 20)
+    wait_until(lambda: time.monotonic() > expired)
+    fault = azure.misbehave("500", on="/batch", requests=1)
+    with record.open("a") as file:
+        file.write(entry_line({"metric": "late", "value": 1.0, "step": 0, "time": 0}))
+    host(record, environment)
+    wait_until(lambda: not pending(record), 20)
+    assert fault.hits == 1 and ("late", 0, 1.0) in points(azure)
+
+
+def test_a_run_in_the_job_s_workspace_is_opened_with_the_job_s_sign_in(azure, host, backend, address, tmp_path):
+    azure.job_environment("child-1")
+    record = write_record(tmp_path / "a.jsonl", 3, RunAddress(**vars(address) | {"run_id": "child-1"}), backend)
+    host(record, azure.job_environment("run-1"))
+    wait_until(lambda: not pending(record), 20)
+    assert len(points(azure, "child-1")) == 3 and not points(azure)
+
+
+def test_another_version_of_the_sdk_than_the_tested_one_is_warned_of(tmp_path):
+    code = """
+from importlib import metadata
+original = metadata.version
+metadata.version = lambda name: "1.99.0" if name == "azureml-core" else original(name)
+from lightning_cifar.azure.backends import load
+load("v1")
+"""
+    env = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run([sys.executable, "-c", code], env=env, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "azureml-core 1.99.0 is not the version 1.61 that AzureMLLogger was tested with" in done.stderr
+    assert (
+        "is not the version"
+        not in subprocess.run(
+            [sys.executable, "-c", 'from lightning_cifar.azure.backends import load; load("v1")'],
+            env=env,
+            capture_output=True,
+            text=True,
+        ).stderr
+    )
+
+
+def test_an_sdk_that_cannot_be_imported_is_hopeless_and_says_what_next(azure, record, tmp_path):
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken/imghdr.py").write_text("raise ModuleNotFoundError(\"No module named 'imghdr'\")\n")
+    environment = azure.job_environment("run-1") | {"PYTHONPATH": f"{REPOSITORY}:{tmp_path / 'broken'}"}
+    relay = start_quietly(record, environment)
+    assert relay.wait(deadline(20)) == HOPELESS
+    assert "cannot import it (No module named 'imghdr'): use Python 3.11" in Progress.read(record).error
+    kill(relay)
+
+
+def test_a_record_of_this_version_names_its_backend(record, backend):
+    assert read_header(record).backend == backend

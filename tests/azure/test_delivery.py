@@ -1,0 +1,194 @@
+"""The training process's side: how long it waits, what it warns of, and how its relays end."""
+
+import os
+import time
+import warnings
+from pathlib import Path
+
+import pytest
+
+from lightning_cifar import AzureMLLogger
+from lightning_cifar.azure import delivery as delivery_module
+from lightning_cifar.azure import process
+from lightning_cifar.azure.delivery import Deadline, Delivery
+from lightning_cifar.azure.outbox import MISSING, NO_ROOM, REFUSED, Progress, pending
+from lightning_cifar.azure.run import RunAddress
+from tests.deadline import wait_until
+
+
+@pytest.fixture
+def deliver(fake, tmp_path):
+    """Make a delivery for the job's run."""
+    return lambda timeout=60.0: Delivery(RunAddress.of_job(), tmp_path / "outputs", timeout, {})
+
+
+def line(name="a", step=0):
+    return f'{{"metric": "{name}", "value": 1.0, "step": {step}, "time": 0}}\n'
+
+
+def relays(delivery):
+    return [outbox.process for outbox in delivery.outboxes.values() if outbox.process is not None]
+
+
+def test_close_sends_everything_ends_the_relays_and_leaves_no_file_open(fake, deliver):
+    open_files = len(list(Path("/proc/self/fd").iterdir()))
+    delivery = deliver()
+    delivery.write(line())
+    delivery.add_file({"file": "note.txt"}, "note.txt", lambda path: (path.parent.mkdir(), path.write_text("x")))
+    delivery.close()
+    assert [relay.returncode for relay in relays(delivery)] == [0, 0]
+    assert fake.points() == [("a", 0, 1.0)] and fake.read("artifacts") == [["note.txt", "x"]]
+    assert len(list(Path("/proc/self/fd").iterdir())) == open_files
+
+
+def test_a_logger_that_was_closed_can_be_used_again(fake):
+    logger = AzureMLLogger()
+    for step in range(2):
+        logger.log_metrics({"a": 1.0}, step)
+        logger.close()
+        logger.close()
+    assert fake.points() == [("a", 0, 1.0), ("a", 1, 1.0)]
+
+
+@pytest.mark.parametrize("word", ["hang", "503"])
+def test_a_service_that_takes_nothing_is_given_up_with_one_warning_that_names_the_records(fake, deliver, word):
+    fake.script("open", word + "*")
+    delivery = deliver()
+    delivery.write(line() + line(step=1))
+    delivery.add("media", {"tags": {"a": "b"}})
+    with pytest.warns(UserWarning, match="AzureMLLogger: 3 entries have not reached Azure ML") as caught:
+        delivery.drain(0.3)
+        delivery.drain(0.3)  # a test after the fit
+    assert len(caught) == 1
+    files = str(caught[0].message).split("python -m lightning_cifar.azure.replay ")[1].split()
+    assert files == [str(outbox.path) for outbox in delivery.outboxes.values()]
+
+
+def test_a_wait_ends_with_the_last_confirmation(fake, deliver, monkeypatch):
+    monkeypatch.setattr(time, "sleep", lambda seconds, sleep=time.sleep: sleep(min(seconds, 0.01)))
+    delivery = deliver()
+    delivery.write(line())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        delivery.drain(100_000.0)
+    assert fake.points() == [("a", 0, 1.0)]
+
+
+def test_waits_in_a_row_share_one_limit_until_something_has_arrived():
+    limits = Deadline()
+    first = limits.until(60.0, moved=False)
+    limits.waited(in_vain=True)
+    assert limits.until(60.0, moved=False) == first, "a second logger, or a test after a fit"
+    assert limits.until(60.0, moved=True) == first, "something trickles through, but the process still waits to end"
+    assert limits.until(1.0, moved=False) < first, "SIGTERM"
+    limits.waited(in_vain=False)
+    assert limits.until(60.0, moved=False) > first, "everything has arrived: the next end is another one"
+
+
+def test_a_service_that_is_back_after_a_wait_in_vain_is_waited_for_again(fake, deliver, monkeypatch):
+    monkeypatch.setattr(delivery_module, "_ROW_SECONDS", 0.0)
+    fake.script("open", "500*")
+    delivery = deliver()
+    delivery.write(line())
+    with pytest.warns(UserWarning, match="1 entries have not reached"):
+        delivery.drain(0.1)
+    fake.behave()
+    wait_until(lambda: not pending(delivery.outboxes["metrics"].path))
+    delivery.write(line(step=1))
+    delivery.drain(100_000.0)
+    assert len(fake.points()) == 2
+
+
+def test_an_outage_in_mid_training_is_caught_up_without_being_asked(fake, deliver):
+    delivery = deliver()
+    delivery.write(line())
+    wait_until(fake.points)
+    fake.script("log", "503", "lost")
+    for step in range(1, 100):
+        delivery.write(line(step=step))
+    wait_until(lambda: len(fake.points()) == 100)
+    assert fake.points() == [("a", step, 1.0) for step in range(100)]
+
+
+def test_each_kind_of_loss_is_warned_of_once(fake, deliver):
+    delivery = deliver()
+    delivery.write(line())
+    delivery.add("media", {"tags": {"a": "b"}})
+    delivery.drain(60.0)
+    reasons = {REFUSED: "the name is odd", NO_ROOM: "b", MISSING: "c.png", "not finite": "d"}
+    for outbox in delivery.outboxes.values():
+        progress = outbox.progress
+        for reason, example in reasons.items():
+            progress.drop(reason, example, 15)
+        progress.write(outbox.path)
+    with pytest.warns(UserWarning) as caught:
+        delivery.drain(60.0)
+        delivery.drain(60.0)
+    assert [str(warning.message) for warning in caught] == [
+        f"AzureMLLogger: 30 entries are kept on disk but not sent ({reason}), such as: {reasons[reason]}"
+        for reason in (REFUSED, NO_ROOM, MISSING)
+    ]
+
+
+def test_after_a_full_disk_both_losses_are_warned_of(fake, deliver, full_at):
+    """What could not be recorded, at once, and at the end what did not get through."""
+    fake.script("open", "500*")
+    delivery = deliver()
+    delivery.write(line())
+    path = delivery.outboxes["metrics"].path
+    wait_until(lambda: Progress.read(path).error)
+    full_at(path.stat().st_size)
+    with pytest.warns(UserWarning, match="cannot record metrics; the training goes on") as caught:
+        delivery.write(line(step=1))
+        delivery.write(line(step=2))
+    assert len(caught) == 1
+    full_at(None)
+    delivery.write(line(step=3))
+    with pytest.warns(UserWarning, match="2 entries have not reached"):
+        delivery.drain(0.1)
+
+
+def test_a_folder_that_cannot_be_written_is_warned_of_once_and_the_training_goes_on(fake):
+    Path("outputs").write_text("a file where the folder should be")
+    logger = AzureMLLogger()
+    with pytest.warns(UserWarning, match="cannot record metrics; the training goes on") as caught:
+        for step in range(3):
+            logger.log_metrics({"loss": 1.0}, step)
+        logger.finalize("success")
+    assert len(caught) == 1
+
+
+def test_a_relay_that_died_is_started_again_and_nothing_is_sent_twice(fake, deliver, monkeypatch):
+    monkeypatch.setattr(process, "RESTART_SECONDS", 0.0)
+    delivery = deliver()
+    delivery.write(line())
+    wait_until(fake.points)
+    (first,) = relays(delivery)
+    first.kill()
+    first.wait()
+    delivery.write(line(step=1))
+    wait_until(lambda: len(fake.points()) == 2)
+    assert relays(delivery) != [first]
+
+
+def test_a_hopeless_relay_is_not_waited_for_nor_started_again(fake, deliver, monkeypatch):
+    monkeypatch.setattr(process, "RESTART_SECONDS", 0.0)
+    fake.script("open", "404")
+    delivery = deliver()
+    delivery.write(line())
+    with pytest.warns(UserWarning, match=r"have not reached Azure ML \(UserError: run run-1 is not in workspace"):
+        delivery.drain(100_000.0)
+    before = relays(delivery)
+    delivery.write(line(step=1))
+    assert relays(delivery) == before and before[0].returncode == process.HOPELESS
+
+
+def test_the_relay_finds_this_package_and_has_its_own_session(fake, deliver, tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    delivery = deliver()
+    delivery.write(line())
+    delivery.drain(60.0)
+    (relay,) = relays(delivery)
+    assert os.getsid(relay.pid) == relay.pid != os.getsid(0)  # Ctrl-C at the terminal is for the training
+    assert fake.points()

@@ -1,0 +1,270 @@
+"""The relay: whatever fails, hangs or is killed, each point is at the service once, and a person learns what is not."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import jwt
+import pytest
+
+from lightning_cifar.azure import relay as relay_module
+from lightning_cifar.azure.attempt import Attempt, Flags
+from lightning_cifar.azure.outbox import (
+    MISSING,
+    NO_ROOM,
+    REFUSED,
+    Outbox,
+    Progress,
+    entry_line,
+    files_folder,
+    pending,
+    read_header,
+)
+from lightning_cifar.azure.process import HOPELESS
+from lightning_cifar.azure.run import RunAddress
+from lightning_cifar.azure.sharing import RecordLock, share_token, shared_file, take_newest_token
+from tests.azure.conftest import FAKE, kill, write_record
+from tests.azure.fake_backend import FakeBackend
+from tests.deadline import deadline, wait_until
+
+ADDRESS = RunAddress("run-1", "cifar10", "w", "g", "s")
+POINTS = [("loss", step, step / 7) for step in range(100)]
+
+
+def token(expiry):
+    return jwt.encode({"exp": expiry}, "the key of a service for tests only")
+
+
+def sent(record):
+    return not pending(record)
+
+
+def test_a_record_is_sent_and_the_relay_stays_for_what_comes(fake, record, start_relay):
+    process = start_relay(record)
+    wait_until(lambda: sent(record))
+    with record.open("a") as file:
+        file.write(entry_line({"metric": "acc", "value": 1.0, "step": 7, "time": 0}))
+    wait_until(lambda: ("acc", 7, 1.0) in fake.points())
+    process.stdin.write(b"closed")
+    process.stdin.close()
+    assert process.wait(deadline(20)) == 0
+    assert fake.points() == [("acc", 7, 1.0), *POINTS]
+
+
+@pytest.mark.parametrize("words", [["500"] * 3, ["lost"], ["429", "lost"], ["401"], ["404"]], ids="-".join)
+def test_after_failures_every_point_is_there_once(fake, record, start_relay, words):
+    fake.script("log", *words)
+    start_relay(record)
+    wait_until(lambda: sent(record))
+    assert fake.points() == POINTS
+    assert fake.calls("open") == len(words) + 1, "each attempt reads back what the service has"
+    assert Progress.read(record).error is None and not Progress.read(record).dropped
+
+
+def test_a_service_that_hangs_is_given_up_and_asked_again(fake, record, start_relay, monkeypatch):
+    monkeypatch.setenv("RELAY_CONSTANTS", json.dumps({"relay": {"STEP_SECONDS": 0.5}}))
+    fake.script("points", "hang")
+    start_relay(record)
+    wait_until(lambda: fake.calls("points") == 2)
+    wait_until(lambda: sent(record))
+    assert fake.points() == POINTS
+
+
+def test_while_nothing_is_confirmed_the_reason_is_written_down(fake, record, start_relay, monkeypatch):
+    monkeypatch.setenv("RELAY_CONSTANTS", json.dumps({"relay": {"STEP_SECONDS": 0.5}}))
+    fake.script("open", "503", "hang*")
+    start_relay(record)
+    wait_until(lambda: Progress.read(record).error == "ServiceError: the service answered 503")
+    wait_until(lambda: "no answer within" in Progress.read(record).error)
+    assert pending(record) == 100
+
+
+def test_what_is_refused_for_good_is_dropped_alone(fake, record, start_relay):
+    with record.open("a") as file:
+        file.write(entry_line({"metric": "poison", "value": 1.0, "step": 0, "time": 0}))
+        file.write(entry_line({"metric": "late", "value": 1.0, "step": 0, "time": 0}))
+    start_relay(record)
+    wait_until(lambda: sent(record))
+    assert fake.points() == [("late", 0, 1.0), *POINTS]
+    progress = Progress.read(record)
+    assert progress.dropped == {REFUSED: 1} and '"metric": "poison"' in progress.examples[REFUSED]
+    assert fake.calls("log") < 30, "it was looked for in ever smaller batches, not one by one"
+
+
+def test_of_other_names_than_the_run_has_room_for_none_is_sent(fake, record, start_relay):
+    fake.append("points", *(["run-1", f"m{number}", 0, 1.0] for number in range(49)))  # another process's
+    with record.open("a") as file:
+        file.write(entry_line({"metric": "one too many", "value": 1.0, "step": 0, "time": 0}))
+        file.write(entry_line({"metric": "loss", "value": "nan", "step": 100, "time": 0, "skip": "not finite"}))
+    start_relay(record)
+    wait_until(lambda: sent(record))
+    assert [point for point in fake.points() if point[0][0] != "m"] == POINTS
+    assert Progress.read(record).dropped == {NO_ROOM: 1, "not finite": 1}
+    assert Progress.read(record).examples[NO_ROOM] == "one too many"
+
+
+def test_a_batch_that_a_killed_process_left_in_flight_is_waited_for(fake, record, start_relay, monkeypatch):
+    """The service stores it after the process has been killed; what then reads back must see it."""
+    fake.script("log", "late")
+    first = start_relay(record)
+    wait_until(lambda: fake.calls("log"))
+    kill(first)
+    assert not fake.points() and Progress.read(record).in_flight
+    monkeypatch.setenv("FAKE_IN_FLIGHT", str(deadline(0.3)))  # so long the service may take
+    start_relay(record)
+    fake.store_late()
+    wait_until(lambda: sent(record))
+    assert fake.points() == POINTS
+    assert fake.calls("log") == 1, "nothing was left to send"
+
+
+def test_an_answered_batch_is_not_waited_for(fake, record, start_relay, monkeypatch):
+    fake.script("log", "500")
+    monkeypatch.setenv("FAKE_IN_FLIGHT", "100000")
+    start_relay(record)
+    wait_until(lambda: sent(record))
+    assert Progress.read(record).in_flight is None and fake.points() == POINTS
+
+
+def test_two_relays_of_one_record_send_it_one_after_the_other(fake, record, start_relay):
+    fake.script("log", "hang")
+    first = start_relay(record)
+    wait_until(lambda: fake.calls("log"))
+    second = start_relay(record)  # a replay beside the training
+    assert pending(record) == 100
+    kill(first)
+    wait_until(lambda: sent(record))
+    assert second.poll() is None
+    assert fake.points() == POINTS
+
+
+def test_a_relay_whose_record_another_one_holds_keeps_to_its_time_limit(fake, record, start_relay):
+    lock = RecordLock(ADDRESS, record)
+    assert lock.take()
+    assert start_relay(record, parent=1, seconds=0.2).wait(deadline(20)) == relay_module.TIME_IS_UP
+    assert pending(record) == 100 and not fake.calls("open")
+
+
+def test_once_the_training_process_is_gone_the_relay_has_a_time_limit(fake, record, start_relay):
+    fake.script("open", "500*")
+    assert start_relay(record, parent=1, seconds=0.5).wait(deadline(20)) == relay_module.TIME_IS_UP
+    assert pending(record) == 100 and "500" in Progress.read(record).error
+
+
+def test_an_attempt_that_hangs_ends_with_its_relay(fake, record, start_relay):
+    fake.script("open", "hang*")
+    relay = start_relay(record)
+    wait_until(lambda: fake.calls("open"))
+    (attempt,) = Path(f"/proc/{relay.pid}/task/{relay.pid}/children").read_text().split()
+    relay.kill()  # the relay alone
+    stat = Path(f"/proc/{attempt}/stat")
+    wait_until(lambda: not stat.exists() or ") Z " in stat.read_text())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_to_the_training_s_group_do_not_end_the_relay(fake, record, start_relay, number):
+    relay = start_relay(record)
+    wait_until(lambda: sent(record))
+    relay.send_signal(number)
+    with record.open("a") as file:
+        file.write(entry_line({"metric": "acc", "value": 1.0, "step": 7, "time": 0}))
+    wait_until(lambda: ("acc", 7, 1.0) in fake.points())
+    assert os.getsid(relay.pid) == relay.pid
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda text: text + "garbage\n", "is damaged before byte"),
+        (lambda text: text.replace(FAKE, "v9", 1), "'v9' is no backend"),
+        (
+            lambda text: text.replace(FAKE, "no_such_sdk:Backend", 1),
+            r"cannot import it (No module named 'no_such_sdk')",
+        ),
+    ],
+    ids=["damaged", "unknown backend", "no SDK"],
+)
+def test_what_only_a_person_can_mend_ends_the_relay_and_says_so(fake, record, start_relay, damage, says):
+    record.write_text(damage(record.read_text()))
+    assert start_relay(record).wait(deadline(20)) == HOPELESS
+    assert says in Progress.read(record).error
+
+
+def test_a_run_that_is_not_in_the_workspace_is_hopeless(fake, record, start_relay):
+    fake.script("open", "404")
+    assert start_relay(record).wait(deadline(20)) == HOPELESS
+    assert "run run-1 is not in workspace 'w'" in Progress.read(record).error
+
+
+@pytest.mark.parametrize(("last", "status"), [([], "Failed"), ([{"end": "Canceled", "reason": "why"}], "Canceled")])
+def test_an_interactive_run_is_ended_once(fake, tmp_path, start_relay, last, status):
+    address = RunAddress("run-1", "e", "w", "g", "s", interactive=True)
+    record = write_record(tmp_path / "a-metrics.jsonl", 3, address)
+    with record.open("a") as file:
+        file.writelines(map(entry_line, last))
+    fake.script("end", "500")
+    for _ in range(2):
+        assert start_relay(record, parent=1).wait(deadline(20)) == 0  # the training process is gone
+    assert [end[:2] for end in fake.read("ends")] == [["run-1", status]]
+
+
+def test_files_are_sent_one_by_one_and_removed_and_missing_ones_are_named(fake, tmp_path, start_relay):
+    record, folder = tmp_path / "a-media.jsonl", files_folder(tmp_path / "a-media.jsonl")
+    outbox = Outbox(record, ADDRESS, FAKE)
+    for name in ("a.txt", "gone.txt", "b.png"):
+        kind = {"image": "samples"} if name == "b.png" else {"file": name}
+        outbox.append(entry_line(kind | {"path": name}))
+    outbox.append(entry_line({"tags": {"best": "x"}}) + entry_line({"confusion_matrix": "m", "value": {"a": 1}}))
+    folder.mkdir()
+    for name in ("a.txt", "b.png"):
+        (folder / name).write_text(name)
+    fake.script("upload", "500")
+    start_relay(record)
+    wait_until(lambda: sent(record))
+    assert fake.read("artifacts") == [["a.txt", "a.txt"], ["b.png", "b.png"]]
+    assert fake.read("tags") == [{"best": "x"}] and fake.read("rows") == [["m", {"a": 1}]]
+    assert Progress.read(record).dropped == {MISSING: 1} and Progress.read(record).examples == {MISSING: "gone.txt"}
+    assert not list(folder.iterdir())
+
+
+def test_what_the_service_has_confirmed_is_on_this_disk_too(fake, record, start_relay, monkeypatch):
+    """The record is synced before anything of it is handed over, at once though the service never answers."""
+    synced = []
+    monkeypatch.setattr(
+        os, "fsync", lambda handle: synced.append((Path(f"/proc/self/fd/{handle}").readlink(), len(fake.points())))
+    )
+    monkeypatch.setattr("lightning_cifar.azure.attempt.GATHER_SECONDS", 0.0)
+    attempt = Attempt(record, read_header(record), FakeBackend, Flags(closing=True, entries=10), os.getppid())
+    attempt._send_all()
+    assert (record, 0) in synced and fake.points() == POINTS
+
+
+def test_a_folder_that_others_can_read_is_not_trusted_and_each_relay_goes_on_alone(fake, record):
+    folder = shared_file(ADDRESS, "x").parent
+    folder.chmod(0o755)
+    with pytest.raises(PermissionError):
+        shared_file(ADDRESS, "x")
+    assert RecordLock(ADDRESS, record).take() and RecordLock(ADDRESS, record).take()
+    share_token("secret")
+    assert not list(folder.iterdir())
+
+
+def test_the_token_that_is_valid_for_longer_is_taken(fake, monkeypatch):
+    soon, late = token(time.time() + 60), token(time.time() + 3600)
+    monkeypatch.setenv("AZUREML_RUN_TOKEN_EXPIRY", "1")
+    for mine, shared, expected in ((soon, late, late), (late, soon, late), ("no token", soon, soon), (soon, "?", soon)):
+        monkeypatch.setenv("AZUREML_RUN_TOKEN", mine)
+        share_token(shared)
+        take_newest_token()
+        assert os.environ["AZUREML_RUN_TOKEN"] == expected
+    assert shared_file(ADDRESS, "token").stat().st_mode & 0o077 == 0
+
+
+def test_a_renewed_token_is_shared(fake, record, start_relay, monkeypatch):
+    renewed = token(time.time() + 3600)
+    monkeypatch.setenv("FAKE_TOKEN", renewed)
+    start_relay(record)
+    wait_until(lambda: shared_file(ADDRESS, "token").exists())
+    assert shared_file(ADDRESS, "token").read_text() == renewed
