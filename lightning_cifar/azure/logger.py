@@ -92,9 +92,10 @@ class AzureMLLogger(StudioLogging, Logger):
         self._variables = sign_in_variables(workspace if run is None else run)
         self._save_dir = None if save_dir is None else os.fspath(save_dir)
         self._prefix, self._log_model, self._timeout = prefix, log_model, timeout
-        self._home = Path.cwd()
+        self._in_job = self._address is not None and self._address.in_its_job
         # The platform uploads these two of a job, even a killed one, whatever folder the training changes to.
-        self._outputs, self._logs = self._home / "outputs", self._home / "logs"
+        self._outputs, self._logs = Path("outputs").absolute(), Path("logs").absolute()
+        self._record_folder = self._outputs if self._in_job else Path(self._save_dir or ".").absolute()
         self._maker: int | None = None
         is_rank_zero = rank_zero_only.rank == 0  # type: ignore[attr-defined]
         if self._address is None and run is None and experiment_name is not None and is_rank_zero:
@@ -221,14 +222,6 @@ class AzureMLLogger(StudioLogging, Logger):
             self._delivery.close()
             self._delivery = None
 
-    @property
-    def _in_job(self) -> bool:
-        return self._address is not None and self._address.in_its_job
-
-    @property
-    def _record_folder(self) -> Path:
-        return self._outputs if self._in_job else self._home / (self._save_dir or ".")
-
     def _open_delivery(self) -> Delivery | None:
         """Return where this process records what it logs; None where there is no run."""
         if self._address is None:
@@ -236,8 +229,7 @@ class AzureMLLogger(StudioLogging, Logger):
         if self._delivery is not None and self._delivery.pid != os.getpid():  # after a fork
             self._begin()
         if self._delivery is None:
-            child = self._address.interactive and self._maker != os.getpid()
-            address = replace(self._address, child=child)
+            address = replace(self._address, child=self._address.interactive and self._maker != os.getpid())
             self._delivery = Delivery(address, self._record_folder, self._timeout, self._variables)
         return self._delivery
 
