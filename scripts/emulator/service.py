@@ -197,7 +197,8 @@ class Emulator:
 
     def add_environment(self, name: str, version: str = "1", definition: dict[str, Any] | None = None) -> None:
         """Register an environment, as curated ones are."""
-        environment_routes.register(self.state, _CURATED | (definition or {}) | {"name": name}, version)
+        with self.state.lock:
+            environment_routes.register(self.state, _CURATED | (definition or {}) | {"name": name}, version)
 
     def snapshot(self, run_id: str) -> dict[str, bytes]:
         """Return the files that a run was submitted with: path to content."""
