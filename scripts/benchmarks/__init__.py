@@ -1,1 +1,1 @@
-"""Measurements of training, logger and data."""
+"""Measurements of training, logger and data, one file per subject."""

@@ -1,13 +1,11 @@
-"""What `scripts/benchmark.py` measures, one case in a process of its own; prints one line of JSON.
+"""The cases of scripts/benchmarks/training.py, one in a process of its own; prints one line of JSON.
 
 `tutorial`: the loop of the tutorials as their users run it. `limit`: the bare loop over tensors in memory, with the
 network, memory format, optimizer, batches and threads of `fit`. `fit`: `python -m lightning_cifar fit` as it is.
-`first-step`: the same, until its first step begins. `logging`: what `AzureMLLogger` costs `fit` inside a
-job.
+`first-step`: the same, until its first step begins. `logging`: what `AzureMLLogger` costs `fit` inside a job.
 """
 
 import argparse
-import functools
 import itertools
 import json
 import os
@@ -17,95 +15,90 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from lightning_cifar.data import LabelledImages, resolve_source
+
 WARM_UP = 50
 """Steps before the clock starts: the first ones allocate memory and choose kernels."""
-
-Batch = tuple[torch.Tensor, torch.Tensor]
 
 EPOCHS = {"cpu": 1, "cuda": 10}
 """Passes that are measured: a GPU takes as many steps as an epoch has in a few hundredths of a second."""
 
+START = 25.0
+"""Seconds until the processes of `AzureMLLogger` have surely imported the SDK."""
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+Case = argparse.Namespace
+
 
 def main() -> None:
     """Measure the case that the command line names."""
+    cases: dict[str, Callable[[Case], dict[str, float]]] = {
+        "tutorial": tutorial,
+        "limit": limit,
+        "fit": fit,
+        "first-step": first_step,
+        "logging": logging,
+    }
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("case", choices=["tutorial", "limit", "fit", "first-step", "logging"])
+    parser.add_argument("case", choices=cases)
     parser.add_argument("--data", required=True, help="as --data.source of lightning_cifar")
     parser.add_argument("--data-dir", default="data")
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument(
-        "--net", default="lightning_cifar.Net", choices=["lightning_cifar.Net", "torchvision.models.resnet18"]
-    )
+    parser.add_argument("--net", default="lightning_cifar.Net")
     args = parser.parse_args()
-    result: dict[str, float] = {}
-    if args.case == "fit":
-        result["ms"] = fit(args)
-    elif args.case == "first-step":
-        first_step(args)
-    elif args.case == "logging":
-        from scripts.benchmarks.in_job import logging_cost
-
-        result |= logging_cost(functools.partial(flags, args))
-    else:
-        loop = tutorial if args.case == "tutorial" else limit
-        result["ms"] = loop(args)
-    result["peak_mb"] = peak_memory(args.device) / 2**20
-    print(json.dumps(result))
+    result = cases[args.case](args)
+    peak = torch.cuda.max_memory_allocated() if args.device == "cuda" else peak_resident()
+    print(json.dumps(result | {"peak_mb": peak / 2**20}))
 
 
-def tutorial(args: argparse.Namespace) -> float:
-    """Per-image PIL to tensor, a DataLoader with two workers, `loss.item()` at every step.
+def tutorial(args: Case) -> dict[str, float]:
+    """Take a PIL image at a time to a tensor, a DataLoader with two workers, `loss.item()` at every step.
 
     Source: https://pytorch.org/tutorials/beginner/blitz/cifar10_tutorial.html
     """
+    from PIL import Image
     from torch.utils.data import DataLoader
+    from torchvision import transforms
+
+    images, labels = load(args)
+    pixels = images.permute(0, 2, 3, 1).numpy()
+    transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5,) * 3, (0.5,) * 3)])
+
+    class Pictures(torch.utils.data.Dataset):
+        """As `torchvision.datasets.CIFAR10`: arrays in memory."""
+
+        def __len__(self) -> int:
+            return len(labels)
+
+        def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+            return transform(Image.fromarray(pixels[index])), int(labels[index])
 
     net = network(args.net).to(args.device)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.001, momentum=0.9)
-    loader = DataLoader(PictureDataset(args), batch_size=args.batch_size, shuffle=True, num_workers=2)
     running_loss = 0.0
 
     def step(batch: Batch) -> None:
         nonlocal running_loss
-        images, labels = batch[0].to(args.device), batch[1].to(args.device)
+        inputs, targets = batch[0].to(args.device), batch[1].to(args.device)
         optimizer.zero_grad()
-        loss = F.cross_entropy(net(images), labels)
+        loss = F.cross_entropy(net(inputs), targets)
         loss.backward()
         optimizer.step()
         running_loss += loss.item()
 
-    return clock(loader, step, args)
+    return clock(DataLoader(Pictures(), batch_size=args.batch_size, shuffle=True, num_workers=2), step, args)
 
 
-class PictureDataset(torch.utils.data.Dataset):
-    """As `torchvision.datasets.CIFAR10` with `ToTensor` and `Normalize`: arrays in memory, a PIL image at a time."""
-
-    def __init__(self, args: argparse.Namespace) -> None:
-        from torchvision import transforms
-
-        images, self.labels = load(args)
-        self.pixels = images.permute(0, 2, 3, 1).numpy()
-        self.transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5,) * 3, (0.5,) * 3)])
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        from PIL import Image
-
-        return self.transform(Image.fromarray(self.pixels[index])), int(self.labels[index])
-
-
-def limit(args: argparse.Namespace) -> float:
-    """The same steps as `fit` takes, and nothing else."""
-    from lightning_cifar.data import LabelledImages
+def limit(args: Case) -> dict[str, float]:
+    """Take the same steps as `fit`, and do nothing else."""
     from lightning_cifar.loader import BatchLoader, TrainSampler
     from lightning_cifar.tiny_steps import threads_for
 
@@ -125,8 +118,8 @@ def limit(args: argparse.Namespace) -> float:
     return clock(BatchLoader(data, part, args.batch_size, TrainSampler(part, seed=0)), step, args)
 
 
-def clock(loader: Iterable[Batch], step: Callable[[Batch], None], args: argparse.Namespace) -> float:
-    """Take `steps` steps in each of the measured epochs; give the milliseconds of one.
+def clock(loader: Iterable[Batch], step: Callable[[Batch], None], args: Case) -> dict[str, float]:
+    """Take `steps` steps in each of the measured epochs; return the milliseconds of one.
 
     The clock of an epoch starts when its first batch is there: neither drawing the order nor starting workers counts.
     """
@@ -142,102 +135,124 @@ def clock(loader: Iterable[Batch], step: Callable[[Batch], None], args: argparse
         wait(args.device)
         if epoch:
             seconds, steps = seconds + time.perf_counter() - started, steps + taken
-    return seconds / steps * 1000
+    return {"ms": seconds / steps * 1000}
 
 
-def fit(args: argparse.Namespace) -> float:
-    """The training loops of `fit` after the first epoch, up to what is saved at their ends."""
+def fit(args: Case) -> dict[str, float]:
+    """Measure the training loops of `fit` after the first epoch, up to what is saved at their ends."""
     from lightning_cifar.classifier import CIFAR10Classifier
-    from lightning_cifar.cli import main as command
 
     epochs = EPOCHS[args.device]
     times: list[float] = []
     end = CIFAR10Classifier.on_train_epoch_end
 
-    def on_train_epoch_start(self: CIFAR10Classifier) -> None:
+    def note(self: CIFAR10Classifier) -> None:
         wait(args.device)
         times.append(time.perf_counter())
 
-    def on_train_epoch_end(self: CIFAR10Classifier) -> None:
-        wait(args.device)
-        times.append(time.perf_counter())
+    def note_and_end(self: CIFAR10Classifier) -> None:
+        note(self)
         end(self)
 
     # hooks that Lightning calls once an epoch: no step takes longer for being measured
-    CIFAR10Classifier.on_train_epoch_start = on_train_epoch_start  # type: ignore[assignment, method-assign]
-    CIFAR10Classifier.on_train_epoch_end = on_train_epoch_end  # type: ignore[assignment, method-assign]
-    only_train = ["--trainer.limit_val_batches", "0", "--trainer.limit_test_batches", "0"]
-    with tempfile.TemporaryDirectory() as results:
-        code = command(
-            [
-                *flags(args, results),
-                *only_train,
-                "--trainer.max_epochs",
-                str(1 + epochs),
-                "--trainer.limit_train_batches",
-                str(args.steps),
-            ]
-        )
-    if code:
-        sys.exit(code)
+    CIFAR10Classifier.on_train_epoch_start = note  # type: ignore[assignment, method-assign]
+    CIFAR10Classifier.on_train_epoch_end = note_and_end  # type: ignore[assignment, method-assign]
+    command(args, "--trainer.max_epochs", 1 + epochs, "--trainer.limit_train_batches", args.steps)
     seconds = sum(last - first for first, last in zip(times[2::2], times[3::2], strict=True))
-    return seconds / (epochs * args.steps) * 1000
+    return {"ms": seconds / (epochs * args.steps) * 1000}
 
 
-def first_step(args: argparse.Namespace) -> None:
+def first_step(args: Case) -> dict[str, float]:
     """End the process when the first step begins."""
     from lightning_cifar.classifier import CIFAR10Classifier
-    from lightning_cifar.cli import main as command
 
     CIFAR10Classifier.training_step = lambda *_: os._exit(0)  # type: ignore[method-assign]
-    with tempfile.TemporaryDirectory() as results:
-        command(flags(args, results))
+    command(args)
     sys.exit("no step was taken")
 
 
-def flags(args: argparse.Namespace, results: str) -> list[str]:
-    """Give the command line of `fit` for a case."""
-    accelerator = "gpu" if args.device == "cuda" else "cpu"
-    return [
-        *(
-            "fit",
-            "--data.source",
-            args.data,
-            "--data.data_dir",
-            args.data_dir,
-            "--data.batch_size",
-            str(args.batch_size),
-        ),
-        *("--trainer.accelerator", accelerator, "--trainer.devices", "1", "--model.net", args.net),
-        *("--trainer.default_root_dir", results),
-    ]
+def logging(args: Case) -> dict[str, float]:
+    """Train for a minute inside a job; return what `AzureMLLogger` costs at most.
+
+    Two runs on a shared machine, with and without, differ by more than what is to be measured. So this adds up what the
+    logger takes away: the time of the training thread's calls, and the time for which the processes that send metrics
+    hold a core, as if the training had to wait for all of it. Their start, once in a job, is returned by itself.
+
+    Returns:
+        `ratio` of the time with the logger to the time without; `calls`, the same for its calls alone; `start`, s.
+    """
+    from lightning_cifar import AzureMLLogger
+
+    log_metrics, calls = AzureMLLogger.log_metrics, 0.0
+    looks: list[tuple[float, float, float]] = []  # when, and the seconds of the calls and of the processes until then
+
+    def timed(self: AzureMLLogger, *arguments: Any, **named: Any) -> None:
+        nonlocal calls
+        before = time.perf_counter()
+        log_metrics(self, *arguments, **named)
+        after = time.perf_counter()
+        calls += after - before
+        if after - begun > START:
+            looks.append((after, calls, processor_seconds()))
+
+    AzureMLLogger.log_metrics = timed  # type: ignore[method-assign]
+    begun = time.perf_counter()
+    command(args, "--trainer.max_epochs", -1, "--trainer.max_time", "00:00:01:00")
+    seconds, in_calls, elsewhere = (last - first for first, last in zip(looks[0], looks[-1], strict=True))
+    ratios = {"ratio": seconds / (seconds - in_calls - elsewhere), "calls": seconds / (seconds - in_calls)}
+    return ratios | {"start": looks[0][2]}
+
+
+def command(args: Case, *more: object) -> None:
+    """Run `fit` without validation and test.
+
+    Raises:
+        SystemExit: it failed.
+    """
+    from lightning_cifar.cli import main as run
+
+    flags = ["--data.source", args.data, "--data.data_dir", args.data_dir, "--data.batch_size", args.batch_size]
+    flags += ["--trainer.accelerator", "gpu" if args.device == "cuda" else "cpu", "--trainer.devices", 1]
+    flags += ["--model.net", args.net, "--trainer.limit_val_batches", 0, "--trainer.limit_test_batches", 0]
+    with tempfile.TemporaryDirectory() as results:
+        code = run(["fit", *map(str, [*flags, *more]), "--trainer.default_root_dir", results])
+    if code:
+        sys.exit(code)
 
 
 def network(name: str) -> nn.Module:
-    """Make the network that a flag names, with ten classes."""
-    if name == "lightning_cifar.Net":
-        from lightning_cifar import Net
-
-        return Net()
+    """Return the network that a flag names, with ten classes."""
     from torchvision.models import resnet18
 
-    return resnet18(num_classes=10)
+    from lightning_cifar import Net
+
+    return Net() if name == "lightning_cifar.Net" else resnet18(num_classes=10)
 
 
-def load(args: argparse.Namespace) -> tuple[torch.Tensor, torch.Tensor]:
+def load(args: Case) -> LabelledImages:
     """Read the training images, from the cache if there is one."""
-    from lightning_cifar.data import resolve_source
-
     source = resolve_source(args.data, Path(args.data_dir))
     source.prepare()
     return source.load("train")
 
 
-def peak_memory(device: str) -> int:
-    """Give the most bytes that were taken: of the GPU's memory, where there is one, or by this process."""
-    if device == "cuda":
-        return torch.cuda.max_memory_allocated()
+def peak_resident() -> int:
+    """Return the most memory that this process has taken, in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def processor_seconds() -> float:
+    """Return the processor time of the sessions that this process has started, ended processes included."""
+    processes = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rpartition(") ")[2].split()
+        except OSError:  # it has ended in the meantime
+            continue
+        processes[int(folder.name)] = (int(fields[1]), int(fields[3]), sum(map(int, fields[11:15])))
+    sessions = {pid for pid, (parent, session, _) in processes.items() if parent == os.getpid() and session == pid}
+    ticks = sum(ticks for _, session, ticks in processes.values() if session in sessions)
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def wait(device: str) -> None:

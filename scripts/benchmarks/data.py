@@ -1,24 +1,22 @@
-"""How long the images take to be there, and how much memory they take.
+"""How long the images take to be in memory, and how much memory they take meanwhile.
 
-    python -m scripts.benchmarks.data --data FOLDER --rounds 3
+    python -m scripts.benchmarks.data --data FOLDER synthetic --rounds 3
 
 Each measurement is a process of its own: the first one decodes or draws all images into an empty cache, the second one
-finds them there. Medians count. Memory is what the process grows by at its peak while it reads the training images, in
-relation to their size as uint8.
+finds them there. Memory is what the process grows by at its peak until it holds the training images, in relation to
+their size as uint8.
 """
 
 import argparse
 import json
 import re
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from scripts.benchmarks.training import processor
+from scripts.benchmarks.timing import machine, median, run_case, table
 
 MOMENTS = ("first time", "from the cache")
 
@@ -33,29 +31,22 @@ def main() -> None:
     if args.read:
         print(json.dumps(read(args.read[0], Path(args.read[1]))))
         return
-    print(f"{processor()}; medians of {args.rounds} rounds\n")
-    print("| images | | seconds | memory ÷ uint8 |\n|---|---|---:|---:|")
+    rows = []
     for data in args.data:
         measured: dict[str, list[dict[str, Any]]] = {moment: [] for moment in MOMENTS}
         for _ in range(args.rounds):
             with tempfile.TemporaryDirectory() as cache:
                 for moment in MOMENTS:
-                    measured[moment].append(in_a_process(data, cache))
+                    measured[moment].append(run_case("scripts.benchmarks.data", "--read", data, cache))
         for moment, results in measured.items():
-            seconds, memory = (statistics.median(one[name] for one in results) for name in ("seconds", "memory"))
             images = f"{results[0]['count']:,} of {Path(data).name}"
-            print(f"| {images} | {moment} | {seconds:.2f} | {memory:.2f} |")
-
-
-def in_a_process(data: str, cache: str) -> dict[str, Any]:
-    """Run `read` in a process of its own, which has nothing else in memory."""
-    command = [sys.executable, "-m", "scripts.benchmarks.data", "--read", data, cache]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+            rows.append([images, moment, f"{median(results, 'seconds'):.2f}", f"{median(results, 'memory'):.2f}"])
+    print(f"{machine()}; medians of {args.rounds} rounds\n")
+    print(table(":images | : | seconds | memory ÷ uint8", rows))
 
 
 def read(data: str, cache: Path) -> dict[str, Any]:
-    """Bring both splits into memory, as the data module does.
+    """Read both splits into memory, as the data module does.
 
     Args:
         data: `synthetic`, or a folder of images.
@@ -82,10 +73,15 @@ def read(data: str, cache: Path) -> dict[str, Any]:
 
 
 def memory(name: str) -> int:
-    """Give what Linux says of this process's memory in bytes: `VmRSS` now, `VmHWM` at its peak."""
-    found = re.search(rf"^{name}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+    """Return a figure of /proc/self/status in bytes: `VmRSS`, this process's memory now; `VmHWM`, at its peak.
+
+    Raises:
+        SystemExit: this is not Linux.
+    """
+    status = Path("/proc/self/status")
+    found = re.search(rf"^{name}:\s+(\d+) kB", status.read_text() if status.exists() else "", re.MULTILINE)
     if found is None:
-        sys.exit(f"no {name} in /proc/self/status: this benchmark needs Linux")
+        sys.exit(f"no {name} in {status}: this benchmark needs Linux")
     return int(found[1]) * 1024
 
 

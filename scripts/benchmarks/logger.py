@@ -1,142 +1,105 @@
-"""What logging costs, and what arrives, in every state of the service: `python -m scripts.benchmarks.logger`.
+"""What logging costs, and what arrives, in every state of the service.
 
-Each row is a training process of its own that logs metrics one call at a time, as fast as it can, and then
-ends; the service is the loopback Azure ML on this machine. Beside `AzureMLLogger` stand `Run.log` as the
-tutorial uses it, the same with `Run.flush` at the end, and Lightning's MLFlowLogger against an MLflow server
-with the same delay (skipped if mlflow is not installed in the interpreter given by `--mlflow-python`). Prints
-a Markdown table; `--json FILE` keeps the numbers.
+    python -m scripts.benchmarks.logger [--mlflow-python PYTHON --mlflow-number N]
+
+Each row is a training process of its own that logs metrics one call at a time, as fast as it can, and then ends; the
+service is the emulator. Beside `AzureMLLogger` stand `Run.log` as the tutorial uses it, the same with `Run.flush` at
+the end, and Lightning's MLFlowLogger against an MLflow server, with the same delay before each request.
 """
 
 import argparse
-import http.client
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from lightning_cifar.azure.outbox import pending
-from scripts.emulator import Emulator
+import requests
 
-REPOSITORY = Path(__file__).parents[2]
+from scripts.benchmarks.timing import machine, table
+
+ROOT = Path(__file__).parents[2]
 DELAY = 0.2
+LATE = f"+{DELAY * 1000:.0f} ms per request"
 # state → what the emulator is told
 STATES: dict[str, dict[str, Any]] = {
     "healthy": {},
-    "+200 ms per request": {"kind": "latency", "delay": DELAY},
+    LATE: {"kind": "latency", "delay": DELAY},
     "five 429s": {"kind": "429", "requests": 5, "on": "/batch"},
     "five 500s": {"kind": "500", "requests": 5, "on": "/batch"},
+    "always 400": {"kind": "400", "on": "metrics"},
     "always 429": {"kind": "429", "on": "metrics"},
     "always 500": {"kind": "500", "on": "metrics"},
-    "refused": {"kind": "refuse"},
-    "never answering": {"kind": "silence"},
+    "dropped": {"kind": "drop"},
     "stored, then dropped": {"kind": "store-and-drop", "requests": 5, "on": "/batch"},
+    "never answering": {"kind": "silence"},
+    "dead": {"kind": "refuse"},
 }
-# `Run.log` alone goes on for hours where the service does not recover; it is ended after this.
-PATIENCE_SECONDS = 90.0
+LOGGERS = ("AzureMLLogger", "Run.log", "Run.log, flush")
+PATIENCE = 90.0
+"""Seconds after which a process is killed: where the service does not recover, `Run.flush` goes on for hours."""
 
 
-@dataclass
-class Row:
-    """One measurement: costs in µs per metric in the training thread, `end` in seconds after the last one."""
+class Result(NamedTuple):
+    """What a training process did: µs per metric in its thread; seconds from its last metric to its end."""
 
-    logger: str
-    state: str
-    metrics: int
-    mean: float
-    p99: float
+    costs: dict[str, Any]
     end: float
     ended: bool
-    received: int
-    distinct: int
-    kept: int
+
+    def row(self, logger: str, state: str, number: int, steps: list[Any], kept: int) -> list[object]:
+        """Return a row of the table; `steps` are the metrics that arrived."""
+        twice = len(steps) - len(set(steps))
+        received = f"{len(set(steps)):,}" + (f" ({twice:,} twice)" if twice else "")
+        cost = [f"{self.costs[name]:,.1f}" for name in ("mean", "p99")]
+        return [
+            logger,
+            state,
+            f"{number:,}",
+            *cost,
+            f"{'' if self.ended else '> '}{self.end:.1f}",
+            received,
+            f"{kept:,}",
+        ]
 
 
-def measure(log: Any, number: int) -> dict[str, Any]:
-    """Log `number` metrics one at a time and return what that cost, and when it was over."""
-    costs = []
-    for step in range(number):
-        began = time.perf_counter_ns()
-        log(step)
-        costs.append((time.perf_counter_ns() - began) / 1000)
-    costs.sort()
-    return {"mean": sum(costs) / number, "p99": costs[int(0.99 * number)], "last": time.time()}
+def main() -> None:
+    """Measure, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--number", type=int, default=10_000, help="metrics per row (default: %(default)s)")
+    parser.add_argument("--states", nargs="+", choices=STATES, default=list(STATES))
+    parser.add_argument("--loggers", nargs="+", choices=LOGGERS, default=list(LOGGERS))
+    parser.add_argument("--mlflow-python", metavar="PYTHON", help="an interpreter that has mlflow and Lightning")
+    parser.add_argument("--mlflow-number", type=int, default=100, help="for MLFlowLogger, which waits for each")
+    parser.add_argument("--train", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.train:
+        train(args.train, args.number)
+        return
+    rows, summaries = [], []
+    for logger in args.loggers:
+        for state in args.states:
+            print(f"{logger}, {state} ...", file=sys.stderr, flush=True)
+            row, summary = measure_azure(logger, state, args.number)
+            rows.append(row)
+            summaries += [summary] if logger == "AzureMLLogger" else []
+    if args.mlflow_python:
+        rows.append(measure_mlflow(args.mlflow_python, args.mlflow_number))
+    print(f"{machine()}\n")
+    print(table(":logger | :service | metrics | µs per metric | p99 | s to the end | received | kept", rows))
+    print("\n" + "\n".join(summaries))
 
 
-def train(logger_name: str, number: int) -> None:
-    """Be the training process: log, write the costs to stdout, end as a script ends."""
-    if logger_name.startswith("Run.log"):
-        from azureml.core import Run
+def measure_azure(logger: str, state: str, number: int) -> tuple[list[object], str]:
+    """Measure one logger in one state of the emulator; return a row of the table, and a sentence."""
+    from lightning_cifar.azure.outbox import pending
+    from scripts.emulator import Emulator
 
-        run = Run.get_context()
-        ready()
-        result = measure(lambda step: run.log("loss", 1.0 / (step + 1), step=step), number)
-    elif logger_name == "MLFlowLogger":
-        from pytorch_lightning.loggers import MLFlowLogger
-
-        mlflow = MLFlowLogger(tracking_uri=os.environ["MLFLOW_TRACKING_URI"])
-        _ = mlflow.experiment  # a connection and a run, before the clock starts
-        ready()
-        result = measure(lambda step: mlflow.log_metrics({"loss": 1.0 / (step + 1)}, step), number)
-        result["run"] = mlflow.version
-    else:
-        from lightning_cifar import AzureMLLogger
-
-        logger = AzureMLLogger()
-        ready()
-        result = measure(lambda step: logger.log_metrics({"loss": 1.0 / (step + 1)}, step), number)
-    print(json.dumps(result), flush=True)
-    if logger_name == "MLFlowLogger":
-        mlflow.finalize("success")
-    elif logger_name == "AzureMLLogger":
-        logger.finalize("success")
-    elif logger_name == "Run.log, flush":
-        run.flush()
-
-
-def ready() -> None:
-    """Say that the training could begin, and wait until it may."""
-    print("ready", flush=True)
-    sys.stdin.readline()
-
-
-def run_training(
-    logger_name: str,
-    number: int,
-    env: dict[str, str],
-    folder: str,
-    python: str = sys.executable,
-    when_ready: Callable[[], object] = lambda: None,
-) -> tuple[dict[str, Any], float, bool]:
-    """Run a training process; return its costs, the seconds that it took to end, and whether it did so."""
-    command = [python, "-m", "scripts.benchmarks.logger", "--train", logger_name, "--number", str(number)]
-    env = env | {"PYTHONPATH": str(REPOSITORY)}
-    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    with subprocess.Popen(command, env=env, cwd=folder, **pipes) as process:  # type: ignore[call-overload]  # a dict
-        threading.Thread(target=process.stderr.read, daemon=True).start()
-        process.stdout.readline()
-        when_ready()
-        process.stdin.write(b"\n")
-        process.stdin.flush()
-        result = json.loads(process.stdout.readline())
-        try:
-            process.wait(max(1.0, result["last"] + PATIENCE_SECONDS - time.time()))
-            ended = True
-        except subprocess.TimeoutExpired:
-            process.kill()
-            ended = False
-        return result, time.time() - result["last"], ended
-
-
-def benchmark(logger_name: str, state: str, number: int) -> Row:
-    """Measure one logger in one state of the emulator."""
     with Emulator() as azure, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         env = azure.job_environment("run-1")
 
@@ -144,155 +107,143 @@ def benchmark(logger_name: str, state: str, number: int) -> Row:
             if STATES[state]:
                 azure.misbehave(**STATES[state])
 
-        if logger_name == "AzureMLLogger":
+        if logger == "AzureMLLogger":
             misbehave()
-            result, end, ended = run_training(logger_name, number, env, folder)
+            result = run_training(logger, number, env, folder)
         else:  # the SDK by itself needs the service to begin at all: it fails from then on
-            result, end, ended = run_training(logger_name, number, env, folder, when_ready=misbehave)
-        time.sleep(0.5)
-        points = [(m.name, m.step) for m in azure.metrics("run-1")]
+            result = run_training(logger, number, env, folder, when_ready=misbehave)
+        metrics = azure.metrics("run-1")
         kept = sum(pending(path) for path in Path(folder).glob("outputs/azureml-metrics/*-metrics.jsonl"))
-    return Row(
-        logger_name,
-        state,
-        number,
-        result["mean"],
-        result["p99"],
-        end,
-        ended,
-        len(points),
-        len(set(points)),
-        kept,
+    mean, seconds = result.costs["mean"], ""
+    if metrics:
+        seconds = f" within {metrics[-1].arrived - result.costs['begun']:.1f} s of the first call"
+    return result.row(logger, state, number, [one.step for one in metrics], kept), (
+        f"{logger}, {state}: the training thread pays {mean:.1f} µs per metric, {mean * number / 1000:.0f} ms in all; "
+        f"{len(metrics):,} of {number:,} metrics arrive{seconds}."
     )
 
 
-class _Delay(BaseHTTPRequestHandler):
-    """Passes requests on to the MLflow server after `DELAY`."""
-
-    protocol_version = "HTTP/1.1"
-    port = 0
-
-    def _pass_on(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        time.sleep(DELAY)
-        connection = http.client.HTTPConnection("127.0.0.1", self.port)
-        connection.request(self.command, self.path, body, {"Content-Type": "application/json"})
-        answer = connection.getresponse()
-        content = answer.read()
-        self.send_response(answer.status)
-        self.send_header("Content-Type", answer.headers.get("Content-Type", ""))
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    do_GET = do_POST = _pass_on  # noqa: N815  # names that http.server looks for
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
-
-
-def benchmark_mlflow(python: str, number: int) -> Row | None:
-    """Measure MLFlowLogger against an MLflow server behind a delay; None without mlflow."""
-    if subprocess.run([python, "-c", "import mlflow.server"], capture_output=True).returncode != 0:
-        print(f"mlflow is not installed for {python}: its row is left out (pip install mlflow)", file=sys.stderr)
-        return None
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        proxy = ThreadingHTTPServer(("127.0.0.1", 0), _Delay)
-        threading.Thread(target=proxy.serve_forever, daemon=True).start()
-        _Delay.port = _free_port()
-        command = [python, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(_Delay.port)]
-        command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--workers", "1"]
-        server = subprocess.Popen(
-            command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-        )
+def run_training(
+    logger: str,
+    number: int,
+    env: dict[str, str],
+    folder: str,
+    python: str = sys.executable,
+    when_ready: Callable[[], object] = lambda: None,
+) -> Result:
+    """Run a training process; call `when_ready` before its first metric."""
+    command = [python, "-m", "scripts.benchmarks.logger", "--train", logger, "--number", str(number)]
+    with subprocess.Popen(
+        command,
+        env=env | {"PYTHONPATH": str(ROOT)},
+        cwd=folder,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdin and process.stdout
+        process.stdout.readline()
+        when_ready()
+        process.stdin.write("\n")
+        process.stdin.flush()
+        costs = json.loads(process.stdout.readline())
         try:
-            _wait_for_server(_Delay.port)
-            env = dict(os.environ) | {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{proxy.server_port}"}
-            result, end, ended = run_training("MLFlowLogger", number, env, folder, python)
-            steps = _steps_at_mlflow(_Delay.port, result["run"])
+            process.wait(max(1.0, costs["last"] + PATIENCE - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return Result(costs, PATIENCE, ended=False)
+        return Result(costs, time.monotonic() - costs["last"], ended=True)
+
+
+def train(logger: str, number: int) -> None:
+    """Be the training process: log, write the costs to stdout, end as a script ends."""
+    log, end, run_id = begin(logger)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    begun, costs = time.monotonic(), []
+    for step in range(number):
+        before = time.perf_counter_ns()
+        log(step)
+        costs.append((time.perf_counter_ns() - before) / 1000)
+    result = {"mean": sum(costs) / number, "p99": sorted(costs)[int(0.99 * number)], "run": run_id}
+    print(json.dumps(result | {"begun": begun, "last": time.monotonic()}), flush=True)
+    end()
+
+
+def begin(logger: str) -> tuple[Callable[[int], object], Callable[[], object], str]:
+    """Return what logs a step's metric, what ends the logging, and MLflow's run id."""
+    if logger.startswith("Run.log"):
+        from azureml.core import Run
+
+        run = Run.get_context()
+        flush = run.flush if logger == "Run.log, flush" else (lambda: None)
+        return (lambda step: run.log("loss", 1.0 / (step + 1), step=step)), flush, ""
+    own: Any
+    if logger == "MLFlowLogger":
+        from pytorch_lightning.loggers import MLFlowLogger
+
+        delay_requests()
+        own = MLFlowLogger(tracking_uri=os.environ["MLFLOW_TRACKING_URI"])
+        _ = own.experiment  # a connection and a run, before the clock starts
+    else:
+        from lightning_cifar import AzureMLLogger
+
+        own = AzureMLLogger()
+    return (
+        lambda step: own.log_metrics({"loss": 1.0 / (step + 1)}, step),
+        lambda: own.finalize("success"),
+        str(own.version),
+    )
+
+
+def delay_requests() -> None:
+    """Wait before every HTTP request of this process."""
+    send = requests.Session.send
+
+    def late(*args: Any, **kwargs: Any) -> requests.Response:
+        time.sleep(DELAY)
+        return send(*args, **kwargs)
+
+    requests.Session.send = late  # type: ignore[method-assign]
+
+
+def measure_mlflow(python: str, number: int) -> list[object]:
+    """Measure MLFlowLogger against an MLflow server; return a row of the table."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        command = [python, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", url.rpartition(":")[2]]
+        command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--workers", "1"]
+        log = Path(folder, "server.log")
+        with log.open("w") as stream:
+            server = subprocess.Popen(command, cwd=folder, stdout=stream, stderr=stream, start_new_session=True)
+        try:
+            wait_for_server(url, server, log)
+            result = run_training("MLFlowLogger", number, os.environ | {"MLFLOW_TRACKING_URI": url}, folder, python)
+            wanted = {"run_id": result.costs["run"], "metric_key": "loss", "max_results": "25000"}
+            history = requests.get(f"{url}/api/2.0/mlflow/metrics/get-history", wanted, timeout=60).json()
         finally:
             os.killpg(server.pid, 15)
             server.wait()
-            proxy.shutdown()
-    state = "+200 ms per request"
-    return Row("MLFlowLogger", state, number, result["mean"], result["p99"], end, ended, len(steps), len(set(steps)), 0)
+    return result.row("MLFlowLogger", LATE, number, [point["step"] for point in history.get("metrics", [])], 0)
 
 
-def _steps_at_mlflow(port: int, run: str) -> list[int]:
-    """Ask the MLflow server, without the delay, for the steps of the metric that it holds."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    connection.request("GET", f"/api/2.0/mlflow/metrics/get-history?run_id={run}&metric_key=loss&max_results=25000")
-    return [int(point["step"]) for point in json.loads(connection.getresponse().read()).get("metrics", [])]
+def wait_for_server(url: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
+    """Wait until the MLflow server answers.
 
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _wait_for_server(port: int) -> None:
+    Raises:
+        SystemExit: it ended, or did not answer within two minutes; what it printed is shown.
+    """
     until = time.monotonic() + 120
-    while time.monotonic() < until:
+    while server.poll() is None and time.monotonic() < until:
         try:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-            connection.request("GET", "/health")
-            if connection.getresponse().status == 200:
+            if requests.get(f"{url}/health", timeout=5).ok:
                 return
-        except OSError:
+        except requests.ConnectionError:
             time.sleep(0.5)
-    raise TimeoutError("the MLflow server did not start within 120 s")
-
-
-def table(rows: list[Row]) -> str:
-    """Return the rows as a Markdown table."""
-    lines = [
-        "| logger | service | metrics | µs per metric | p99 | s to the end | received | kept |",
-        "|---|---|--:|--:|--:|--:|--:|--:|",
-    ]
-    for row in rows:
-        received = f"{row.distinct:,}" + (
-            f" ({row.received - row.distinct:,} twice)" if row.received > row.distinct else ""
-        )
-        end = f"{row.end:.1f}" if row.ended else f"> {row.end:.0f}"
-        lines.append(
-            f"| {row.logger} | {row.state} | {row.metrics:,} | {row.mean:,.1f} | {row.p99:,.1f} | {end} "
-            f"| {received} | {row.kept:,} |"
-        )
-    return "\n".join(lines)
-
-
-def keep(rows: list[Row], file: Path | None) -> None:
-    """Write what has been measured so far, if a file was given."""
-    if file is not None:
-        file.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
-
-
-def main() -> None:
-    """Measure, print the table, keep the numbers."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--number", type=int, default=10_000, help="metrics per row (default: %(default)s)")
-    parser.add_argument("--mlflow-number", type=int, default=100, help="for MLFlowLogger, which waits for each")
-    parser.add_argument("--mlflow-python", default=sys.executable, help="an interpreter that has mlflow and Lightning")
-    parser.add_argument("--states", nargs="+", choices=STATES, default=list(STATES))
-    parser.add_argument("--json", type=Path, help="keep the numbers in this file")
-    parser.add_argument("--train", help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.train:
-        train(args.train, args.number)
-        return
-    plan = [(name, state) for name in ("AzureMLLogger", "Run.log", "Run.log, flush") for state in args.states]
-    rows = []
-    for logger_name, state in plan:
-        print(f"{logger_name}, {state} ...", file=sys.stderr, flush=True)
-        rows.append(benchmark(logger_name, state, args.number))
-        keep(rows, args.json)
-    row = benchmark_mlflow(args.mlflow_python, args.mlflow_number)
-    rows += [row] if row is not None else []
-    keep(rows, args.json)
-    print(table(rows))
+    sys.exit(f"the MLflow server did not start:\n{log.read_text()[-2000:]}")
 
 
 if __name__ == "__main__":

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from scripts.emulator import isolation
-from scripts.emulator.collector import ORIGIN, Collector
 from scripts.emulator.node import DataError, Node
 from scripts.emulator.processes import Processes
 from scripts.emulator.routes import content
 from scripts.emulator.state import FINAL, State
+from scripts.emulator.uploader import ORIGIN, Uploader
 
 _TAIL = 20  # lines of the log in the error message
 
@@ -84,8 +84,13 @@ class Job:
 
     def cancel(self) -> None:
         """Send SIGTERM, after a while SIGKILL; the run ends as Canceled."""
-        self._end("Canceled")
-        threading.Thread(target=self._processes.terminate, daemon=True).start()
+
+        def end() -> None:
+            self._end("Canceled")
+            self._processes.terminate()
+
+        # In a thread of its own: the caller may hold the state's lock, which the job needs while it starts.
+        threading.Thread(target=end, daemon=True).start()
 
     @property
     def ended(self) -> bool:
@@ -103,7 +108,7 @@ class Job:
         return self._processes.pids
 
     def _main(self) -> None:
-        collector = Collector(self._state, self.run, self._nodes)
+        uploader = Uploader(self._state, self.run, self._nodes)
         try:
             self._state.set_status(self.run, "Preparing")
             snapshot = content.files(self._state, self.run.snapshot or "")
@@ -114,9 +119,11 @@ class Job:
                     self._start_processes()
             if self._processes:
                 self._state.set_status(self.run, "Running")
-                collector.start()
+                uploader.start()
                 self._watch()
-                collector.stop(collect=self._outcome != "Killed")
+                uploader.stop()
+                if self._outcome != "Killed":
+                    uploader.scan(final=True)
             self._finish()
         except Exception as error:
             self._processes.kill()

@@ -12,8 +12,8 @@ from scripts.emulator.routes import blobs, datastores
 from scripts.emulator.state import State
 
 _VARIABLE = "AZUREML_DATAREFERENCE_"
-# What comes back as artifacts.
-COLLECTED = ("outputs", "logs")
+# What becomes artifacts of the run.
+UPLOADED = ("outputs", "logs")
 
 # The job's interpreter is the emulator's own, whose site-packages may know the checkout: installed with
 # `pip install --editable`. A job in the cloud has only its snapshot: what leads elsewhere is taken out.
@@ -64,7 +64,7 @@ class Node:
             file = self.work / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
-        for name in COLLECTED:
+        for name in UPLOADED:
             (self.work / name).mkdir(exist_ok=True)
         (self.root / "site" / "sitecustomize.py").write_text(_SITE % str(self.root))
         for name in ("python", "python3"):

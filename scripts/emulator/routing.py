@@ -86,7 +86,7 @@ class Router:
 
 
 def call(route: Route, state: State, request: Request, parameters: dict[str, str]) -> Response:
-    """Answer a request by its route."""
+    """Answer a request by its route; the state is the handler's alone meanwhile."""
     scope = {name: value for name, value in parameters.items() if name in _SCOPE}
     wanted = {name: value for name, value in parameters.items() if name not in _SCOPE}
     try:
@@ -94,7 +94,10 @@ def call(route: Route, state: State, request: Request, parameters: dict[str, str
             check_token(request.headers.get("authorization", ""))
         if scope:
             state.check_scope(**scope)
-        return Response.of(route.handler(state, request, **wanted))
+        with state.changed:
+            response = Response.of(route.handler(state, request, **wanted))
+            state.changed.notify_all()
+        return response
     except RefusalError as refusal:
         return refusal.response()
     except Exception as error:

@@ -1,11 +1,10 @@
-"""The emulator as tests and people use it: start, environments, what it holds, misbehaviour, jobs."""
+"""The emulator's Python interface: start, environments of processes, what it holds, misbehaviour, jobs."""
 
 import json
 import shutil
 import tempfile
 import uuid
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from scripts.emulator import environments
@@ -20,6 +19,7 @@ from scripts.emulator.routes import environments as environment_routes
 from scripts.emulator.routing import Router
 from scripts.emulator.state import FINAL, State
 
+_DAY = 24 * 3600.0
 _CURATED: dict[str, Any] = {
     "environmentVariables": {},
     "python": {"userManagedDependencies": True, "interpreterPath": "python", "condaDependencies": None},
@@ -64,8 +64,6 @@ class Emulator:
         if run_jobs:
             self.state.on_submit = self.start_job
 
-    # -- life
-
     def start(self) -> Self:
         """Listen on a free loopback port."""
         self._proxy.start()
@@ -82,22 +80,18 @@ class Emulator:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     # -- environments
 
     @property
     def proxy_url(self) -> str:
-        """Address of the proxy."""
+        """Return the address of the proxy."""
         return f"http://{LOOPBACK}:{self._proxy.port}"
 
-    def job_environment(
-        self, run_id: str, experiment: str = "cifar10", token_seconds: float = 24 * 3600
-    ) -> dict[str, str]:
-        """Return the environment of a process inside a job that is running; a new run is made if needed."""
+    def job_environment(self, run_id: str, experiment: str = "cifar10", token_seconds: float = _DAY) -> dict[str, str]:
+        """Return the environment of a process inside a running job; the run is made if it is new."""
         run = self.state.add_run(run_id, experiment, type="azureml.scriptrun", target="cpu-cluster")
         if run.status not in FINAL:
             self.state.set_status(run, "Running")
@@ -120,26 +114,22 @@ class Emulator:
 
     def write_config(self, folder: Path | str) -> Path:
         """Write the workspace's config.json into a folder and return its path."""
-        path = Path(folder) / "config.json"
-        content = {
-            "subscription_id": self.workspace.subscription_id,
-            "resource_group": self.workspace.resource_group,
-            "workspace_name": self.workspace.name,
-        }
-        path.write_text(json.dumps(content, indent=2))
+        path, known = Path(folder) / "config.json", self.workspace
+        names = {"subscription_id": known.subscription_id, "resource_group": known.resource_group}
+        path.write_text(json.dumps(names | {"workspace_name": known.name}, indent=2))
         return path
 
     # -- what it holds
 
     @property
     def requests(self) -> list[Request]:
-        """Every request so far, in order of arrival."""
+        """Return every request so far, in order of arrival."""
         with self.state.lock:
             return list(self.state.requests)
 
     @property
     def unexpected(self) -> list[str]:
-        """Requests to unknown hosts and unknown routes."""
+        """Return the requests to unknown hosts and unknown routes, and those that it failed to answer."""
         with self.state.lock:
             return list(self.state.unexpected)
 
@@ -207,7 +197,8 @@ class Emulator:
 
     def add_environment(self, name: str, version: str = "1", definition: dict[str, Any] | None = None) -> None:
         """Register an environment, as curated ones are."""
-        environment_routes.register(self.state, _CURATED | (definition or {}) | {"name": name}, version)
+        with self.state.lock:
+            environment_routes.register(self.state, _CURATED | (definition or {}) | {"name": name}, version)
 
     def snapshot(self, run_id: str) -> dict[str, bytes]:
         """Return the files that a run was submitted with: path to content."""
@@ -217,22 +208,13 @@ class Emulator:
 
     # -- misbehaviour
 
-    def misbehave(
-        self,
-        kind: str,
-        on: str | None = None,
-        requests: int | None = None,
-        seconds: float | None = None,
-        retry_after: float | None = None,
-        delay: float | None = None,
-    ) -> Fault:
+    def misbehave(self, kind: str, on: str | None = None, **limits: Any) -> Fault:
         """Misbehave from now on; see `Fault` for the arguments.
 
         Raises:
             ValueError: for an unknown kind.
         """
-        fault = Fault(kind, on, requests, seconds, retry_after, delay)
-        self._faults.add(fault)
+        fault = self._faults.add(Fault(kind, on, **limits))
         if kind == "refuse":
             self._proxy.refuse(fault)
         return fault
@@ -252,14 +234,13 @@ class Emulator:
             KeyError: if there is no such run.
             ValueError: if it was not submitted, or its job is still running.
         """
-        run = self.run(run_id)
+        self.run(run_id)
         if run_id in self._jobs and not self._jobs[run_id].ended:
             raise ValueError(f"{run_id} is running already")
 
         def environment(home: Path) -> dict[str, str]:
-            return environments.bare(home, self.proxy_url, self.ca_file) | environments.job(
-                self.state, run.id, 24 * 3600
-            )
+            variables = environments.job(self.state, run_id, _DAY)
+            return environments.bare(home, self.proxy_url, self.ca_file) | variables
 
         self._jobs[run_id] = job = Job(self.state, run_id, self.folder / "jobs", environment, self.grace)
         job.start()

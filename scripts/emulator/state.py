@@ -21,7 +21,7 @@ BLOBS = f"https://{ACCOUNT}.blob.core.windows.net"
 
 
 class State:
-    """Everything the routes read and write; take `lock` around whatever belongs together.
+    """Everything the routes read and write; they hold `lock` while they do, and all others must.
 
     Args:
         workspace: whose addresses are answered; other workspaces are not found.

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from scripts.emulator.collector import Collector
 from scripts.emulator.node import Node
 from scripts.emulator.records import Workspace
 from scripts.emulator.state import State
+from scripts.emulator.uploader import Uploader
 from tests.deadline import deadline, wait_until
 
 
@@ -30,7 +30,7 @@ def test_logs_and_outputs_can_be_read_while_the_job_runs(azure, submit) -> None:
 
 
 class Job:
-    """A run with two nodes, and what was collected of them."""
+    """A run with two nodes, and what was uploaded of them."""
 
     def __init__(self, folder: Path) -> None:
         self._state = State(Workspace())
@@ -38,7 +38,7 @@ class Job:
         self.nodes = [Node(rank, folder / str(rank)) for rank in range(2)]
         for node in self.nodes:
             node.prepare({})
-        self.collector = Collector(self._state, self._run, self.nodes)
+        self.uploader = Uploader(self._state, self._run, self.nodes)
 
     def artifacts(self) -> dict[str, bytes]:
         paths = self._state.artifacts.get(("ExperimentRun", self._run.container), [])
@@ -54,12 +54,12 @@ def test_a_file_is_taken_when_it_has_stopped_to_grow(job: Job) -> None:
     file = job.nodes[0].work / "outputs" / "a.txt"
     for content in ("h", "half"):
         file.write_text(content)
-        job.collector.scan(final=False)
+        job.uploader.scan(final=False)
         assert not job.artifacts()
-    job.collector.scan(final=False)
+    job.uploader.scan(final=False)
     assert job.artifacts() == {"outputs/a.txt": b"half"}
     file.write_text("whole")
-    job.collector.scan(final=True)
+    job.uploader.scan(final=True)
     assert job.artifacts() == {"outputs/a.txt": b"whole"}
 
 
@@ -67,7 +67,7 @@ def test_of_a_file_that_several_nodes_write_the_lowest_nodes_is_kept(job: Job) -
     for node in job.nodes:
         (node.work / "outputs" / "same.txt").write_text(str(node.rank))
         (node.work / "outputs" / f"only-{node.rank}.txt").touch()
-    job.collector.scan(final=True)
+    job.uploader.scan(final=True)
     assert job.artifacts() == {"outputs/same.txt": b"0", "outputs/only-0.txt": b"", "outputs/only-1.txt": b""}
 
 
@@ -82,9 +82,9 @@ def test_a_folder_that_vanishes_during_a_scan_is_scanned_the_next_time(job: Job,
         return rglob(folder, pattern)
 
     monkeypatch.setattr(Path, "rglob", vanishing)
-    job.collector.scan(final=True)
+    job.uploader.scan(final=True)
     assert set(job.artifacts()) == {"logs/a.txt"}
     monkeypatch.undo()
     (job.nodes[1].work / "logs").rmdir()
-    job.collector.scan(final=True)
+    job.uploader.scan(final=True)
     assert set(job.artifacts()) == {"logs/a.txt", "outputs/a.txt"}

@@ -32,8 +32,7 @@ def _artifact(origin: str, container: str, path: str) -> dict[str, Any]:
 
 
 def _paths(state: State, origin: str, container: str) -> list[str]:
-    with state.lock:
-        return sorted(state.artifacts.get((origin, container), []))
+    return sorted(state.artifacts.get((origin, container), []))
 
 
 @routes("POST", ARTIFACTS + "/batch/metadata/{origin}/{container}")

@@ -49,9 +49,10 @@ def read(state: State, container: str, path: str) -> bytes:
     """
     with state.lock:
         content = state.blobs.get(container, {}).get(path)
-        for prefix, folder in state.mounts.get(container, {}).items():
-            if content is None and path.startswith(prefix + "/") and (folder / path[len(prefix) + 1 :]).is_file():
-                content = folder / path[len(prefix) + 1 :]
+        mounts = dict(state.mounts.get(container, {}))
+    for prefix, folder in mounts.items():
+        if content is None and path.startswith(prefix + "/") and (folder / path[len(prefix) + 1 :]).is_file():
+            content = folder / path[len(prefix) + 1 :]
     if content is None:
         raise BlobRefusalError(404, "BlobNotFound", "The specified blob does not exist.")
     return content.read_bytes() if isinstance(content, Path) else content
@@ -60,28 +61,26 @@ def read(state: State, container: str, path: str) -> bytes:
 def names(state: State, container: str) -> list[str]:
     """Return the paths of all blobs of a container, in order, including those of mounted folders."""
     with state.lock:
-        found = set(state.blobs.get(container, {}))
-        for prefix, folder in state.mounts.get(container, {}).items():
-            found |= {f"{prefix}/{file.relative_to(folder).as_posix()}" for file in folder.rglob("*") if file.is_file()}
-        return sorted(found)
+        found, mounts = set(state.blobs.get(container, {})), dict(state.mounts.get(container, {}))
+    for prefix, folder in mounts.items():
+        found |= {f"{prefix}/{file.relative_to(folder).as_posix()}" for file in folder.rglob("*") if file.is_file()}
+    return sorted(found)
 
 
 @routes("PUT", "/{container}/{path:path}")
 def put(state: State, request: Request, container: str, path: str) -> Response:
     """Take a whole blob, one block of one, or the list that makes blocks a blob."""
-    with state.lock:
-        blobs = state.blobs.setdefault(container, {})
-        part = request.query.get("comp")
-        if part == "block":
-            blocks = state.blocks.setdefault((container, path), {})
-            blocks[request.query["blockid"]] = request.body
-        elif part == "blocklist":
-            blocks = state.blocks.pop((container, path), {})
-            wanted = re.findall(r"<(?:Latest|Uncommitted|Committed)>([^<]+)<", request.body.decode())
-            blobs[path] = b"".join(blocks[unquote(name)] for name in wanted)
-        else:
-            blobs[path] = request.body
-        state.changed.notify_all()
+    blobs = state.blobs.setdefault(container, {})
+    part = request.query.get("comp")
+    if part == "block":
+        blocks = state.blocks.setdefault((container, path), {})
+        blocks[request.query["blockid"]] = request.body
+    elif part == "blocklist":
+        blocks = state.blocks.pop((container, path), {})
+        wanted = re.findall(r"<(?:Latest|Uncommitted|Committed)>([^<]+)<", request.body.decode())
+        blobs[path] = b"".join(blocks[unquote(name)] for name in wanted)
+    else:
+        blobs[path] = request.body
     digest = base64.b64encode(hashlib.md5(request.body).digest()).decode()
     return Response(201, headers=_headers(x_ms_request_server_encrypted="true", Content_MD5=digest))
 

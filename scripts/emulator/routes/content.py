@@ -34,17 +34,16 @@ def addresses(state: State, request: Request) -> dict[str, Any]:
 def create(state: State, request: Request, snapshot_id: str) -> dict[str, Any]:
     """Make a snapshot of the files that were sent and those of its parent that are still in the tree."""
     content = request.json()
-    with state.lock:
-        parent = state.snapshots.get(content.get("ParentSnapshotId") or NONE)
-        if parent is None and content.get("ParentSnapshotId") not in (None, NONE):
-            raise RefusalError(404, "UserError", "The parent snapshot does not exist")
-        known = dict(parent or {})
-        for node in (content.get("FileRevisionList") or {}).get("FileNodes") or []:
-            path = node["BlobUri"].split(f"/{_CONTAINER}/", 1)[1].split("?")[0]
-            folder = path.split("/", 1)[0]
-            known[node["FullName"]] = f"{folder}/{node['FullName']}"
-        in_tree = set(_files(content["DirTreeNode"], ""))
-        state.snapshots[snapshot_id] = {name: blob for name, blob in known.items() if name in in_tree}
+    parent = state.snapshots.get(content.get("ParentSnapshotId") or NONE)
+    if parent is None and content.get("ParentSnapshotId") not in (None, NONE):
+        raise RefusalError(404, "UserError", "The parent snapshot does not exist")
+    known = dict(parent or {})
+    for node in (content.get("FileRevisionList") or {}).get("FileNodes") or []:
+        path = node["BlobUri"].split(f"/{_CONTAINER}/", 1)[1].split("?")[0]
+        folder = path.split("/", 1)[0]
+        known[node["FullName"]] = f"{folder}/{node['FullName']}"
+    in_tree = set(_files(content["DirTreeNode"], ""))
+    state.snapshots[snapshot_id] = {name: blob for name, blob in known.items() if name in in_tree}
     return {"id": snapshot_id}
 
 

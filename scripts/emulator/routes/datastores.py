@@ -25,13 +25,8 @@ def add(state: State, name: str, container: str) -> None:
         "credential": _KEY,
         "accountKey": _KEY,
     }
-    with state.lock:
-        state.datastores[name] = {
-            "name": name,
-            "dataStoreType": "AzureBlob",
-            "azureStorageSection": section,
-        }
-        state.blobs.setdefault(container, {})
+    state.datastores[name] = {"name": name, "dataStoreType": "AzureBlob", "azureStorageSection": section}
+    state.blobs.setdefault(container, {})
 
 
 def container_of(state: State, name: str) -> str:
@@ -40,30 +35,19 @@ def container_of(state: State, name: str) -> str:
     Raises:
         RefusalError: 404, if there is no such datastore.
     """
-    return str(_datastore(state, name)["azureStorageSection"]["containerName"])
-
-
-def _datastore(state: State, name: str) -> dict[str, Any]:
-    with state.lock:
-        if name not in state.datastores:
-            raise RefusalError(404, "UserError", f"Could not find datastore with name {name}")
-        return state.datastores[name]
+    return str(get_datastore(state, None, name)["azureStorageSection"]["containerName"])
 
 
 @routes("GET", DATASTORES + "/datastores")
 def list_datastores(state: State, request: Request) -> dict[str, Any]:
     """List the datastores."""
-    with state.lock:
-        return {"value": list(state.datastores.values()), "continuationToken": None}
-
-
-@routes("GET", DATASTORES + "/datastores/{name}")
-def get_datastore(state: State, request: Request, name: str) -> dict[str, Any]:
-    """Return a datastore."""
-    return _datastore(state, name)
+    return {"value": list(state.datastores.values()), "continuationToken": None}
 
 
 @routes("GET", DATASTORES + "/default")
-def get_default(state: State, request: Request) -> dict[str, Any]:
-    """Return the default datastore."""
-    return _datastore(state, DEFAULT)
+@routes("GET", DATASTORES + "/datastores/{name}")
+def get_datastore(state: State, request: Request | None, name: str = DEFAULT) -> dict[str, Any]:
+    """Return a datastore."""
+    if name not in state.datastores:
+        raise RefusalError(404, "UserError", f"Could not find datastore with name {name}")
+    return state.datastores[name]

@@ -26,20 +26,18 @@ def register(state: State, definition: dict[str, Any], version: str | None = Non
     name = content["name"]
     version = version or content.pop("version", None)
     content.pop("version", None)
-    with state.lock:
-        known = versions(state, name)
-        latest = known[-1] if known else None
-        if version is None and latest and all(latest.get(key) == content.get(key) for key in _CONTENT):
-            return latest
-        version = version or str(1 + max((int(one["version"]) for one in known if one["version"].isdigit()), default=0))
-        # A version, once registered, stays as it is.
-        return state.environments.setdefault((name, str(version)), content | {"version": str(version)})
+    known = versions(state, name)
+    latest = known[-1] if known else None
+    if version is None and latest and all(latest.get(key) == content.get(key) for key in _CONTENT):
+        return latest
+    version = version or str(1 + max((int(one["version"]) for one in known if one["version"].isdigit()), default=0))
+    # A version, once registered, stays as it is.
+    return state.environments.setdefault((name, str(version)), content | {"version": str(version)})
 
 
 def versions(state: State, name: str) -> list[dict[str, Any]]:
     """Return all versions of an environment, oldest first."""
-    with state.lock:
-        return [definition for (known, _), definition in state.environments.items() if known == name]
+    return [definition for (known, _), definition in state.environments.items() if known == name]
 
 
 def _latest(state: State, name: str) -> dict[str, Any]:
@@ -52,9 +50,8 @@ def _latest(state: State, name: str) -> dict[str, Any]:
 @routes("GET", ENVIRONMENTS)
 def list_environments(state: State, request: Request) -> dict[str, Any]:
     """List the environments, each in its latest version."""
-    with state.lock:
-        names = dict.fromkeys(name for name, _ in state.environments)
-        return {"value": [_latest(state, name) for name in names], "continuationToken": None}
+    names = dict.fromkeys(name for name, _ in state.environments)
+    return {"value": [_latest(state, name) for name in names], "continuationToken": None}
 
 
 @routes("GET", ENVIRONMENTS + "/{name}")
@@ -67,10 +64,9 @@ def get_latest(state: State, request: Request, name: str) -> dict[str, Any]:
 @routes("GET", ENVIRONMENTS + "/{name}/versions/{version}")
 def get_version(state: State, request: Request, name: str, version: str) -> dict[str, Any]:
     """Return one version of an environment."""
-    with state.lock:
-        if (name, version) not in state.environments:
-            raise RefusalError(404, "UserError", f"Environment {name!r} with version {version!r} not found")
-        return state.environments[name, version]
+    if (name, version) not in state.environments:
+        raise RefusalError(404, "UserError", f"Environment {name!r} with version {version!r} not found")
+    return state.environments[name, version]
 
 
 @routes("PUT", ENVIRONMENTS + "/{name}")

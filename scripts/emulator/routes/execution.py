@@ -19,32 +19,31 @@ def submit(state: State, request: Request, experiment: str) -> dict[str, Any]:
     content = {key[0].lower() + key[1:]: value for key, value in request.json().items()}
     definition, run_id = content["configuration"], request.query["runId"]
     snapshot = content.get("snapshotId")
-    with state.changed:
-        compute = state.computes.get(definition["target"])
-        if compute is None:
-            raise RefusalError(400, "UserError", f"Compute target {definition['target']!r} not found")
-        nodes = definition.get("nodeCount") or 1
-        if nodes > compute.max_nodes:
-            message = f"{nodes} nodes are more than the {compute.max_nodes} of {compute.name}"
-            raise RefusalError(400, "UserError", message)
-        if snapshot not in state.snapshots:
-            raise RefusalError(400, "UserError", f"Snapshot {snapshot} not found")
-        run = state.add_run(run_id, experiment, type="azureml.scriptrun")
-        run.target, run.snapshot, run.definition = compute.name, snapshot, definition
-        run.parent = content.get("parentRunId")
-        environment = register(state, definition["environment"])
-        run.properties |= {
-            "_azureml.ComputeTargetType": "amlctrain",
-            "ProcessInfoFile": "azureml-logs/process_info.json",
-            "ProcessStatusFile": "azureml-logs/process_status.json",
-            "AzureML.DerivedEnvironmentName": environment["name"],
-            "AzureML.DerivedEnvironmentVersion": environment["version"],
-        }
-        run.extra["cancelUri"] = (
-            f"{API}/execution/v1.0{state.workspace.scope}/experiments/{experiment}/runs/{run_id}/cancel"
-        )
-        state.set_status(run, "Queued")
-        state.submissions.append(run_id)
+    compute = state.computes.get(definition["target"])
+    if compute is None:
+        raise RefusalError(400, "UserError", f"Compute target {definition['target']!r} not found")
+    nodes = definition.get("nodeCount") or 1
+    if nodes > compute.max_nodes:
+        message = f"{nodes} nodes are more than the {compute.max_nodes} of {compute.name}"
+        raise RefusalError(400, "UserError", message)
+    if snapshot not in state.snapshots:
+        raise RefusalError(400, "UserError", f"Snapshot {snapshot} not found")
+    run = state.add_run(run_id, experiment, type="azureml.scriptrun")
+    run.target, run.snapshot, run.definition = compute.name, snapshot, definition
+    run.parent = content.get("parentRunId")
+    environment = register(state, definition["environment"])
+    run.properties |= {
+        "_azureml.ComputeTargetType": "amlctrain",
+        "ProcessInfoFile": "azureml-logs/process_info.json",
+        "ProcessStatusFile": "azureml-logs/process_status.json",
+        "AzureML.DerivedEnvironmentName": environment["name"],
+        "AzureML.DerivedEnvironmentVersion": environment["version"],
+    }
+    run.extra["cancelUri"] = (
+        f"{API}/execution/v1.0{state.workspace.scope}/experiments/{experiment}/runs/{run_id}/cancel"
+    )
+    state.set_status(run, "Queued")
+    state.submissions.append(run_id)
     if state.on_submit is not None:
         state.on_submit(run_id)
     return {"runId": run_id}

@@ -86,8 +86,7 @@ def query_experiments(state: State, request: Request) -> dict[str, Any]:
 def query_runs(state: State, request: Request, experiment: str) -> dict[str, Any]:
     """List the runs of an experiment that pass the filter, in the order asked for, a page at a time."""
     wanted = (request.json() or {}) | request.query
-    with state.lock:
-        runs = [run_dto(state, run) for run in state.runs.values() if run.experiment == experiment]
+    runs = [run_dto(state, run) for run in state.runs.values() if run.experiment == experiment]
     runs = [run for run in reversed(runs) if matches(run, wanted.get("filter"))]  # newest first, unless told
     runs = ordered(runs, wanted.get("orderby"))
     first = int(wanted.get("continuationToken") or 0)
@@ -97,46 +96,33 @@ def query_runs(state: State, request: Request, experiment: str) -> dict[str, Any
 
 
 @routes("GET", HISTORY + "/runs/{run_id}")
-def get_workspace_run(state: State, request: Request, run_id: str) -> dict[str, Any]:
-    """Return a run, whatever its experiment."""
-    return run_dto(state, state.run(run_id))
-
-
 @routes("GET", HISTORY + "/experiments/{experiment}/runs/{run_id}")
 @routes("GET", HISTORY + "/experimentids/{experiment}/runs/{run_id}")
-def get_run(state: State, request: Request, experiment: str, run_id: str) -> dict[str, Any]:
+def get_run(state: State, request: Request, run_id: str, experiment: str = "") -> dict[str, Any]:
     """Return a run."""
     return run_dto(state, state.run(run_id))
 
 
 @routes("PATCH", HISTORY + "/experiments/{experiment}/runs/{run_id}")
-def patch_run(state: State, request: Request, experiment: str, run_id: str) -> dict[str, Any]:
-    """Make a run or change it."""
-    return _modify(state, experiment, run_id, request.json() or {})
-
-
 @routes("PATCH", HISTORY + "/experimentids/{experiment_id}/runs/{run_id}")
-def patch_run_by_id(state: State, request: Request, experiment_id: str, run_id: str) -> dict[str, Any]:
+def patch_run(
+    state: State, request: Request, run_id: str, experiment: str = "", experiment_id: str = ""
+) -> dict[str, Any]:
     """Make a run or change it."""
-    return _modify(state, state.experiment_name(experiment_id), run_id, request.json() or {})
-
-
-def _modify(state: State, experiment: str, run_id: str, dto: dict[str, Any]) -> dict[str, Any]:
-    with state.changed:
-        run = state.add_run(run_id, experiment)
-        if parent := dto.get("parentRunId"):
-            run.parent = parent
-            run.root = state.run(parent).root or parent
-        run.display_name = dto.get("displayName") or run.display_name
-        run.target = dto.get("target") or run.target
-        run.type = dto.get("runType") or run.type
-        _merge_tags(run, dto.get("tags") or {})
-        run.properties |= {key: str(value) for key, value in (dto.get("properties") or {}).items()}
-        run.extra |= {key: dto[key] for key in _KEPT if dto.get(key) is not None}
-        if dto.get("status") and dto["status"] != run.status:
-            state.set_status(run, dto["status"])
-        state.changed.notify_all()
-        return run_dto(state, run)
+    dto = request.json() or {}
+    run = state.add_run(run_id, experiment or state.experiment_name(experiment_id))
+    if parent := dto.get("parentRunId"):
+        run.parent = parent
+        run.root = state.run(parent).root or parent
+    run.display_name = dto.get("displayName") or run.display_name
+    run.target = dto.get("target") or run.target
+    run.type = dto.get("runType") or run.type
+    _merge_tags(run, dto.get("tags") or {})
+    run.properties |= {key: str(value) for key, value in (dto.get("properties") or {}).items()}
+    run.extra |= {key: dto[key] for key in _KEPT if dto.get(key) is not None}
+    if dto.get("status") and dto["status"] != run.status:
+        state.set_status(run, dto["status"])
+    return run_dto(state, run)
 
 
 # https://learn.microsoft.com/azure/machine-learning/resource-limits-capacity#tags (per run)
@@ -144,7 +130,11 @@ MAX_TAGS, MAX_TAG_KEY, MAX_TAG_VALUE = 50, 100, 1000
 
 
 def _merge_tags(run: RunRecord, tags: dict[str, Any]) -> None:
-    """Add tags; a null value deletes, as the SDK's `set_tags` expects none of."""
+    """Add tags.
+
+    Raises:
+        RefusalError: 400, over the service's limits.
+    """
     merged = run.tags | {key: str(value) for key, value in tags.items()}
     if len(merged) > MAX_TAGS:
         raise RefusalError(400, "UserError", f"A run has at most {MAX_TAGS} tags")
@@ -157,17 +147,15 @@ def _merge_tags(run: RunRecord, tags: dict[str, Any]) -> None:
 @routes("DELETE", HISTORY + "/experiments/{experiment}/runs/{run_id}/tags")
 def delete_tags(state: State, request: Request, experiment: str, run_id: str) -> dict[str, Any]:
     """Take tags away."""
-    with state.lock:
-        run = state.run(run_id)
-        run.tags = {key: value for key, value in run.tags.items() if key not in (request.json() or [])}
-        return run_dto(state, run)
+    run = state.run(run_id)
+    run.tags = {key: value for key, value in run.tags.items() if key not in (request.json() or [])}
+    return run_dto(state, run)
 
 
 @routes("GET", HISTORY + "/experiments/{experiment}/runs/{run_id}/children")
 def children(state: State, request: Request, experiment: str, run_id: str) -> dict[str, Any]:
     """List a run's children."""
-    with state.lock:
-        found = [run_dto(state, run) for run in state.runs.values() if run.parent == run_id]
+    found = [run_dto(state, run) for run in state.runs.values() if run.parent == run_id]
     found = [run for run in found if matches(run, request.query.get("$filter"))]
     return {"value": ordered(found, request.query.get("$orderby")), "continuationToken": None}
 
@@ -176,15 +164,14 @@ def children(state: State, request: Request, experiment: str, run_id: str) -> di
 @routes("GET", HISTORY + "/experimentids/{experiment}/runs/{run_id}/details")
 def details(state: State, request: Request, experiment: str, run_id: str) -> dict[str, Any]:
     """Return status, run definition, and the addresses of the log files."""
-    with state.lock:
-        run = state.run(run_id)
-        paths = state.artifacts.get(("ExperimentRun", run.container), [])
-        logs = [path for path in paths if path.startswith(("user_logs/", "azureml-logs/", "logs/", "system_logs/"))]
-        return run_dto(state, run) | {
-            "runDefinition": run.definition,
-            "services": {},
-            "logFiles": {path: signed("azureml", f"ExperimentRun/{run.container}/{path}") for path in sorted(logs)},
-        }
+    run = state.run(run_id)
+    paths = state.artifacts.get(("ExperimentRun", run.container), [])
+    logs = [path for path in paths if path.startswith(("user_logs/", "azureml-logs/", "logs/", "system_logs/"))]
+    return run_dto(state, run) | {
+        "runDefinition": run.definition,
+        "services": {},
+        "logFiles": {path: signed("azureml", f"ExperimentRun/{run.container}/{path}") for path in sorted(logs)},
+    }
 
 
 @routes("GET", HISTORY + "/experiments/{experiment}/runs/{run_id}/token")
@@ -200,17 +187,13 @@ def new_token(state: State, request: Request, experiment: str, run_id: str) -> d
 @routes("POST", HISTORY + "/experimentids/{experiment}/runs/{run_id}/events")
 def post_event(state: State, request: Request, experiment: str, run_id: str) -> None:
     """Enter an event, which may change the run's status."""
-    _enter_event(state, run_id, request.json())
-
-
-def _enter_event(state: State, run_id: str, event: dict[str, Any]) -> None:
+    event = request.json()
     kind = event["name"].rsplit(".", 1)[-1]
-    with state.changed:
-        run = state.run(run_id)
-        run.events.append(kind)
-        if kind == "Error":
-            run.error = event["data"].get("ErrorResponse")
-        if kind == "Start":
-            state.set_status(run, "Running")
-        elif kind in _STATUSES:
-            state.set_status(run, kind)
+    run = state.run(run_id)
+    run.events.append(kind)
+    if kind == "Error":
+        run.error = event["data"].get("ErrorResponse")
+    if kind == "Start":
+        state.set_status(run, "Running")
+    elif kind in _STATUSES:
+        state.set_status(run, kind)

@@ -35,12 +35,10 @@ def post_batch(state: State, request: Request, run_id: str) -> Response:
     if any(not dto.get("name") for dto in dtos):
         raise RefusalError(400, "BadArgument", "The Name field is required")
     errors = []
-    with state.changed:
-        run = state.run(run_id)
-        for dto in dtos:
-            if problem := _store(state, run, dto, request.arrived):
-                errors.append({"metric": dto, "errorResponse": {"error": {"code": "UserError", "message": problem}}})
-        state.changed.notify_all()
+    run = state.run(run_id)
+    for dto in dtos:
+        if problem := _store(state, run, dto, request.arrived):
+            errors.append({"metric": dto, "errorResponse": {"error": {"code": "UserError", "message": problem}}})
     response = Response.of({"errors": errors})
     response.status = 207 if errors else 200
     return response
@@ -88,43 +86,41 @@ def _utc(stamp: str | None) -> str:
 @routes("POST", f"/metric/v2.0{WORKSPACE}/runs/{{run_id}}/list")
 def list_names(state: State, request: Request, run_id: str) -> dict[str, Any]:
     """List the metrics of a run."""
-    with state.lock:
-        return {
-            "value": [
-                {"metricKey": {"namespace": "", "name": name}, "columns": series.columns}
-                for name, series in state.run(run_id).metrics.items()
-            ],
-            "continuationToken": None,
-        }
+    return {
+        "value": [
+            {"metricKey": {"namespace": "", "name": name}, "columns": series.columns}
+            for name, series in state.run(run_id).metrics.items()
+        ],
+        "continuationToken": None,
+    }
 
 
 @routes("POST", f"/metric/v2.0{WORKSPACE}/runs/{{run_id}}/full")
 def full_series(state: State, request: Request, run_id: str) -> dict[str, Any]:
     """Return the values of one metric, a page at a time."""
     wanted = request.json() or {}
-    with state.lock:
-        run = state.run(run_id)
-        name = wanted.get("metricName")
-        if name not in run.metrics:
-            raise RefusalError(404, "UserError", f"Metric {name!r} not found")
-        series = run.metrics[name]
-        first = int(wanted.get("continuationToken") or 0)
-        # In the order in which they were logged: the SDK's batches overtake each other.
-        page = sorted(series.values, key=lambda value: value.created)[first : first + _PAGE]
-        more = first + _PAGE < len(series.values)
-        return {
-            "dataContainerId": run.container,
-            "name": name,
-            "columns": series.columns,
-            "properties": {"uxMetricType": series.type},
-            "namespace": "",
-            "standardSchemaId": None,
-            "value": [
-                {"metricId": value.id, "createdUtc": value.created, "step": value.step, "data": value.columns}
-                for value in page
-            ],
-            "continuationToken": str(first + _PAGE) if more else None,
-        }
+    run = state.run(run_id)
+    name = wanted.get("metricName")
+    if name not in run.metrics:
+        raise RefusalError(404, "UserError", f"Metric {name!r} not found")
+    series = run.metrics[name]
+    first = int(wanted.get("continuationToken") or 0)
+    # In the order in which they were logged: the SDK's batches overtake each other.
+    page = sorted(series.values, key=lambda value: value.created)[first : first + _PAGE]
+    more = first + _PAGE < len(series.values)
+    return {
+        "dataContainerId": run.container,
+        "name": name,
+        "columns": series.columns,
+        "properties": {"uxMetricType": series.type},
+        "namespace": "",
+        "standardSchemaId": None,
+        "value": [
+            {"metricId": value.id, "createdUtc": value.created, "step": value.step, "data": value.columns}
+            for value in page
+        ],
+        "continuationToken": str(first + _PAGE) if more else None,
+    }
 
 
 @routes("GET", f"/history/v1.0{WORKSPACE}/experiments/{{experiment}}/runs/{{run_id}}/metricsingest/wait")
