@@ -1,12 +1,11 @@
 """A small file that remembers the run submitted last, for the commands that come after."""
 
 import json
-import os
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lightning_cifar.errors import UserError
+from lightning_cifar.files import atomic_write
 
 _NAME = "last_run.json"
 
@@ -20,14 +19,10 @@ class LastRun:
     studio: str
 
 
-def save(run: LastRun, folder: Path) -> Path:
-    """Write the file as a whole; `folder` is the `.azureml` beside the workspace's config."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=folder, prefix=_NAME, delete=False, encoding="utf-8") as file:
-        json.dump(asdict(run), file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    return Path(file.name).replace(folder / _NAME)
+def save(run: LastRun, folder: Path) -> None:
+    """Write the file; `folder` is the `.azureml` beside the workspace's config."""
+    with atomic_write(folder / _NAME) as file:
+        file.write(json.dumps(asdict(run), indent=1).encode())
 
 
 def load(folder: Path) -> LastRun:
