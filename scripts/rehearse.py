@@ -42,7 +42,11 @@ def main(arguments: Sequence[str]) -> int:
 
     with Emulator(run_jobs=True) as azure:
         data = provide(args.data, azure)
-        pretend(args, azure)
+        if args.compute:
+            azure.add_compute(args.compute, _VM_SIZE, _MAX_NODES)
+        if args.environment:
+            name, version = read_named(args.environment)
+            azure.add_environment(name, version or "1")
         config = azure.write_config(azure.folder)
         print("rehearsal: nothing leaves this machine, and links to studio lead nowhere; starting scripts.submit …")
         named = [f"--{name}={value}" for name in ("compute", "environment") if (value := getattr(args, name))]
@@ -89,15 +93,6 @@ def provide(data: str, azure: "Emulator") -> list[str]:
     choose(folder)
     azure.mount(_MOUNTED, folder.parent if folder.is_file() else folder)
     return ["--data", f"workspaceblobstore:{_MOUNTED}", "--data-mode", "mount"]
-
-
-def pretend(args: argparse.Namespace, azure: "Emulator") -> None:
-    """Add to the workspace what the flags name, as far as it matters to a rehearsal."""
-    if args.compute:
-        azure.add_compute(args.compute, _VM_SIZE, _MAX_NODES)
-    if args.environment:
-        name, version = read_named(args.environment)
-        azure.add_environment(name, version or "1")
 
 
 def submit(azure: "Emulator", arguments: Sequence[str]) -> int:

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     args = read_flags(arguments)
     address = workspace.find(args, ROOT)
     if "run" in args and args.run is None:
-        args.run = last_run.load(address.memory).run_id
+        args.run = last_run.load(address.memory)
     command: Command = args.command
     return command(submitter.connect(address, args.auth), args)
 
@@ -130,9 +130,7 @@ def register(azure: Submitter, args: argparse.Namespace) -> int:
     paths = [PurePosixPath(name) for name in run.files() if name.startswith("outputs/") and name.endswith(".ckpt")]
     chosen = newest([path for path in paths if not path.stem.startswith("last")] or paths)
     if chosen is None:
-        raise UserError(
-            f"run {run.id} left no checkpoint under outputs/; look at `make runs` for one that is completed"
-        )
+        raise UserError(f"run {run.id} left no checkpoint under outputs/; `make runs` shows which are completed")
     version = run.register_model(args.name, str(chosen))
     print(f"model {args.name}, version {version}, is {chosen} of run {run.id}")
     return 0

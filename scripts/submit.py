@@ -33,17 +33,19 @@ def main(arguments: Sequence[str]) -> int:
     preflight.check_paths(flags, files)
     if not args.dry_run:
         print("reading the training's flags with its own parser …", flush=True)
-    parse_as_the_job_will(wanted)
+    from lightning_cifar.cli import check_flags  # brings PyTorch
+
+    check_flags(wanted.arguments("data"))
     if args.dry_run:
         return dry_run(wanted, files)
     address = workspace.find(args, ROOT)
-    print(f"workspace {address.workspace}; snapshot: {describe(files)}")
+    print(f"workspace {address.workspace}; snapshot: {files}")
     azure = submitter.connect(address, args.auth)
     print(f"asking for compute {wanted.compute} and data {wanted.data} …", flush=True)
     wanted = azure.check(wanted)
     print("sending the snapshot and starting the job …", flush=True)
     run = azure.submit(wanted, files)
-    last_run.save(last_run.LastRun(run.id, wanted.experiment, run.studio_url), address.memory)
+    last_run.save(run, wanted.experiment, address.memory)
     print(f"run {run.id}\nwatch it in Azure ML studio: {run.studio_url}", flush=True)
     code = follow.until_done(run) if args.wait or args.download else 0
     if args.download and code == 0:
@@ -122,31 +124,14 @@ def read_job(args: argparse.Namespace, flags: Sequence[str]) -> job.Job:
     )
 
 
-def parse_as_the_job_will(wanted: job.Job) -> None:
-    """Read the job's flags with the job's own parser.
-
-    Raises:
-        UserError: the job would refuse them.
-    """
-    from lightning_cifar.cli import check_flags
-
-    check_flags(wanted.arguments("data"))
-
-
 def dry_run(wanted: job.Job, files: snapshot.Snapshot) -> int:
     """Print what would be sent."""
     about = {"experiment": wanted.experiment, "display_name": wanted.display_name, "tags": wanted.tags}
     print(f"# run definition; nothing is sent\n{yaml.safe_dump(about, sort_keys=False).rstrip()}")
     print(submitter.load().describe(wanted).rstrip())
-    print(f"# snapshot: {describe(files)}")
+    print(f"# snapshot: {files}")
     print("\n".join(f"#   {size:>9,}  {path}" for path, size in files.files.items()))
     return 0
-
-
-def describe(files: snapshot.Snapshot) -> str:
-    """Return in words how much is sent, and what never is."""
-    withheld = f"; never sent: {', '.join(files.withheld[:10])}" if files.withheld else ""
-    return f"{len(files.files)} files, {snapshot.megabytes(files.size)}{withheld}"
 
 
 if __name__ == "__main__":

@@ -5,11 +5,11 @@ What is already there with the same content is skipped, so an interrupted upload
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import track
 
 from lightning_cifar.errors import UserError
 from lightning_cifar.files import is_hidden
@@ -91,7 +91,9 @@ def upload(files: dict[str, Path], path: str, store: Datastore) -> None:
         store.upload(f"{path}/{name}", content, digest)
         return True
 
-    sent = [name for name, new in zip(files, _with_progress(send, list(files)), strict=True) if new]
+    with ThreadPoolExecutor(_CONNECTIONS) as pool:
+        new = list(track(pool.map(send, files), "uploading", total=len(files)))
+    sent = [name for name, is_new in zip(files, new, strict=True) if is_new]
     size = sum(files[name].stat().st_size for name in sent)
     print(
         f"{store.name}:{path} holds {len(files)} files; "
@@ -99,16 +101,6 @@ def upload(files: dict[str, Path], path: str, store: Datastore) -> None:
     )
     if strangers := there.keys() - {f"{path}/{name}" for name in files}:
         print(f"note: {len(strangers)} other files lie there too, for instance {min(strangers)}")
-
-
-def _with_progress(send: Callable[[str], bool], names: Sequence[str]) -> Iterator[bool]:
-    columns = (TextColumn("uploading"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns) as progress, ThreadPoolExecutor(_CONNECTIONS) as pool:
-        try:
-            yield from progress.track(pool.map(send, names), total=len(names))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
 
 
 if __name__ == "__main__":

@@ -21,8 +21,6 @@ With their tags, so that the same name means the same software tomorrow. PyTorch
 CUDA; the image adds what else a GPU needs.
 """
 
-_PASSWORD_IN_ADDRESS = re.compile(r"://[^/\s@]+@")
-
 
 @dataclass(frozen=True)
 class EnvironmentSpec:
@@ -88,21 +86,16 @@ def requirement_lines(file: Path) -> list[str]:
         if not line:
             continue
         if line.startswith(("-e", "--editable", "-r", "--requirement", "-c", "--constraint", ".", "/")):
-            raise UserError(
-                f"{file}, line {number}: {line!r} names a file of this machine, which the job's environment "
-                f"cannot see; name the package and its version instead"
-            )
+            raise UserError(f"{file}, line {number}: {line!r} names a file of this machine; name a package instead")
         if not line.startswith("-"):
             try:
                 Requirement(line)
             except InvalidRequirement:
-                raise UserError(
-                    f"{file}, line {number}: {line!r} is no requirement that pip understands; "
-                    f"write for instance torch==2.11.0"
-                ) from None
+                message = f"{file}, line {number}: {line!r} is no requirement of pip; write for instance torch==2.11.0"
+                raise UserError(message) from None
         lines.append(line)
     if not lines:
-        raise UserError(f"{file} names no package; the job needs at least those of the project's requirements.txt")
+        raise UserError(f"{file} names no package; a job needs those of the project's requirements.txt")
     return lines
 
 
@@ -139,10 +132,9 @@ def _read(file: Path) -> str:
         raise UserError(f"{file} does not exist; name an existing file, or an --environment of the workspace") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{file} cannot be read ({error}); it should be a text file") from None
-    for number, line in enumerate(text.splitlines(), start=1):
-        if _PASSWORD_IN_ADDRESS.search(line):
-            raise UserError(
-                f"{file}, line {number} holds a user name or password in an address, which every reader of "
-                f"the run would see; use a workspace connection, or an --environment that has the package"
-            )
+    if found := re.search(r"://[^/\s@]+@", text):
+        line = text.count("\n", 0, found.start()) + 1
+        raise UserError(
+            f"{file}, line {line} holds a user name or password that readers of the run would see; remove it"
+        )
     return text

@@ -20,9 +20,7 @@ def hide_passwords() -> None:
     try:
         asked = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
         found = asked.stdout.strip() if asked.returncode == 0 else ""
-    except OSError:  # no git, for the SDK neither
-        found = ""
-    except subprocess.TimeoutExpired:
+    except (OSError, subprocess.TimeoutExpired):
         found = _UNREADABLE
     os.environ.setdefault(_ADDRESSES[0], found)
     for variable in _ADDRESSES:

@@ -122,16 +122,12 @@ def read_data(text: str) -> DatastorePath | str:
         return text
     if Path(text).exists():
         raise UserError(
-            f"DATA={text} is a folder of this machine, which a job cannot see; "
-            f"`make upload-data DATA={text}` puts it into the workspace and says what to write instead"
+            f"DATA={text} is a folder of this machine, which no job sees; first `make upload-data DATA={text}`"
         )
     datastore, colon, path = text.partition(":")
     if colon and re.fullmatch(r"\w+", datastore) and path.strip("/"):
         return DatastorePath(datastore, path.strip("/"))
-    raise UserError(
-        f"DATA={text} is neither cifar10, synthetic nor DATASTORE:PATH; "
-        f"`make upload-data DATA=FOLDER` puts a folder into the workspace and says what to write"
-    )
+    raise UserError(f"DATA={text} is neither cifar10, synthetic nor DATASTORE:PATH, as `make upload-data` prints it")
 
 
 def read_duration(text: str) -> int:
@@ -156,8 +152,7 @@ def read_tags(texts: Sequence[str]) -> dict[str, str]:
             raise UserError(f"--tag {text!r} is no KEY=VALUE; write for instance --tag owner=me")
         if len(key) > MAX_TAG_KEY or len(value) > MAX_TAG_VALUE:
             raise UserError(
-                f"--tag {key[:20]}…: Azure ML allows {MAX_TAG_KEY} characters for a key, "
-                f"{MAX_TAG_VALUE} for a value; shorten it"
+                f"--tag {key[:20]}…: longer than {MAX_TAG_KEY} (key) or {MAX_TAG_VALUE} (value); shorten it"
             )
         tags[key.strip()] = value
     if len(tags) > MAX_TAGS:

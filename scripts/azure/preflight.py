@@ -39,16 +39,12 @@ def check_flags(job: Job) -> None:
     checkpoint = flag_value(job.flags, "--ckpt_path")
     if checkpoint in ("last", "best"):
         raise UserError(
-            f"--ckpt_path {checkpoint} in ARGS: a job starts without the results of other runs; leave it out "
-            "(a job that Azure ML restarts goes on by itself)"
+            f"--ckpt_path {checkpoint} in ARGS: a job starts without the results of other runs; leave it out"
         )
     for flag, variable in (("--trainer.num_nodes", "NODES"), ("--trainer.devices", "DEVICES")):
         value = flag_value(job.flags, flag)
         if value is not None and (job.distributed or variable == "NODES"):
-            raise UserError(
-                f"{flag} {value} in ARGS: on Azure ML the platform launches the processes; "
-                f"write {variable}={value} (--{variable.lower()} {value}) instead"
-            )
+            raise UserError(f"{flag} in ARGS: the platform launches the processes; write {variable}={value} instead")
 
 
 def check_paths(flags: Sequence[str], snapshot: Snapshot) -> None:
@@ -63,15 +59,10 @@ def check_paths(flags: Sequence[str], snapshot: Snapshot) -> None:
             continue
         path = Path(value)
         if path.is_absolute() or ".." in path.parts:
-            raise UserError(
-                f"{flag} {value}: a job sees only files of the project; copy it there, give a relative path"
-            )
+            raise UserError(f"{flag} {value}: a job sees only files of the project; copy it there, name it relatively")
         sent = path.as_posix()
         if not any(file == sent or file.startswith(f"{sent}/") for file in snapshot.files):
-            raise UserError(
-                f"{flag} {value} exists here but is not sent with the job (.amlignore); "
-                f"move it to a folder that is sent, or for data `make upload-data DATA=FOLDER`"
-            )
+            raise UserError(f"{flag} {value} exists here but is not sent with the job; move it, or edit .amlignore")
 
 
 def check_compute(job: Job, computes: Mapping[str, Compute], workspace: str) -> bool:

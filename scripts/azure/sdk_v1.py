@@ -3,7 +3,6 @@
 import difflib
 import logging
 import os
-import re
 import tempfile
 from dataclasses import replace
 from itertools import islice
@@ -12,11 +11,10 @@ from typing import Any
 
 from azureml.core import Datastore, Environment, Experiment, Run, Workspace, authentication
 
-from lightning_cifar.azure.service_errors import http_status
 from lightning_cifar.errors import UserError
 from scripts.azure import git_address, preflight, sdk_v1_definition
 from scripts.azure.job import DatastorePath, Job
-from scripts.azure.sdk_v1_errors import ask, explained
+from scripts.azure.sdk_v1_errors import ask, explained, find
 from scripts.azure.sdk_v1_run import DatastoreV1, RunV1
 from scripts.azure.snapshot import Snapshot
 from scripts.azure.submitter import not_there
@@ -91,17 +89,9 @@ class SubmitterV1:
 
     def datastore(self, name: str | None) -> DatastoreV1:
         """Return a datastore; None: the workspace's own."""
-
-        def find() -> Any:
-            try:
-                return Datastore.get(self._azure, name) if name else self._azure.get_default_datastore()
-            except Exception as error:
-                if http_status(error) != 404 and not re.search(r"not (be )?f(ind|ound)", str(error), re.IGNORECASE):
-                    raise
-                return None
-
         what = "the datastores of the workspace"
-        if store := ask(what, find):
+        default = self._azure.get_default_datastore
+        if store := find(what, lambda: Datastore.get(self._azure, name) if name else default()):
             return DatastoreV1(store)
         raise not_there(f"datastore {name!r}", self.workspace, ask(what, lambda: list(self._azure.datastores)))
 
@@ -113,17 +103,8 @@ class SubmitterV1:
         """
         spec = job.environment
         name = spec.name or spec.built_name(job.uses_gpu)
-
-        def find() -> Any:
-            try:
-                return Environment.get(self._azure, name, version=spec.version)
-            except Exception as error:
-                if http_status(error) != 404:
-                    raise
-                return None
-
         what = f"environment {name}"
-        if environment := ask(what, find):
+        if environment := find(what, lambda: Environment.get(self._azure, name, version=spec.version)):
             return environment
         if not spec.name:
             with explained(what):

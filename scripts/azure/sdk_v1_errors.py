@@ -1,5 +1,6 @@
 """Tell the errors of SDK v1 (azureml-core) from mistakes of this program, and ask it again what may pass."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -10,7 +11,7 @@ from msrest.exceptions import ClientException
 from requests import RequestException
 
 from azure.core.exceptions import AzureError
-from lightning_cifar.azure.service_errors import retried
+from lightning_cifar.azure.service_errors import http_status, retried
 from lightning_cifar.errors import UserError
 from scripts.azure.service_errors import PAUSES, explanation, may_pass
 
@@ -36,6 +37,24 @@ def explained(what: str) -> Iterator[None]:
         if not _of_the_sdk(error):
             raise
         raise UserError(explanation(error, what)) from error
+
+
+def find(what: str, question: Callable[[], Answer]) -> Answer | None:
+    """Return the service's answer; None where it knows no such thing.
+
+    Raises:
+        UserError: as `explained`.
+    """
+
+    def found() -> Answer | None:
+        try:
+            return question()
+        except Exception as error:
+            if http_status(error) != 404 and not re.search("not (be )?f(ind|ound)", str(error), re.IGNORECASE):
+                raise
+            return None
+
+    return ask(what, found)
 
 
 def ask(what: str, question: Callable[[], Answer]) -> Answer:

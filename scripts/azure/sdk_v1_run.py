@@ -22,17 +22,8 @@ class RunV1:
         self._run = run
         self._addresses: dict[str, str] = {}
         self.id: str = run.id
-
-    @property
-    def display_name(self) -> str:
-        """What Studio calls it."""
-        return self._run.display_name or ""
-
-    @property
-    def studio_url(self) -> str:
-        """Where Studio shows it."""
-        url: str = self._run.get_portal_url()
-        return url
+        self.display_name: str = run.display_name or ""
+        self.studio_url: str = run.get_portal_url()
 
     def details(self) -> RunDetails:
         """Return its state now."""

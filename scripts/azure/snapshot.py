@@ -41,6 +41,10 @@ class Snapshot:
     files: dict[str, int]
     withheld: tuple[str, ...]
 
+    def __str__(self) -> str:
+        withheld = f"; never sent: {', '.join(self.withheld[:10])}" if self.withheld else ""
+        return f"{len(self.files)} files, {megabytes(self.size)}{withheld}"
+
     @property
     def size(self) -> int:
         """Bytes of all files."""
@@ -58,9 +62,9 @@ class Snapshot:
             excess = f"{len(self.files)} files, more than the {MAX_FILES}"
         else:
             return
+        largest = ", ".join(self._largest())
         raise UserError(
-            f"the snapshot has {excess} that Azure ML accepts; largest: {', '.join(self._largest())}. "
-            f"Add the lines for what the job does not need to .amlignore"
+            f"the snapshot has {excess} that Azure ML accepts; add to .amlignore what is not needed: {largest}"
         )
 
     def _largest(self) -> list[str]:
@@ -95,9 +99,7 @@ def take(root: Path) -> Snapshot:
         patterns = ignore_file.read_text(encoding="utf-8").splitlines()
         ignored = pathspec.PathSpec.from_lines("gitwildmatch", patterns)
     except FileNotFoundError:
-        raise UserError(
-            f"{ignore_file} is missing, so data and environments would be sent; restore it from git"
-        ) from None
+        raise UserError(f"{ignore_file} is missing, so data would be sent; restore it from git") from None
     except ValueError as error:
         raise UserError(f"{ignore_file}: {error}; the syntax is that of .gitignore") from None
     never = pathspec.PathSpec.from_lines("gitwildmatch", NEVER)
@@ -111,14 +113,13 @@ def take(root: Path) -> Snapshot:
         entries = [(below / name).as_posix() for name in sorted(names) if Path(folder, name).is_file()]
         entries += [f"{(below / name).as_posix()}/" for name in sorted(folders)]
         entries = [path for path in entries if not ignored.match_file(path)]
-        allowed = [path for path in entries if not never.match_file(path.lower())]
-        withheld += [path for path in entries if path not in allowed]
+        forbidden = {path for path in entries if never.match_file(path.lower())}
+        withheld += sorted(forbidden)
+        allowed = [path for path in entries if path not in forbidden]
         folders[:] = [Path(path).name for path in allowed if path.endswith("/")]
         files |= {path: (root / path).stat().st_size for path in allowed if not path.endswith("/")}
     if "lightning_cifar/__main__.py" not in files:
-        raise UserError(
-            f"the snapshot of {root} lacks lightning_cifar/__main__.py; run from the project, see .amlignore"
-        )
+        raise UserError(f"the snapshot of {root} lacks lightning_cifar/__main__.py; see .amlignore")
     return Snapshot(root, dict(sorted(files.items())), tuple(withheld))
 
 

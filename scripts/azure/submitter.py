@@ -44,19 +44,16 @@ class RunDetails(NamedTuple):
 
 
 class RunHandle(Protocol):
-    """A submitted run; every method raises UserError where the service refuses, fails or cannot be reached."""
+    """A submitted run; every method raises UserError where the service refuses, fails or cannot be reached.
 
-    @property
-    def id(self) -> str:
-        """The run's id."""
+    Attributes:
+        display_name: what Studio calls it; empty where it has no such name.
+        studio_url: where Studio shows it.
+    """
 
-    @property
-    def display_name(self) -> str:
-        """What Studio calls it."""
-
-    @property
-    def studio_url(self) -> str:
-        """Where Studio shows it."""
+    id: str
+    display_name: str
+    studio_url: str
 
     def details(self) -> RunDetails:
         """Return its state now."""
@@ -109,11 +106,13 @@ class Datastore(Protocol):
 
 
 class Submitter(Protocol):
-    """A workspace through one SDK; methods raise as those of `RunHandle`."""
+    """A workspace through one SDK; methods raise as those of `RunHandle`.
 
-    @property
-    def workspace(self) -> str:
-        """The workspace's name."""
+    Attributes:
+        workspace: its name.
+    """
+
+    workspace: str
 
     @staticmethod
     def describe(job: Job) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lightning_cifar import cli
 from scripts import runs, submit, upload_data
 from scripts.azure import follow, submitter
 from scripts.emulator import Emulator
@@ -71,7 +72,7 @@ def azure(project: Path, monkeypatch: pytest.MonkeyPatch) -> FakeAzure:
     monkeypatch.chdir(project)
     for module in (submit, runs, upload_data):
         monkeypatch.setattr(module, "ROOT", project)
-    monkeypatch.setattr(submit, "parse_as_the_job_will", lambda wanted: fake.events.append("parsed"))
+    monkeypatch.setattr(cli, "check_flags", lambda arguments: fake.events.append("parsed"))
     monkeypatch.setattr(submitter, "load", lambda: fake)
     monkeypatch.setattr(follow, "POLL", [0.0, 0.0])
     (project / "config.json").write_text(

@@ -29,12 +29,9 @@ class FakeRun:
     curves: Curves = field(default_factory=dict)
     artifacts: dict[str, bytes] = field(default_factory=dict)
     display_name: str = ""
+    studio_url: str = "https://ml.azure.com/runs/run-1"
     canceled: bool = False
     models: list[tuple[str, str]] = field(default_factory=list)
-
-    @property
-    def studio_url(self) -> str:
-        return f"https://ml.azure.com/runs/{self.id}"
 
     def details(self) -> RunDetails:
         if self.canceled:

@@ -66,7 +66,7 @@ def test_commands_without_a_run_take_the_one_submitted_last(
 ) -> None:
     with pytest.raises(UserError, match="no run has been submitted from here yet"):
         runs.main(["download"])
-    last_run.save(last_run.LastRun("second", "cifar10", "https://ml.azure.com"), project / ".azureml")
+    last_run.save(known["second"], "cifar10", project / ".azureml")
 
     runs.main(["download"])
     runs.main(["cancel"])

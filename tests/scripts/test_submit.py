@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lightning_cifar import cli
 from lightning_cifar.errors import UserError
 from scripts import console, submit
 from tests.scripts.fakes import FakeAzure, StoredFile
 
-PARSE = submit.parse_as_the_job_will  # the fixture `azure` replaces it
+CHECK_FLAGS = cli.check_flags  # the fixture `azure` replaces it
 
 
 def test_a_submission_sends_the_job_and_remembers_its_run(azure: FakeAzure, project: Path) -> None:
@@ -39,7 +40,7 @@ def test_every_long_step_says_beforehand_what_is_waited_for(
             step,
             lambda *args, step=step, real=real: (said.update({step: capsys.readouterr().out}), real(*args))[1],
         )
-    monkeypatch.setattr(submit, "parse_as_the_job_will", lambda wanted: said.update(parse=capsys.readouterr().out))
+    monkeypatch.setattr(cli, "check_flags", lambda arguments: said.update(parse=capsys.readouterr().out))
 
     submit.main(["--wait"])
 
@@ -142,7 +143,7 @@ def test_a_project_over_the_limits_is_refused_before_anybody_is_asked(azure: Fak
 
 
 def test_the_jobs_own_parser_reads_the_flags(azure: FakeAzure, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(submit, "parse_as_the_job_will", PARSE)
+    monkeypatch.setattr(cli, "check_flags", CHECK_FLAGS)
 
     with pytest.raises(UserError, match=r"carrots"):
         submit.main(["--", "--trainer.carrots", "3"])
