@@ -1,11 +1,17 @@
-"""What the command lines of this folder share: brief complaints about flags, one-line errors, exit codes."""
+"""What the command lines of this folder share: one-line errors, exit codes, and how numbers are read."""
 
 import argparse
+import io
+import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from lightning_cifar.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 INTERRUPTED = 130
 """Exit code of an interrupted command, and of a canceled job: 128 + SIGINT, as in a shell."""
@@ -15,7 +21,7 @@ class Parser(argparse.ArgumentParser):
     """argparse, which reports a bad flag in one line instead of a page of usage."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what argparse has found.
+        """Raise what argparse has found.
 
         Raises:
             UserError: always.
@@ -24,19 +30,23 @@ class Parser(argparse.ArgumentParser):
 
 
 def run(main: Callable[[Sequence[str]], int]) -> NoReturn:
-    """Run a command line and end the process with its exit code.
-
-    A `UserError` becomes the last line on stderr and exit code 1.
-    """
+    """Run a command line and end the process with its exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # into a pipe as well: who waits sees what for
     sys.exit(exit_code(main, sys.argv[1:]))
 
 
 def exit_code(main: Callable[[Sequence[str]], int], args: Sequence[str]) -> int:
-    """Run a command line with `args`; return its exit code, having printed what a user needs to know."""
+    """Run a command line; return its exit code: 1 after a `UserError`, which becomes the last line on stderr.
+
+    `LIGHTNING_CIFAR_DEBUG=1` prints the error's traceback before that line.
+    """
     try:
         return main(args)
     except UserError as error:
         sys.stdout.flush()
+        if os.environ.get("LIGHTNING_CIFAR_DEBUG") == "1":
+            traceback.print_exception(error)
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
         return 1
     except KeyboardInterrupt:
@@ -44,13 +54,15 @@ def exit_code(main: Callable[[Sequence[str]], int], args: Sequence[str]) -> int:
         return INTERRUPTED
 
 
-def say(text: str = "") -> None:
-    """Print a line at once, also into a pipe."""
-    print(text, flush=True)
+def show(table: "Table") -> None:
+    """Print a table, as wide as the terminal, or 200 columns into a pipe."""
+    from rich.console import Console  # after Lightning, where that is used: rich.progress changes how it reads flags
+
+    Console(width=None if Console().is_terminal else 200).print(table)
 
 
 def positive(text: str) -> int:
-    """Read a count of at least one, for argparse."""
+    """Parse a count of at least one, for argparse."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text!r}")
     return int(text)

@@ -21,11 +21,12 @@ from lightning_cifar.errors import UserError
 from scripts import console
 from scripts.azure import curves
 from scripts.azure.environment import read_named
+from scripts.azure.submitter import Curves, Point
 from scripts.submit import ROOT, split
 
 if TYPE_CHECKING:
     from scripts.emulator import Emulator
-    from scripts.emulator.state import RunRecord
+    from scripts.emulator.records import RunRecord
 
 _MOUNTED = "rehearsal"
 _VM_SIZE, _MAX_NODES = "Standard_NC4as_T4_v3", 100
@@ -35,16 +36,19 @@ def main(arguments: Sequence[str]) -> int:
     """Rehearse a job; return its exit code, or 1 if its metrics did not arrive as they should."""
     own, flags = split(arguments)
     args, for_submit = read_flags(own)
+    print("rehearsal: starting the emulator for Azure ML …", flush=True)
 
     from scripts.emulator import Emulator
 
     with Emulator(run_jobs=True) as azure:
         data = provide(args.data, azure)
-        pretend(args, azure)
+        if args.compute:
+            azure.add_compute(args.compute, _VM_SIZE, _MAX_NODES)
+        if args.environment:
+            name, version = read_named(args.environment)
+            azure.add_environment(name, version or "1")
         config = azure.write_config(azure.folder)
-        console.say(
-            "rehearsal: Azure ML is an emulator here; nothing leaves this machine, and links to studio lead nowhere"
-        )
+        print("rehearsal: nothing leaves this machine, and links to studio lead nowhere; starting scripts.submit …")
         named = [f"--{name}={value}" for name in ("compute", "environment") if (value := getattr(args, name))]
         code = submit(azure, ["--config", str(config), "--wait", *data, *named, *for_submit, "--", *flags])
         if not azure.runs():
@@ -58,7 +62,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def read_flags(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Read this script's own flags; return them and those meant for `scripts.submit`."""
+    """Parse this script's own flags; return them and those meant for `scripts.submit`."""
     parser = console.Parser(
         "rehearse",
         usage="python -m scripts.rehearse [FLAGS] [FLAGS OF scripts.submit] -- [FLAGS OF fit]",
@@ -74,7 +78,7 @@ def read_flags(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]
 
 
 def provide(data: str, azure: "Emulator") -> list[str]:
-    """Hand the job its data; return what to tell `scripts.submit`.
+    """Provide the job's data; return the flags for `scripts.submit`.
 
     Raises:
         UserError: the data is not on this machine, and a rehearsal has no internet.
@@ -91,15 +95,6 @@ def provide(data: str, azure: "Emulator") -> list[str]:
     return ["--data", f"workspaceblobstore:{_MOUNTED}", "--data-mode", "mount"]
 
 
-def pretend(args: argparse.Namespace, azure: "Emulator") -> None:
-    """Give the workspace what the flags name, as far as it matters to a rehearsal."""
-    if args.compute:
-        azure.add_compute(args.compute, _VM_SIZE, _MAX_NODES)
-    if args.environment:
-        name, version = read_named(args.environment)
-        azure.add_environment(name, version or "1")
-
-
 def submit(azure: "Emulator", arguments: Sequence[str]) -> int:
     """Submit as a user would, in a process that knows nothing but the emulator; return its exit code."""
     command = [sys.executable, "-m", "scripts.submit", *arguments]
@@ -113,23 +108,18 @@ def submit(azure: "Emulator", arguments: Sequence[str]) -> int:
 
 def report(azure: "Emulator", run: "RunRecord", file: Path) -> list[str]:
     """Print the metrics that arrived and draw them; return what is wrong with them."""
-    from rich.console import Console
-
     arrived = [metric for metric in azure.metrics(run.id) if isinstance(metric.value, int | float)]
-    found: curves.Curves = {}
-    for metric in arrived:
-        found.setdefault(metric.name, []).append(curves.Point(metric.step, float(metric.value)))
-    found = {name: sorted(points, key=lambda point: point.step or 0) for name, points in sorted(found.items())}
-    console.say(f"the job's folders were hidden from each other by {azure.job(run.id).isolation}")
+    found: Curves = {name: [] for name in sorted({metric.name for metric in arrived})}
+    for metric in sorted(arrived, key=lambda metric: metric.step or 0):
+        found[metric.name].append(Point(metric.step, float(metric.value)))
+    print(f"the job's folders were hidden from each other by {azure.job(run.id).isolation}")
     complaints = [f"the emulator did not expect {request}" for request in azure.unexpected]
     if not found:
-        return [
-            *complaints,
-            *(["no metric arrived; is AzureMLLogger among the loggers?"] if run.status == "Completed" else []),
-        ]
-    Console(width=None if Console().is_terminal else 120).print(curves.table(found))
-    names = curves.worth_drawing([found])
-    console.say(f"the curves are in {curves.draw({run.id: found}, names, file)}")
+        missing = ["no metric arrived; is AzureMLLogger among the loggers?"] if run.status == "Completed" else []
+        return complaints + missing
+    console.show(curves.table(found))
+    curves.draw({run.id: found}, curves.worth_drawing([found]), file)
+    print(f"the curves are in {file}")
     twice = [key for key, count in Counter((metric.name, metric.step) for metric in arrived).items() if count > 1]
     return [*complaints, *(f"{name} of step {step} arrived more than once" for name, step in twice[:5])]
 

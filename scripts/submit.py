@@ -11,9 +11,12 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
+
 from lightning_cifar.errors import UserError
 from scripts import console
-from scripts.azure import environment, job, last_run, preflight, snapshot, workspace
+from scripts.azure import follow, job, last_run, preflight, snapshot, submitter, workspace
+from scripts.azure.environment import EnvironmentSpec, read_named
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -23,23 +26,27 @@ def main(arguments: Sequence[str]) -> int:
     own, flags = split(arguments)
     args = read_flags(own)
     wanted = read_job(args, flags)
+    preflight.check_flags(wanted)
     files = snapshot.take(ROOT)
     files.check()
     wanted.environment.check()
-    preflight.check(flags, files)
-    check_flags(wanted)
+    preflight.check_paths(flags, files)
+    if not args.dry_run:
+        print("reading the training's flags with its own parser …", flush=True)
+    from lightning_cifar.cli import check_flags  # brings PyTorch
+
+    check_flags(wanted.arguments("data"))
     if args.dry_run:
         return dry_run(wanted, files)
     address = workspace.find(args, ROOT)
-
-    from scripts.azure import follow, sdk_v1
-
-    console.say(f"workspace {address.workspace}; snapshot: {describe(files)}")
-    azure = workspace.connect(address, args.auth)
-    wanted, gpu = sdk_v1.check(azure, wanted)
-    run = sdk_v1.submit(azure, wanted, files, gpu)
-    last_run.save(last_run.LastRun(run.id, wanted.experiment, run.get_portal_url()), address.memory)
-    console.say(f"run {run.id}\nwatch it in Azure ML studio: {run.get_portal_url()}")
+    print(f"workspace {address.workspace}; snapshot: {files}")
+    azure = submitter.connect(address, args.auth)
+    print(f"asking for compute {wanted.compute} and data {wanted.data} …", flush=True)
+    wanted = azure.check(wanted)
+    print("sending the snapshot and starting the job …", flush=True)
+    run = azure.submit(wanted, files)
+    last_run.save(run, wanted.experiment, address.memory)
+    print(f"run {run.id}\nwatch it in Azure ML studio: {run.studio_url}", flush=True)
     code = follow.until_done(run) if args.wait or args.download else 0
     if args.download and code == 0:
         follow.download(run, ROOT / "downloads" / run.id)
@@ -54,7 +61,7 @@ def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def read_flags(arguments: Sequence[str]) -> argparse.Namespace:
-    """Read this script's own flags."""
+    """Parse this script's own flags."""
     parser = console.Parser("submit", usage="python -m scripts.submit [FLAGS] -- [FLAGS OF fit]", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--dry-run", action="store_true", help="print what would be sent, and stop")
@@ -88,33 +95,26 @@ def read_flags(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def read_job(args: argparse.Namespace, flags: Sequence[str]) -> job.Job:
-    """Make a job of the flags.
+    """Return the job that the flags describe.
 
     Raises:
         UserError: flags that contradict each other or mean nothing in a job.
     """
-    recipe = environment.Recipe(requirements=args.requirements, image=args.image)
-    if args.conda:
-        recipe = environment.Recipe(conda=args.conda, image=args.image)
-    elif args.environment:
-        if args.image:
-            raise UserError(
-                "--image and --environment: an environment of the workspace brings its own; give one of them"
-            )
-        name, version = environment.read_named(args.environment)
-        recipe = environment.Recipe(name=name, version=version)
-    accelerator = job.flag_value(flags, "--trainer.accelerator", "auto") or "auto"
-    job.check_accelerator(accelerator)
-    job.check_checkpoint(flags)
-    job.check_scale(flags, distributed=bool(args.nodes or args.devices))
+    if args.environment and args.image:
+        raise UserError("--image and --environment: an environment of the workspace brings its own; give one of them")
+    if args.environment:
+        name, version = read_named(args.environment)
+        environment = EnvironmentSpec(name=name, version=version)
+    else:
+        requirements = None if args.conda else args.requirements
+        environment = EnvironmentSpec(requirements=requirements, conda=args.conda, image=args.image)
     return job.Job(
         flags=tuple(flags),
-        environment=recipe,
+        environment=environment,
         data=job.read_data(args.data),
         data_mode=args.data_mode,
         nodes=args.nodes,
         devices=args.devices,
-        accelerator=accelerator,
         experiment=args.experiment,
         compute=args.compute,
         display_name=args.display_name,
@@ -124,35 +124,14 @@ def read_job(args: argparse.Namespace, flags: Sequence[str]) -> job.Job:
     )
 
 
-def check_flags(wanted: job.Job) -> None:
-    """Read the job's flags with the job's own parser.
-
-    Raises:
-        UserError: the job would refuse them.
-    """
-    from lightning_cifar.cli import check_flags as read_as_the_job_will
-
-    read_as_the_job_will(wanted.arguments("data"))
-
-
 def dry_run(wanted: job.Job, files: snapshot.Snapshot) -> int:
     """Print what would be sent."""
-    import yaml
-
-    from scripts.azure import sdk_v1
-
     about = {"experiment": wanted.experiment, "display_name": wanted.display_name, "tags": wanted.tags}
-    console.say(f"# run definition; nothing is sent\n{yaml.safe_dump(about, sort_keys=False).rstrip()}")
-    console.say(sdk_v1.as_yaml(sdk_v1.define(wanted, files.root, gpu=wanted.wants_gpu)).rstrip())
-    console.say(f"# snapshot: {describe(files)}")
-    console.say("\n".join(f"#   {size:>9,}  {path}" for path, size in files.files.items()))
+    print(f"# run definition; nothing is sent\n{yaml.safe_dump(about, sort_keys=False).rstrip()}")
+    print(submitter.load().describe(wanted).rstrip())
+    print(f"# snapshot: {files}")
+    print("\n".join(f"#   {size:>9,}  {path}" for path, size in files.files.items()))
     return 0
-
-
-def describe(files: snapshot.Snapshot) -> str:
-    """Say how much is sent."""
-    withheld = f"; never sent: {', '.join(files.withheld[:10])}" if files.withheld else ""
-    return f"{len(files.files)} files, {snapshot.megabytes(files.size)}{withheld}"
 
 
 if __name__ == "__main__":

@@ -128,8 +128,12 @@ class RunProxy:
         return f"{type(self).__name__}({self.__dict__['_address'].run_id!r})"
 
 
-def find_config(start: Path) -> Path:
+def find_config(start: Path, instead: str = "pass workspace=") -> Path:
     """Return the workspace's config.json at `start`, or in its folder or above, as `Workspace.from_config` finds it.
+
+    Args:
+        start: the file itself, or the folder to begin at.
+        instead: how else the workspace can be named, for the error.
 
     Raises:
         UserError: there is none.
@@ -142,26 +146,32 @@ def find_config(start: Path) -> Path:
                 return parent / folder / "config.json"
     raise UserError(
         f"no config.json of an Azure ML workspace in {start.resolve()} or above: download it from the "
-        "workspace's page in Azure ML Studio, or pass workspace="
+        f"workspace's page in Azure ML Studio, or {instead}"
     )
 
 
 def read_config(path: Path) -> tuple[str, str, str]:
     """Return subscription id, resource group and name of the workspace that a config.json names.
 
+    The portal's older form is read as well, which has the workspace's resource id as its `Scope`.
+
     Raises:
         UserError: it is missing, not JSON, or lacks a key.
     """
     try:
-        config = json.loads(path.read_text())
+        config = json.loads(path.read_text(encoding="utf-8-sig"))
         if not isinstance(config, dict):
             raise ValueError("not an object")
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; download it from the workspace's page in Studio") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path} is not the JSON of an Azure ML workspace ({error}): download it again") from error
-    missing = [key for key in _CONFIG_KEYS if not config.get(key)]
-    if missing:
+    scope = str(config.get("Scope", "")).split("/")  # /subscriptions/…/resourceGroups/…/providers/…/workspaces/…
+    if len(scope) > 8:
+        config = dict(zip(_CONFIG_KEYS, (scope[2], scope[4], scope[8]), strict=True))
+    subscription_id, resource_group, workspace = values = [str(config.get(key) or "").strip() for key in _CONFIG_KEYS]
+    if missing := [key for key, value in zip(_CONFIG_KEYS, values, strict=True) if not value]:
         raise UserError(f"{path} lacks {', '.join(missing)}: download it again from the workspace's page in Studio")
-    subscription_id, resource_group, workspace = (str(config[key]) for key in _CONFIG_KEYS)
     return subscription_id, resource_group, workspace
 
 

@@ -1,61 +1,22 @@
-"""The metrics of a run as they arrived: read back with their steps, as a table, as a picture."""
+"""Metrics that arrived, as a table and as a picture."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
-from scripts.azure.service_errors import explained, retried
+from lightning_cifar.files import atomic_write
+from scripts.azure.submitter import Curves
 
 if TYPE_CHECKING:
-    from azureml.core import Run
     from rich.table import Table
-
-
-class Point(NamedTuple):
-    """One value of a metric; step None: logged without one."""
-
-    step: int | None
-    value: float
-
-
-Curves = dict[str, list[Point]]
 
 _FIRST = ("loss", "val_loss", "val_acc", "test_acc", "test_loss")
 _NO_RESULT = ("epoch", "lr")
 
 
-def read(run: "Run", names: Sequence[str] | None = None) -> Curves:
-    """Fetch the scalar metrics of a run, in order of their steps.
-
-    `Run.get_metrics` gives no steps; this asks as it does, one layer below.
-
-    Args:
-        run: a run of the workspace.
-        names: which metrics; None: all.
-    """
-    client = run._client.metrics
-    curves = {}
-    with explained(f"the metrics of run {run.id}"):
-        there = retried(lambda: list(client.list_metric_names_for_run_id(run.id)))
-        for name in sorted(there if names is None else set(names) & set(there)):
-            points = _points(client.get_metric_dto_for_run_v2(name, run_id=run.id), name)
-            if points:
-                curves[name] = points
-    return curves
-
-
-def _points(series: Any, name: str) -> list[Point]:
-    points = []
-    for value in series.value if series is not None else ():
-        number = value.data.get(name) if isinstance(value.data, dict) else None
-        if isinstance(number, int | float):
-            points.append(Point(value.step, float(number)))
-    return sorted(points, key=lambda point: (point.step is None, point.step))
-
-
 def table(curves: Curves) -> "Table":
-    """Lay out each metric: how many values, from which step to which, first, last and best."""
+    """Return a row for each metric: how many values, from which step to which, first, last and extremes."""
     from rich.table import Table
 
     laid_out = Table("metric", title="metrics that arrived", title_justify="left")
@@ -70,7 +31,7 @@ def table(curves: Curves) -> "Table":
     return laid_out
 
 
-def draw(runs: Mapping[str, Curves], names: Sequence[str], file: Path) -> Path:
+def draw(runs: Mapping[str, Curves], names: Sequence[str], file: Path) -> None:
     """Draw each metric in a panel of its own, one line for each run.
 
     Args:
@@ -95,10 +56,8 @@ def draw(runs: Mapping[str, Curves], names: Sequence[str], file: Path) -> Path:
         panels[0].legend(fontsize="small")
     else:
         figure.suptitle(next(iter(runs)))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_suffix(".part.png")
-    figure.savefig(temporary, dpi=120)
-    return temporary.replace(file)
+    with atomic_write(file) as png:
+        figure.savefig(png, dpi=120, format="png")
 
 
 def worth_drawing(curves: Sequence[Curves]) -> list[str]:

@@ -21,11 +21,9 @@ With their tags, so that the same name means the same software tomorrow. PyTorch
 CUDA; the image adds what else a GPU needs.
 """
 
-_PASSWORD_IN_ADDRESS = re.compile(r"://[^/\s@]+@")
-
 
 @dataclass(frozen=True)
-class Recipe:
+class EnvironmentSpec:
     """Which environment a job gets: exactly one of `requirements`, `conda` and `name`.
 
     Attributes:
@@ -42,31 +40,28 @@ class Recipe:
     image: str | None = None
 
     def base_image(self, gpu: bool) -> str:
-        """The image that fits a job with or without a GPU."""
+        """Return the image that fits a job with or without a GPU."""
         return self.image or (GPU_IMAGE if gpu else CPU_IMAGE)
 
     def built_name(self, gpu: bool) -> str:
-        """A name made of the hash of packages, Python and image: what is unchanged is never built twice."""
+        """Return a name made of the hash of packages, Python and image: what is unchanged is never built twice."""
         lines = conda_text(self.conda) if self.conda else "\n".join(self.packages())
-        ingredients = "\0".join([lines, PYTHON_VERSION, self.base_image(gpu)])
-        digest = hashlib.sha256(ingredients.encode()).hexdigest()
+        digest = hashlib.sha256("\0".join([lines, PYTHON_VERSION, self.base_image(gpu)]).encode()).hexdigest()
         return f"lightning-cifar-{'gpu' if gpu else 'cpu'}-{digest[:12]}"
 
     def packages(self) -> list[str]:
-        """The lines of the requirements file."""
+        """Return the lines of the requirements file."""
         assert self.requirements is not None
         return requirement_lines(self.requirements)
 
     def check(self) -> None:
-        """Read the files that the recipe names.
+        """Read the file that it names.
 
         Raises:
-            UserError: a file is missing or cannot be read as what it should be.
+            UserError: the file is missing or cannot be read as what it should be.
         """
-        if self.conda:
-            conda_text(self.conda)
-        elif not self.name:
-            self.packages()
+        if not self.name:
+            self.built_name(gpu=False)
 
 
 def read_named(text: str) -> tuple[str, str | None]:
@@ -90,27 +85,17 @@ def requirement_lines(file: Path) -> list[str]:
         line = re.sub(r"(^|\s)#.*$", "", raw).strip()
         if not line:
             continue
-        if _PASSWORD_IN_ADDRESS.search(line):
-            raise UserError(
-                f"{file}, line {number} holds a user name or password in an address, which every reader of "
-                f"the run would see; use a workspace connection, or an --environment that has the package"
-            )
         if line.startswith(("-e", "--editable", "-r", "--requirement", "-c", "--constraint", ".", "/")):
-            raise UserError(
-                f"{file}, line {number}: {line!r} names a file of this machine, which the job's environment "
-                f"cannot see; name the package and its version instead"
-            )
+            raise UserError(f"{file}, line {number}: {line!r} names a file of this machine; name a package instead")
         if not line.startswith("-"):
             try:
                 Requirement(line)
             except InvalidRequirement:
-                raise UserError(
-                    f"{file}, line {number}: {line!r} is no requirement that pip understands; "
-                    f"write for instance torch==2.11.0"
-                ) from None
+                message = f"{file}, line {number}: {line!r} is no requirement of pip; write for instance torch==2.11.0"
+                raise UserError(message) from None
         lines.append(line)
     if not lines:
-        raise UserError(f"{file} names no package; the job needs at least those of the project's requirements.txt")
+        raise UserError(f"{file} names no package; a job needs those of the project's requirements.txt")
     return lines
 
 
@@ -126,22 +111,30 @@ def conda_text(file: Path) -> str:
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        line = getattr(getattr(error, "problem_mark", None), "line", 0) + 1
-        raise UserError(f"{file} is no YAML (line {line}); conda env export writes such a file") from None
+        raise UserError(f"{file} is no YAML ({' '.join(str(error).split())})") from None
     dependencies = content.get("dependencies") if isinstance(content, dict) else None
     if not isinstance(dependencies, list):
         raise UserError(f"{file} has no list called dependencies; conda env export writes such a file")
-    if _PASSWORD_IN_ADDRESS.search(text):
-        raise UserError(f"{file} holds a user name or password in an address, which every reader of the run would see")
     if not any(isinstance(item, str) and re.match(r"python\s*[=<>~]", item) for item in dependencies):
         raise UserError(f"{file} names no Python version; add `- python={PYTHON_VERSION}` to its dependencies")
     return text
 
 
 def _read(file: Path) -> str:
+    """Return the text of a file.
+
+    Raises:
+        UserError: it is missing, is no text, or has a password in it.
+    """
     try:
-        return file.read_text(encoding="utf-8-sig")
+        text = file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise UserError(f"{file} does not exist; name an existing file, or an --environment of the workspace") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{file} cannot be read ({error}); it should be a text file") from None
+    if found := re.search(r"://[^/\s@]+@", text):
+        line = text.count("\n", 0, found.start()) + 1
+        raise UserError(
+            f"{file}, line {line} holds a user name or password that readers of the run would see; remove it"
+        )
+    return text

@@ -1,68 +1,58 @@
-"""Watch a submitted job: its log as it grows, its end as an exit code, Ctrl-C as a question."""
+"""Follow a submitted run: its log as it grows, its end as an exit code, Ctrl-C as a question."""
 
 import codecs
 import re
 import sys
 import time
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from lightning_cifar.errors import UserError
-from scripts.azure.service_errors import explained, retried
-from scripts.console import INTERRUPTED, say
+from scripts.azure.submitter import FINAL, RunDetails, RunHandle
+from scripts.console import INTERRUPTED
 
-if TYPE_CHECKING:
-    from azureml.core import Run
-
-FINAL = ("Completed", "Failed", "Canceled")
-_POLL = (1.0, 10.0)
+POLL = [1.0, 10.0]
 """Shortest and longest pause between two looks, seconds: short while the log moves."""
+
+REMINDER = 60.0
+"""Seconds after which a run that has printed nothing yet is said to be waited for still."""
 
 _LAST_LINES, _LONGEST_REASON = 20, 300
 
 
-class Log:
-    """The log of a job's first process: what has been printed of it, and what has come since."""
+class _Log:
+    """The log of a run's first process, as far as it has been printed."""
 
     def __init__(self) -> None:
-        self._turn("")
+        self._begin("")
 
-    def _turn(self, name: str) -> None:
+    def _begin(self, name: str) -> None:
         self.name, self.text, self._size = name, "", 0
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
-    def read_on(self, files: dict[str, str]) -> str:
-        """Fetch the log from its address among the run's log files; return what is new."""
-        name = _first_process(files)
+    def print_new(self, run: RunHandle, names: list[str]) -> bool:
+        """Print what is new; return whether anything is."""
+        name = _first_process(names)
         if name is None:
-            return ""
-        if name != self.name:
-            self._turn(name)
-        content = _fetch(files[name], self._size)
+            return False
+        if name != self.name:  # the log of the first process can come after those of the others
+            self._begin(name)
+        content = run.log(name, self._size)
         self._size += len(content)
         new = self._decoder.decode(content)
         self.text += new
-        return new
-
-    def turn_to(self, names: list[str], files: dict[str, str]) -> None:
-        """Take the first of `names` that is there instead: the log of the process that failed."""
-        for name in names:
-            if name in files and name != self.name:
-                self._turn(name)
-                self.text = _fetch(files[name], 0).decode("utf-8", errors="replace")
-                return
+        print(new, end="", flush=True)
+        return bool(new)
 
 
-def until_done(run: "Run") -> int:
-    """Show a job's log until it ends.
+def until_done(run: RunHandle) -> int:
+    """Print a run's log until it ends.
 
-    Returns: 0 for Completed, 1 for Failed, 130 for Canceled or if the user stops watching.
+    Returns: 0 for Completed, 130 for Canceled or if the user stops watching.
 
     Raises:
-        UserError: the job failed; its last lines have been printed.
+        UserError: the run failed; its last lines have been printed.
     """
-    log = Log()
+    log = _Log()
     while True:
         try:
             return _watch(run, log)
@@ -71,96 +61,81 @@ def until_done(run: "Run") -> int:
                 return INTERRUPTED
 
 
-def _watch(run: "Run", log: Log) -> int:
-    status, pause = "", _POLL[0]
+def _watch(run: RunHandle, log: _Log) -> int:
+    status, pause, last_news = "", POLL[0], time.monotonic()
     while True:
-        with explained(f"the state of run {run.id}, which goes on"):
-            details: dict[str, Any] = retried(run.get_details)
-            new = retried(partial(log.read_on, details.get("logFiles") or {}))
-        if details["status"] != status:
-            status = details["status"]
-            say(f"[{time.strftime('%H:%M:%S')}] {status}")
-        if new:
-            sys.stdout.write(new)
-            sys.stdout.flush()
+        details = run.details()
+        waits = "" if log.text or details.status in FINAL else "; waiting for the first line of its log …"
+        if details.status != status or (waits and time.monotonic() - last_news >= REMINDER):
+            status, last_news = details.status, time.monotonic()
+            print(f"[{time.strftime('%H:%M:%S')}] {status}{waits}", flush=True)
+        new = log.print_new(run, details.logs)
         if status in FINAL:
-            return _end(run, status, details, log)
-        pause = _POLL[0] if new else min(pause * 1.3, _POLL[1])
+            return _end(run, details, log)
+        pause = POLL[0] if new else min(pause * 1.3, POLL[1])
         time.sleep(pause)
 
 
-def _end(run: "Run", status: str, details: dict[str, Any], log: Log) -> int:
+def _end(run: RunHandle, details: RunDetails, log: _Log) -> int:
     if log.text and not log.text.endswith("\n"):
-        say()
-    if status == "Canceled":
-        say(f"run {run.id} was canceled")
+        print()
+    if details.status == "Canceled":
+        print(f"run {run.id} was canceled")
         return INTERRUPTED
-    if status == "Failed":
-        message = ((details.get("error") or {}).get("error") or {}).get("message") or "no reason given."
-        reason = message.splitlines()[0].partition(" Error: ")[0][:_LONGEST_REASON]
-        log.turn_to(re.findall(r"user_logs/\w+\.\w+", reason), details.get("logFiles") or {})
-        lines = [line for line in log.text.splitlines() if line.strip()]
-        say(f"last lines of {log.name or 'its log'}:" if lines else "it left no log")
-        say("\n".join(f"  | {line}" for line in lines[-_LAST_LINES:]))
-        raise UserError(f"run {run.id} failed: {reason} Everything about it: {run.get_portal_url()}")
-    say(f"run {run.id} is completed")
-    return 0
+    if details.status == "Completed":
+        print(f"run {run.id} is completed")
+        return 0
+    lines = (details.reason or "no reason given.").splitlines()
+    reason = lines[0].partition(" Error: ")[0][:_LONGEST_REASON]
+    name, text = log.name, log.text
+    for failed in re.findall(r"user_logs/\w+\.\w+", reason):  # of several processes, the one that failed
+        if failed in details.logs and failed != name:
+            name, text = failed, run.log(failed).decode("utf-8", errors="replace")
+            break
+    last = [line for line in text.splitlines() if line.strip()][-_LAST_LINES:]
+    print(f"last lines of {name or 'its log'}:" if last else "it left no log")
+    print("\n".join(f"  | {line}" for line in last), flush=True)
+    raise UserError(f"run {run.id} failed: {reason} Everything about it: {run.studio_url}")
 
 
-def _go_on(run: "Run") -> bool:
+def _go_on(run: RunHandle) -> bool:
     """Ask what Ctrl-C is to mean; without a terminal it ends the watching, never the job."""
     answer = "s"
     if sys.stdin.isatty():
+        question = "\n[c]ancel the job, [s]top watching (it goes on and costs on), or [w]atch on? "
         try:
-            answer = (
-                input("\n[c]ancel the job, [s]top watching (it goes on and costs on), or [w]atch on? ").strip().lower()
-            )
+            answer = input(question).strip().lower()
         except (EOFError, KeyboardInterrupt):
             answer = "s"
     if answer.startswith("c"):
         cancel(run)
-        return True
-    if answer.startswith("w"):
-        return True
-    say(f"\nrun {run.id} goes on; `make cancel` ends it, {run.get_portal_url()} shows it")
-    return False
+    elif not answer.startswith("w"):
+        print(f"\nrun {run.id} goes on; `make cancel` ends it, {run.studio_url} shows it")
+        return False
+    return True
 
 
-def cancel(run: "Run") -> None:
-    """Ask the platform to end a job.
+def cancel(run: RunHandle) -> None:
+    """Ask the platform to end a run.
 
     Raises:
         UserError: it has ended already, or the service refuses.
     """
-    with explained(f"cancelling run {run.id}"):
-        status = retried(run.get_status)
-        if status in FINAL:
-            raise UserError(f"run {run.id} has ended already: {status}; there is nothing to cancel")
-        retried(run.cancel)
-    say(f"cancelling run {run.id}")
+    if (status := run.details().status) in FINAL:
+        raise UserError(f"run {run.id} has ended already: {status}; there is nothing to cancel")
+    run.cancel()
+    print(f"cancelling run {run.id}", flush=True)
 
 
-def download(run: "Run", folder: Path) -> None:
-    """Bring the outputs of a run to this machine."""
-    with explained(f"the outputs of run {run.id}"):
-        run.download_files(prefix="outputs/", output_directory=str(folder), append_prefix=True)
+def download(run: RunHandle, folder: Path) -> None:
+    """Copy the outputs of a run to this machine."""
+    print(f"downloading the outputs of run {run.id} …", flush=True)
+    run.download(folder)
     files = [path for path in folder.rglob("*") if path.is_file()]
-    say(f"{len(files)} files of run {run.id} are in {folder}")
+    print(f"{len(files)} files of run {run.id} are in {folder}")
 
 
-def _fetch(address: str, start: int) -> bytes:
-    """Read a log from byte `start` on; nothing where there is nothing new, or no log yet."""
-    import requests
-
-    answer = requests.get(address, headers={"Range": f"bytes={start}-"} if start else {}, timeout=30)
-    if answer.status_code == 206:
-        return answer.content
-    return answer.content[start:] if answer.ok else b""
-
-
-def _first_process(files: dict[str, str]) -> str | None:
-    """The log of rank 0: `user_logs/std_log.txt`, or `std_log_process_00.txt` of a distributed job."""
-    logs = sorted(name for name in files if name.startswith("user_logs/std_log") and not name.endswith("err.txt"))
-    if logs:
-        return logs[0]
-    return next(iter(sorted(name for name in files if "driver_log" in name)), None)
+def _first_process(names: list[str]) -> str | None:
+    """Return the log of rank 0: `user_logs/std_log.txt`, or `std_log_process_00.txt` of a distributed job."""
+    logs = [name for name in names if name.startswith("user_logs/std_log") and not name.endswith("err.txt")]
+    return min(logs or [name for name in names if "driver_log" in name], default=None)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from lightning_cifar.errors import UserError
-from scripts.azure.environment import Recipe
+from scripts.azure.environment import EnvironmentSpec
 
 OUTPUTS = "outputs"
 """The folder of a job that Azure ML keeps; everything that training leaves goes there."""
@@ -40,24 +40,24 @@ class Job:
         data_is_archive: whether a `DatastorePath` holds the official archive instead of images.
         data_mode: how a `DatastorePath` reaches the job.
         nodes, devices: machines, and processes on each; None: one process, started as on a laptop.
-        accelerator: `--trainer.accelerator` of the flags, `auto` where they name none.
         max_seconds: the platform cancels the job after that long.
+        gpu: whether its nodes have GPUs that it uses; None: the workspace has not been asked.
     """
 
     flags: tuple[str, ...]
-    environment: Recipe
+    environment: EnvironmentSpec
     data: DatastorePath | str = "cifar10"
     data_is_archive: bool = False
     data_mode: Literal["download", "mount"] = "download"
     nodes: int | None = None
     devices: int | None = None
-    accelerator: str = "auto"
     experiment: str = "cifar10"
     compute: str = "cpu-cluster"
     display_name: str | None = None
     tags: dict[str, str] = field(default_factory=dict)
     max_seconds: int | None = None
     priority: int | None = None
+    gpu: bool | None = None
 
     @property
     def distributed(self) -> bool:
@@ -65,14 +65,22 @@ class Job:
         return self.nodes is not None or self.devices is not None
 
     @property
+    def accelerator(self) -> str:
+        """`--trainer.accelerator` of the flags, `auto` where they name none."""
+        return flag_value(self.flags, "--trainer.accelerator") or "auto"
+
+    @property
     def wants_gpu(self) -> bool:
         """Whether the flags ask for a GPU."""
         return self.accelerator in ("gpu", "cuda")
 
-    def arguments(self, data_folder: str) -> list[str]:
-        """Everything that follows `python -m lightning_cifar`, as the parser of the job will see it.
+    @property
+    def uses_gpu(self) -> bool:
+        """Whether it runs on GPUs, as far as that is known."""
+        return self.wants_gpu if self.gpu is None else self.gpu
 
-        The flags of the user come last, unchanged.
+    def arguments(self, data_folder: str) -> list[str]:
+        """Return all that follows `python -m lightning_cifar`, the flags of the user last and unchanged.
 
         Args:
             data_folder: where the job finds the data of a `DatastorePath`.
@@ -83,34 +91,29 @@ class Job:
             source = archive if self.data_is_archive else ["--data.source", data_folder]
         scale = []
         if self.distributed:
-            scale += [
-                "--trainer.num_nodes",
-                str(self.nodes or 1),
-                "--trainer.devices",
-                str(self.devices or 1),
-            ]
+            scale = ["--trainer.num_nodes", str(self.nodes or 1), "--trainer.devices", str(self.devices or 1)]
             scale += ["--trainer.strategy", "ddp"]
         return ["fit", "--trainer.default_root_dir", OUTPUTS, *source, *scale, *self.flags]
 
     def command(self, data_folder: str) -> str:
-        """The job's command line for its shell: all quoted but `data_folder`, which the job replaces."""
+        """Return the command line for the job's shell: all quoted but `data_folder`, which the job replaces."""
         words = ["python", "-m", "lightning_cifar", *self.arguments(data_folder)]
         return " ".join(word if word == data_folder else shlex.quote(word) for word in words)
 
 
-def flag_value(flags: Sequence[str], name: str, default: str | None = None) -> str | None:
-    """Find what `--name VALUE` or `--name=VALUE` says; the last one counts, as in the parser of the job."""
+def flag_value(flags: Sequence[str], name: str) -> str | None:
+    """Return the value of `--name VALUE` or `--name=VALUE`; the last one counts, as in the parser of the job."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument(name, dest="value", default=default)
+    parser.add_argument(name, dest="value")
     try:
         value: str | None = parser.parse_known_args(list(flags))[0].value
     except argparse.ArgumentError:
-        return default
+        return None
     return value
 
 
 def read_data(text: str) -> DatastorePath | str:
-    """Read `DATA=`: `cifar10`, `synthetic` or `DATASTORE:PATH`.
+    """Parse `DATA=`: `cifar10`, `synthetic` or `DATASTORE:PATH`.
 
     Raises:
         UserError: it is a folder of this machine, or nothing of the kind.
@@ -119,21 +122,17 @@ def read_data(text: str) -> DatastorePath | str:
         return text
     if Path(text).exists():
         raise UserError(
-            f"DATA={text} is a folder of this machine, which a job cannot see; "
-            f"`make upload-data DATA={text}` puts it into the workspace and says what to write instead"
+            f"DATA={text} is a folder of this machine, which no job sees; first `make upload-data DATA={text}`"
         )
     datastore, colon, path = text.partition(":")
     if colon and re.fullmatch(r"\w+", datastore) and path.strip("/"):
         return DatastorePath(datastore, path.strip("/"))
-    raise UserError(
-        f"DATA={text} is neither cifar10, synthetic nor DATASTORE:PATH; "
-        f"`make upload-data DATA=FOLDER` puts a folder into the workspace and says what to write"
-    )
+    raise UserError(f"DATA={text} is neither cifar10, synthetic nor DATASTORE:PATH, as `make upload-data` prints it")
 
 
 def read_duration(text: str) -> int:
-    """Read `3.5h`, `90m`, `1d`, `600s` or plain seconds; return whole seconds, at least one."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text.strip().lower())
+    """Parse `3.5h`, `90m`, `1d`, `600s` or plain seconds; return whole seconds, at least one."""
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smhd]?)", text.strip().lower())
     seconds = int(float(match[1]) * _SECONDS[match[2] or "s"]) if match else 0
     if seconds < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no duration; write for instance 3.5h, 90m or 1d")
@@ -141,7 +140,7 @@ def read_duration(text: str) -> int:
 
 
 def read_tags(texts: Sequence[str]) -> dict[str, str]:
-    """Read `KEY=VALUE` pairs.
+    """Parse `KEY=VALUE` pairs.
 
     Raises:
         UserError: one is no pair, or longer than the service allows, or there are too many.
@@ -153,49 +152,9 @@ def read_tags(texts: Sequence[str]) -> dict[str, str]:
             raise UserError(f"--tag {text!r} is no KEY=VALUE; write for instance --tag owner=me")
         if len(key) > MAX_TAG_KEY or len(value) > MAX_TAG_VALUE:
             raise UserError(
-                f"--tag {key[:20]}…: Azure ML allows {MAX_TAG_KEY} characters for a key, "
-                f"{MAX_TAG_VALUE} for a value; shorten it"
+                f"--tag {key[:20]}…: longer than {MAX_TAG_KEY} (key) or {MAX_TAG_VALUE} (value); shorten it"
             )
         tags[key.strip()] = value
     if len(tags) > MAX_TAGS:
         raise UserError(f"{len(tags)} tags, but Azure ML allows {MAX_TAGS} per run; leave some out")
     return tags
-
-
-def check_accelerator(name: str) -> None:
-    """Refuse what only this machine may have.
-
-    Raises:
-        UserError: the accelerator is none that Azure ML offers.
-    """
-    if name not in ("auto", "cpu", "gpu", "cuda"):
-        raise UserError(f"Azure ML has no accelerator {name!r}; ACCELERATOR=gpu or ACCELERATOR=cpu")
-
-
-def check_checkpoint(flags: Sequence[str]) -> None:
-    """Refuse to resume from results that only this machine has.
-
-    Raises:
-        UserError: the flags ask for the newest checkpoint here.
-    """
-    value = flag_value(flags, "--ckpt_path")
-    if value in ("last", "best"):
-        raise UserError(
-            f"--ckpt_path {value} in ARGS: a job starts without the results of other runs; leave it out "
-            "(a job that Azure ML restarts goes on by itself)"
-        )
-
-
-def check_scale(flags: Sequence[str], distributed: bool) -> None:
-    """Refuse flags that would contradict NODES and DEVICES, or that ask for nodes without them.
-
-    Raises:
-        UserError: naming the flag and what to write instead.
-    """
-    for flag, variable in (("--trainer.num_nodes", "NODES"), ("--trainer.devices", "DEVICES")):
-        value = flag_value(flags, flag)
-        if value is not None and (distributed or flag == "--trainer.num_nodes"):
-            raise UserError(
-                f"{flag} {value} in ARGS: on Azure ML the platform launches the processes; "
-                f"write {variable}={value} (--{variable.lower()} {value}) instead"
-            )

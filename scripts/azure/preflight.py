@@ -1,16 +1,53 @@
-"""Flags that name a file of this machine, which a job would look for in vain."""
+"""Refuse before anything is sent: flags that mean something else in a job, and what the workspace cannot offer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from lightning_cifar.errors import UserError
-from scripts.azure.job import flag_value
+from scripts.azure.job import DatastorePath, Job, flag_value
 from scripts.azure.snapshot import Snapshot
+from scripts.azure.submitter import Datastore, not_there
+
+ARCHIVE = ("cifar-10-python.tar.gz", "cifar-10-batches-py")
+"""The official CIFAR-10, packed and unpacked."""
 
 _FILES = ("--config", "-c", "--ckpt_path", "--data.source", "--data.data_dir")
 
 
-def check(flags: Sequence[str], snapshot: Snapshot) -> None:
+class Compute(NamedTuple):
+    """A compute target: the size of its machines and how many it may have, both as far as they are known."""
+
+    vm_size: str
+    max_nodes: int | None
+
+    @property
+    def has_gpu(self) -> bool:
+        """Whether its size is of Azure's N series, which has GPUs, but for NP (FPGAs)."""
+        family = self.vm_size.lower().removeprefix("standard_")
+        return family.startswith("n") and not family.startswith("np")
+
+
+def check_flags(job: Job) -> None:
+    """Refuse flags that would mean something else in a job than here.
+
+    Raises:
+        UserError: naming the flag and what to write instead.
+    """
+    if job.accelerator not in ("auto", "cpu", "gpu", "cuda"):
+        raise UserError(f"Azure ML has no accelerator {job.accelerator!r}; ACCELERATOR=gpu or ACCELERATOR=cpu")
+    checkpoint = flag_value(job.flags, "--ckpt_path")
+    if checkpoint in ("last", "best"):
+        raise UserError(
+            f"--ckpt_path {checkpoint} in ARGS: a job starts without the results of other runs; leave it out"
+        )
+    for flag, variable in (("--trainer.num_nodes", "NODES"), ("--trainer.devices", "DEVICES")):
+        value = flag_value(job.flags, flag)
+        if value is not None and (job.distributed or variable == "NODES"):
+            raise UserError(f"{flag} in ARGS: the platform launches the processes; write {variable}={value} instead")
+
+
+def check_paths(flags: Sequence[str], snapshot: Snapshot) -> None:
     """Compare the paths in the flags with the snapshot; what does not exist here is left to the job.
 
     Raises:
@@ -22,12 +59,38 @@ def check(flags: Sequence[str], snapshot: Snapshot) -> None:
             continue
         path = Path(value)
         if path.is_absolute() or ".." in path.parts:
-            raise UserError(
-                f"{flag} {value}: a job sees only files of the project; copy it there, give a relative path"
-            )
+            raise UserError(f"{flag} {value}: a job sees only files of the project; copy it there, name it relatively")
         sent = path.as_posix()
         if not any(file == sent or file.startswith(f"{sent}/") for file in snapshot.files):
-            raise UserError(
-                f"{flag} {value} exists here but is not sent with the job (.amlignore); "
-                f"move it to a folder that is sent, or for data `make upload-data DATA=FOLDER`"
-            )
+            raise UserError(f"{flag} {value} exists here but is not sent with the job; move it, or edit .amlignore")
+
+
+def check_compute(job: Job, computes: Mapping[str, Compute], workspace: str) -> bool:
+    """Return whether the job will use GPUs of its compute target.
+
+    Raises:
+        UserError: there is no such target, it is too small, or has no GPU where one is asked for.
+    """
+    if job.compute not in computes:
+        raise not_there(f"compute {job.compute!r}", workspace, computes)
+    size, most = computes[job.compute]
+    if most is not None and (job.nodes or 1) > most:
+        raise UserError(f"compute {job.compute} has at most {most} nodes, fewer than NODES={job.nodes}; use {most}")
+    gpu = computes[job.compute].has_gpu
+    if job.wants_gpu and size and not gpu:
+        there = ", ".join(sorted(name for name, compute in computes.items() if compute.has_gpu)) or "none"
+        raise UserError(f"compute {job.compute} ({size}) has no GPU, as ACCELERATOR=gpu needs; with GPU: {there}")
+    return (gpu or (job.wants_gpu and not size)) and job.accelerator != "cpu"
+
+
+def check_data(store: Datastore, data: DatastorePath) -> bool:
+    """Return whether a path of a datastore holds the official archive; images otherwise.
+
+    Raises:
+        UserError: there is nothing at the path.
+    """
+    if not store.is_blob_storage:  # a file share or a data lake: the job will see
+        return False
+    if not store.holds(f"{data.path}/"):
+        raise UserError(f"nothing at {data}; `make upload-data DATA=FOLDER` puts a folder there, check the path")
+    return any(store.holds(f"{data.path}/{name}") for name in ARCHIVE)

@@ -1,230 +1,136 @@
-"""Submitting with SDK v1 (azureml-core): the only file that knows how; another submitter can stand beside it.
-
-`define` needs no account and talks to nobody; `check` and `submit` need a workspace.
-"""
+"""A workspace through SDK v1 (azureml-core): sign in, check, submit, find runs; another SDK can stand beside it."""
 
 import difflib
-import re
+import logging
+import os
 import tempfile
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
+
+from azureml.core import Datastore, Environment, Experiment, Run, Workspace, authentication
 
 from lightning_cifar.errors import UserError
-from scripts.azure import git_address
+from scripts.azure import git_address, preflight, sdk_v1_definition
 from scripts.azure.job import DatastorePath, Job
-from scripts.azure.service_errors import explained, retried, status
+from scripts.azure.sdk_v1_errors import ask, explained, find
+from scripts.azure.sdk_v1_run import DatastoreV1, RunV1
 from scripts.azure.snapshot import Snapshot
-
-if TYPE_CHECKING:
-    from azureml.core import Environment, Run, ScriptRunConfig, Workspace
-    from azureml.data.abstract_datastore import AbstractDatastore
-
-DATA_NAME = "training_data"
-DATA_FOLDER = f"$AZUREML_DATAREFERENCE_{DATA_NAME}"
-"""What stands for the folder of a `DatastorePath` in a command; the job replaces it."""
-
-_ARCHIVE = ("cifar-10-python.tar.gz", "cifar-10-batches-py")
-_SHARED_MEMORY = "2g"
-"""/dev/shm of the job's container; Docker's own 64 MB are too few for NCCL and loader processes."""
+from scripts.azure.submitter import not_there
+from scripts.azure.workspace import SERVICE_PRINCIPAL, Address, azure_cli_token, choose_sign_in
 
 
-def define(job: Job, folder: Path, gpu: bool, environment: "Environment | None" = None) -> "ScriptRunConfig":
-    """Describe a job to the SDK.
+class SubmitterV1:
+    """A workspace; see `scripts.azure.submitter.Submitter`."""
 
-    Args:
-        job: what is to be run.
-        folder: the snapshot.
-        gpu: whether the nodes have GPUs.
-        environment: as the workspace knows it; None: made from the job's recipe.
-    """
-    from azureml.core import ScriptRunConfig
-    from azureml.core.runconfig import DataReferenceConfiguration, DockerConfiguration, PyTorchConfiguration
+    def __init__(self, azure: Workspace) -> None:
+        self._azure = azure
+        self.workspace: str = azure.name
 
-    processes = None
-    if job.distributed:
-        nodes = job.nodes or 1
-        processes = PyTorchConfiguration(
-            communication_backend="Nccl" if gpu else "Gloo",
-            process_count=nodes * (job.devices or 1),
-            node_count=nodes,
-        )
-    limit = {} if job.max_seconds is None else {"max_run_duration_seconds": job.max_seconds}
-    config = ScriptRunConfig(
-        source_directory=str(folder),
-        command=job.command(DATA_FOLDER),
-        compute_target=job.compute,
-        environment=environment or build_environment(job, gpu),
-        distributed_job_config=processes,
-        docker_runtime_config=DockerConfiguration(use_docker=True, shm_size=_SHARED_MEMORY),
-        **limit,
-    )
-    config.run_config.priority = job.priority
-    if isinstance(job.data, DatastorePath):
-        config.run_config.data_references[DATA_NAME] = DataReferenceConfiguration(
-            datastore_name=job.data.datastore, path_on_datastore=job.data.path, mode=job.data_mode
-        )
-    return config
+    @staticmethod
+    def describe(job: Job) -> str:
+        """Return the definition of a job as YAML, as it would be sent; ask nobody."""
+        environment = sdk_v1_definition.build_environment(job)
+        return sdk_v1_definition.as_yaml(sdk_v1_definition.define(job, Path.cwd(), environment))
 
+    @classmethod
+    def connect(cls, address: Address, auth: str) -> "SubmitterV1":
+        """Sign in, open the workspace and return its submitter."""
+        for library in ("azureml", "msrest"):  # what they would print comes as an exception, too
+            logging.getLogger(library).addHandler(logging.NullHandler())
+        with explained(f"workspace {address.workspace} of resource group {address.resource_group}"):
+            azure = Workspace.get(
+                address.workspace,
+                auth=_sign_in(choose_sign_in(auth)),
+                subscription_id=address.subscription,
+                resource_group=address.resource_group,
+            )
+        return cls(azure)
 
-def build_environment(job: Job, gpu: bool) -> "Environment":
-    """Turn the job's recipe into the SDK's terms."""
-    from azureml.core import Environment
+    def check(self, job: Job) -> Job:
+        """Ask for the compute and the data that a job names; return the job as it will run."""
+        targets = ask("the compute targets of the workspace", lambda: self._azure.compute_targets)
+        computes = {name: _compute(target) for name, target in targets.items()}
+        job = replace(job, gpu=preflight.check_compute(job, computes, self.workspace))
+        if isinstance(job.data, DatastorePath):
+            store = self.datastore(job.data.datastore)
+            job = replace(job, data_is_archive=preflight.check_data(store, job.data))
+        return job
 
-    from scripts.azure.environment import PYTHON_VERSION
+    def submit(self, job: Job, snapshot: Snapshot) -> RunV1:
+        """Make the environment where it is new, send the snapshot and start the job."""
+        environment = self._environment(job)
+        git_address.hide_passwords()
+        with tempfile.TemporaryDirectory(prefix="snapshot-") as folder:
+            snapshot.copy_to(Path(folder))
+            config = sdk_v1_definition.define(job, Path(folder), environment)
+            with explained(f"submission to experiment {job.experiment}"):
+                run: Run = Experiment(self._azure, job.experiment).submit(config)
+        with explained(f"name and tags of run {run.id}, which is submitted"):
+            if job.display_name:
+                run.display_name = job.display_name
+            if job.tags:
+                run.set_tags(job.tags)
+        return RunV1(run)
 
-    recipe = job.environment
-    if recipe.name:
-        environment = Environment(recipe.name)
-        environment.version = recipe.version
-        return environment
-    name = recipe.built_name(gpu)
-    if recipe.conda:
-        environment = Environment.from_conda_specification(name, str(recipe.conda))
-    else:
-        environment = Environment(name)
-        packages = environment.python.conda_dependencies
-        packages.set_pip_requirements(recipe.packages())  # as Environment.from_pip_requirements, less the comments
-        packages.add_conda_package("pip")
-        packages.set_python_version(PYTHON_VERSION)
-    environment.docker.base_image = recipe.base_image(gpu)
-    return environment
+    def runs(self, experiment: str, number: int) -> list[RunV1]:
+        """Return the latest runs of an experiment, at most `number`."""
+        what = f"the runs of experiment {experiment}"
+        names = ask(what, lambda: {each.name for each in Experiment.list(self._azure)})
+        if experiment not in names:
+            raise not_there(f"experiment {experiment!r}", self.workspace, names)
+        runs = ask(what, lambda: list(islice(Experiment(self._azure, experiment).get_runs(), number)))
+        return [RunV1(run) for run in runs]
 
+    def open(self, run_id: str) -> RunV1:
+        """Return the run with this id."""
+        return RunV1(ask(f"run {run_id}", lambda: Run.get(self._azure, run_id)))
 
-def as_yaml(config: "ScriptRunConfig") -> str:
-    """Write the whole run definition as YAML, as the SDK saves it, and the packages of its environment."""
-    import yaml
-    from azureml.core.script_run_config import get_run_config_from_script_run
+    def datastore(self, name: str | None) -> DatastoreV1:
+        """Return a datastore; None: the workspace's own."""
+        what = "the datastores of the workspace"
+        default = self._azure.get_default_datastore
+        if store := find(what, lambda: Datastore.get(self._azure, name) if name else default()):
+            return DatastoreV1(store)
+        raise not_there(f"datastore {name!r}", self.workspace, ask(what, lambda: list(self._azure.datastores)))
 
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder, ".azureml").mkdir()  # where it goes if it is there; else the SDK invents a place
-        definition = get_run_config_from_script_run(config)
-        definition.save(path=folder, name="run", separate_environment_yaml=False)
-        saved = yaml.safe_load(Path(folder, ".azureml", "run").read_text(encoding="utf-8"))
-    packages = yaml.safe_load(config.run_config.environment.python.conda_dependencies.serialize_to_string())
-    saved["environment"]["python"]["condaDependencies"] = packages
-    return yaml.safe_dump(saved, sort_keys=False, width=1000)
+    def _environment(self, job: Job) -> Environment:
+        """Return the environment that a job names, or the one of its packages, registered where it is new.
 
-
-def check(workspace: "Workspace", job: Job) -> tuple[Job, bool]:
-    """Ask the workspace for what the job names.
-
-    Returns: the job as it will run, and whether its nodes have GPUs.
-
-    Raises:
-        UserError: there is no such compute, datastore or path, or no GPU where one is asked for.
-    """
-    gpu = _check_compute(workspace, job)
-    if isinstance(job.data, DatastorePath):
-        job = replace(job, data_is_archive=_check_data(workspace, job.data))
-    return job, gpu
-
-
-def _check_compute(workspace: "Workspace", job: Job) -> bool:
-    with explained("the compute targets of the workspace"):
-        targets = retried(lambda: workspace.compute_targets)
-    if job.compute not in targets:
-        there = ", ".join(sorted(targets)) or "none; the README shows how to make one"
-        raise UserError(f"no compute {job.compute!r} in workspace {workspace.name}; there is: {there}")
-    most = getattr(getattr(targets[job.compute], "scale_settings", None), "maximum_node_count", None)
-    if most is not None and (job.nodes or 1) > most:
-        raise UserError(f"compute {job.compute} has at most {most} nodes, fewer than NODES={job.nodes}; use {most}")
-    size = str(getattr(targets[job.compute], "vm_size", "") or "")
-    gpu = has_gpu(size)
-    if job.wants_gpu and size and not gpu:
-        with_gpu = [name for name, target in targets.items() if has_gpu(str(getattr(target, "vm_size", "")))]
-        there = ", ".join(sorted(with_gpu)) or "none"
-        raise UserError(f"compute {job.compute} ({size}) has no GPU, as ACCELERATOR=gpu needs; with GPU: {there}")
-    return (gpu or (job.wants_gpu and not size)) and job.accelerator != "cpu"
-
-
-def has_gpu(vm_size: str) -> bool:
-    """Tell by the name of a size: Azure's N series has GPUs, but for NP (FPGAs)."""
-    family = vm_size.lower().removeprefix("standard_")
-    return family.startswith("n") and not family.startswith("np")
-
-
-def find_datastore(workspace: "Workspace", name: str | None) -> "AbstractDatastore":
-    """Open a datastore; None: the workspace's own.
-
-    Raises:
-        UserError: there is none of that name.
-    """
-    from azureml.core import Datastore
-
-    with explained("the datastores of the workspace"):
-        try:
-            return retried(lambda: Datastore.get(workspace, name) if name else workspace.get_default_datastore())
-        except Exception as error:
-            if status(error) != 404 and not re.search(r"not (be )?f(ind|ound)", str(error), re.IGNORECASE):
-                raise
-        there = ", ".join(sorted(workspace.datastores))
-    raise UserError(f"no datastore {name!r} in workspace {workspace.name}; there is: {there}")
-
-
-def _check_data(workspace: "Workspace", data: DatastorePath) -> bool:
-    """Whether the path holds the official archive; images otherwise."""
-    datastore = find_datastore(workspace, data.datastore)
-    if not hasattr(datastore, "blob_service"):
-        return False  # a file share or data lake: the job will see
-    with explained(f"the content of {data}"):
-        container = datastore.blob_service.get_container_client(datastore.container_name)
-        found = next(iter(container.list_blobs(name_starts_with=f"{data.path}/", results_per_page=1)), None)
-        if found is None:
-            raise UserError(f"nothing at {data}; `make upload-data DATA=FOLDER` puts a folder there, check the path")
-        return any(
-            next(iter(container.list_blobs(name_starts_with=f"{data.path}/{name}", results_per_page=1)), None)
-            is not None
-            for name in _ARCHIVE
+        Raises:
+            UserError: the workspace knows no such environment.
+        """
+        spec = job.environment
+        name = spec.name or spec.built_name(job.uses_gpu)
+        what = f"environment {name}"
+        if environment := find(what, lambda: Environment.get(self._azure, name, version=spec.version)):
+            return environment
+        if not spec.name:
+            with explained(what):
+                return sdk_v1_definition.build_environment(job).register(self._azure)
+        known = ask(what, lambda: list(Environment.list(self._azure)))
+        near = difflib.get_close_matches(name, known, n=5, cutoff=0.4)
+        near += [other for other in known if name.lower() in other.lower() and other not in near]
+        version = f" in version {spec.version}" if spec.version else ""
+        raise UserError(
+            f"no environment {name!r}{version} in workspace {self.workspace}; "
+            f"near names: {', '.join(near[:8]) or 'none'}; "
+            f"without --environment one is built from requirements.txt"
         )
 
 
-def find_environment(workspace: "Workspace", job: Job, gpu: bool) -> "Environment":
-    """Fetch the environment that the job names, or make the one of its recipe where it is new.
-
-    Raises:
-        UserError: the workspace knows no such environment.
-    """
-    from azureml.core import Environment
-
-    recipe = job.environment
-    name = recipe.name or recipe.built_name(gpu)
-    with explained(f"environment {name}"):
-        try:
-            return retried(lambda: Environment.get(workspace, name, version=recipe.version))
-        except Exception as error:
-            if status(error) != 404:
-                raise
-        if not recipe.name:
-            return build_environment(job, gpu).register(workspace)
-        known = retried(lambda: list(Environment.list(workspace)))
-    version = f" in version {recipe.version}" if recipe.version else ""
-    near = difflib.get_close_matches(name, known, n=5, cutoff=0.4)
-    near += [other for other in known if name.lower() in other.lower() and other not in near]
-    raise UserError(
-        f"no environment {name!r}{version} in workspace {workspace.name}; "
-        f"near names: {', '.join(near[:8]) or 'none'}; "
-        f"without --environment one is built from requirements.txt"
-    )
+def _compute(target: Any) -> preflight.Compute:
+    most = getattr(getattr(target, "scale_settings", None), "maximum_node_count", None)
+    return preflight.Compute(str(getattr(target, "vm_size", "") or ""), most)
 
 
-def submit(workspace: "Workspace", job: Job, snapshot: Snapshot, gpu: bool) -> "Run":
-    """Send the snapshot and start the job.
-
-    Raises:
-        UserError: the service refuses, fails or cannot be reached.
-    """
-    from azureml.core import Experiment
-
-    environment = find_environment(workspace, job, gpu)
-    git_address.hide_passwords()
-    with tempfile.TemporaryDirectory(prefix="snapshot-") as folder:
-        snapshot.copy_to(Path(folder))
-        with explained(f"submission to experiment {job.experiment}"):
-            run: Run = Experiment(workspace, job.experiment).submit(define(job, Path(folder), gpu, environment))
-    with explained(f"name and tags of run {run.id}, which is submitted"):
-        if job.display_name:
-            run.display_name = job.display_name
-        if job.tags:
-            run.set_tags(job.tags)
-    return run
+def _sign_in(way: str) -> authentication.AbstractAuthentication:
+    if way == "service-principal":
+        return authentication.ServicePrincipalAuthentication(*(os.environ[variable] for variable in SERVICE_PRINCIPAL))
+    if way == "managed-identity":
+        return authentication.MsiAuthentication()
+    if way == "cli":
+        # The SDK's AzureCliAuthentication wants azure-cli in this Python; the command is enough.
+        return authentication.TokenAuthentication(azure_cli_token)
+    return authentication.InteractiveLoginAuthentication()

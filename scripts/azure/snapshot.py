@@ -6,33 +6,18 @@ what must never leave this machine is not there to be sent, whatever `.amlignore
 
 import os
 import shutil
-from collections import Counter
-from collections.abc import Iterator
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lightning_cifar.errors import UserError
-
-if TYPE_CHECKING:
-    from pathspec import PathSpec
 
 MAX_FILES, MAX_BYTES = 2000, 300 * 1024 * 1024
 """What Azure ML accepts for a snapshot (azureml/_restclient/constants.py)."""
 
 NEVER = (
     *("config.json", ".azureml/", "aml_config/", ".env*", ".envrc", "*.publishsettings"),
-    *(
-        ".git",
-        ".git-credentials",
-        ".gitconfig",
-        ".netrc",
-        "_netrc",
-        ".pypirc",
-        "pip.conf",
-        ".npmrc",
-        "kaggle.json",
-    ),
+    *(".git", ".git-credentials", ".gitconfig", ".netrc", "_netrc", ".pypirc", "pip.conf", ".npmrc", "kaggle.json"),
     *(".ssh/", ".azure/", ".aws/", ".config/gcloud/", ".kube/", ".docker/"),
     *("*.pem", "*.key", "*.pfx", "*.p12", "*.kdbx", "id_rsa*", "id_ed25519*", "id_ecdsa*"),
     *("*credentials*.json", "credentials", "secrets.*", "*service-principal*.json"),
@@ -56,9 +41,13 @@ class Snapshot:
     files: dict[str, int]
     withheld: tuple[str, ...]
 
+    def __str__(self) -> str:
+        withheld = f"; never sent: {', '.join(self.withheld[:10])}" if self.withheld else ""
+        return f"{len(self.files)} files, {megabytes(self.size)}{withheld}"
+
     @property
     def size(self) -> int:
-        """All bytes."""
+        """Bytes of all files."""
         return sum(self.files.values())
 
     def check(self) -> None:
@@ -67,43 +56,28 @@ class Snapshot:
         Raises:
             UserError: over a limit; says what is largest and how to leave it out.
         """
-        if self.size <= MAX_BYTES and len(self.files) <= MAX_FILES:
-            return
         if self.size > MAX_BYTES:
-            excess, weights = (
-                f"{megabytes(self.size)}, more than the {MAX_BYTES >> 20} MB",
-                Counter(self.files),
-            )
+            excess = f"{megabytes(self.size)}, more than the {MAX_BYTES >> 20} MB"
+        elif len(self.files) > MAX_FILES:
+            excess = f"{len(self.files)} files, more than the {MAX_FILES}"
         else:
-            excess, weights = (
-                f"{len(self.files)} files, more than the {MAX_FILES}",
-                Counter(dict.fromkeys(self.files, 1)),
-            )
-        remedies = ", ".join(f"{what} → /{path}" for path, what in self._largest(weights))
+            return
+        largest = ", ".join(self._largest())
         raise UserError(
-            f"the snapshot has {excess} that Azure ML accepts; largest: {remedies}. "
-            f"Add the lines for what the job does not need to .amlignore"
+            f"the snapshot has {excess} that Azure ML accepts; add to .amlignore what is not needed: {largest}"
         )
 
-    def _largest(self, weights: Counter[str]) -> list[tuple[str, str]]:
-        """Name the top-level folders and files that weigh most, then what weighs most in them."""
-        folders: Counter[str] = Counter()
-        counts: Counter[str] = Counter()
-        sizes: Counter[str] = Counter()
+    def _largest(self) -> list[str]:
+        """Describe the files and folders of the upper two levels that weigh most, each with its line of .amlignore."""
+        sizes: dict[str, list[int]] = defaultdict(list)
         for path, size in self.files.items():
-            parts = path.split("/")
-            for place in {"/".join(parts[:1]), "/".join(parts[:2])}:
-                name = place if place == path else f"{place}/"
-                folders[name] += weights[path]
-                counts[name] += 1
-                sizes[name] += size
-        return [
-            (
-                name,
-                f"{megabytes(sizes[name])} in {counts[name]} files" if name.endswith("/") else megabytes(sizes[name]),
-            )
-            for name, _ in folders.most_common(_SHOWN)
-        ]
+            first, *others = path.split("/", 2)
+            sizes[f"{first}/" if others else first].append(size)
+            if others:
+                sizes[f"{first}/{others[0]}/" if others[1:] else path].append(size)
+        weigh = sum if self.size > MAX_BYTES else len
+        largest = sorted(sizes, key=lambda name: weigh(sizes[name]), reverse=True)[:_SHOWN]
+        return [f"{_weight(sizes[name])} → /{name}" for name in largest]
 
     def copy_to(self, folder: Path) -> None:
         """Copy the files into an empty folder."""
@@ -125,42 +99,34 @@ def take(root: Path) -> Snapshot:
         patterns = ignore_file.read_text(encoding="utf-8").splitlines()
         ignored = pathspec.PathSpec.from_lines("gitwildmatch", patterns)
     except FileNotFoundError:
-        raise UserError(
-            f"{ignore_file} is missing, so data and environments would be sent; restore it from git"
-        ) from None
+        raise UserError(f"{ignore_file} is missing, so data would be sent; restore it from git") from None
     except ValueError as error:
         raise UserError(f"{ignore_file}: {error}; the syntax is that of .gitignore") from None
     never = pathspec.PathSpec.from_lines("gitwildmatch", NEVER)
-    files, withheld = {}, []
-    for path in _walk(root, ignored, never):
-        if never.match_file(path.lower()):
-            withheld.append(path)
-        else:
-            files[path] = (root / path).stat().st_size
-    if "lightning_cifar/__main__.py" not in files:
-        raise UserError(
-            f"the snapshot of {root} lacks lightning_cifar/__main__.py; run from the project, see .amlignore"
-        )
-    return Snapshot(root, files, tuple(withheld))
-
-
-def _walk(root: Path, ignored: "PathSpec", never: "PathSpec") -> Iterator[str]:
-    """Yield the paths that are not ignored; forbidden folders as such, Python environments not at all."""
+    files: dict[str, int] = {}
+    withheld: list[str] = []
     for folder, folders, names in os.walk(root):
-        if "pyvenv.cfg" in names:
+        if "pyvenv.cfg" in names:  # a Python environment, by whatever name
             folders.clear()
             continue
-        base = Path(folder).relative_to(root).as_posix()
-        prefix = "" if base == "." else f"{base}/"
-        open_folders = sorted(f"{prefix}{name}/" for name in folders if not ignored.match_file(f"{prefix}{name}/"))
-        forbidden = [path for path in open_folders if never.match_file(path.lower())]
-        yield from forbidden
-        folders[:] = [Path(path).name for path in open_folders if path not in forbidden]
-        for name in sorted(names):
-            if Path(folder, name).is_file() and not ignored.match_file(f"{prefix}{name}"):
-                yield f"{prefix}{name}"
+        below = Path(folder).relative_to(root)
+        entries = [(below / name).as_posix() for name in sorted(names) if Path(folder, name).is_file()]
+        entries += [f"{(below / name).as_posix()}/" for name in sorted(folders)]
+        entries = [path for path in entries if not ignored.match_file(path)]
+        forbidden = {path for path in entries if never.match_file(path.lower())}
+        withheld += sorted(forbidden)
+        allowed = [path for path in entries if path not in forbidden]
+        folders[:] = [Path(path).name for path in allowed if path.endswith("/")]
+        files |= {path: (root / path).stat().st_size for path in allowed if not path.endswith("/")}
+    if "lightning_cifar/__main__.py" not in files:
+        raise UserError(f"the snapshot of {root} lacks lightning_cifar/__main__.py; see .amlignore")
+    return Snapshot(root, dict(sorted(files.items())), tuple(withheld))
+
+
+def _weight(sizes: list[int]) -> str:
+    return megabytes(sum(sizes)) + (f" in {len(sizes)} files" if len(sizes) > 1 else "")
 
 
 def megabytes(size: int) -> str:
-    """Write a number of bytes for people."""
+    """Format a number of bytes for people."""
     return f"{size / 1024:.0f} kB" if size < 1 << 20 else f"{size / (1 << 20):.1f} MB"

@@ -1,33 +1,21 @@
-"""Which workspace, and who is asking: config.json and the ways to sign in."""
+"""Which workspace, and who asks: config.json or flags, and the choice of how to sign in."""
 
 import argparse
 import json
-import logging
 import os
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from lightning_cifar.azure.run import find_config, read_config
 from lightning_cifar.errors import UserError
-from scripts.azure.service_errors import explained
-
-if TYPE_CHECKING:
-    from azureml.core import Workspace
-    from azureml.core.authentication import AbstractAuthentication
-
-AUTH = ("auto", "interactive", "cli", "service-principal", "managed-identity")
 
 SERVICE_PRINCIPAL = tuple(f"AZUREML_SERVICE_PRINCIPAL_{part}" for part in ("TENANT_ID", "ID", "PASSWORD"))
-"""The variables that the SDK's own sign-in reads (azureml/core/authentication.py)."""
-
-_BACK_OFF = "4"
-"""The SDK waits so many seconds after a first 429, then twice and four times as long; its own 32 are for machines."""
+"""The variables that SDK v1's own sign-in reads (azureml/core/authentication.py)."""
 
 _IDENTITY = ("MSI_ENDPOINT", "IDENTITY_ENDPOINT")
-_PORTAL = "https://ml.azure.com, workspace menu at the top right, Download config file"
 
 
 @dataclass(frozen=True)
@@ -53,7 +41,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--subscription", metavar="ID")
     group.add_argument(
         "--auth",
-        choices=AUTH,
+        choices=("auto", "interactive", "cli", "service-principal", "managed-identity"),
         default="auto",
         help="auto: service principal if AZUREML_SERVICE_PRINCIPAL_TENANT_ID, _ID and _PASSWORD are set, "
         "managed identity if its variables are, the Azure CLI's session if there is one, else the browser",
@@ -61,93 +49,39 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def find(args: argparse.Namespace, root: Path) -> Address:
-    """Find out which workspace is meant, without asking anybody.
+    """Return the workspace that is meant, without asking anybody.
 
     Raises:
         UserError: no config.json, one that is not JSON or lacks a key, or half of the three flags.
     """
-    flags = {
-        "workspace": args.workspace,
-        "resource-group": args.resource_group,
-        "subscription": args.subscription,
-    }
+    flags = {"workspace": args.workspace, "resource-group": args.resource_group, "subscription": args.subscription}
     if any(flags.values()):
-        missing = [f"--{name}" for name, value in flags.items() if not value]
-        if missing:
+        if missing := [f"--{name}" for name, value in flags.items() if not value]:
             raise UserError(f"{', '.join(missing)} missing: the workspace is named by all three, or by a config.json")
         return Address(args.subscription, args.resource_group, args.workspace, root / ".azureml")
-    return read_config(args.config or _search(root))
-
-
-def read_config(file: Path) -> Address:
-    """Read the workspace's config.json as Azure ML's portal offers it.
-
-    Raises:
-        UserError: it is missing, not JSON, or lacks a key.
-    """
-    try:
-        content: Any = json.loads(file.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise UserError(f"{file} does not exist; download it from {_PORTAL}") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{file} is not JSON ({error}); download it again from {_PORTAL}") from None
-    keys = ("subscription_id", "resource_group", "workspace_name")
-    if isinstance(content, dict) and isinstance(content.get("Scope"), str):
-        parts = content["Scope"].split("/")
-        if len(parts) > 8:
-            content = dict(zip(keys, (parts[2], parts[4], parts[8]), strict=True))
-    missing = [key for key in keys if not isinstance(content, dict) or not isinstance(content.get(key), str)]
-    if missing or not all(content[key].strip() for key in keys):
-        raise UserError(f"{file} lacks {', '.join(missing) or 'a value'}; download it again from {_PORTAL}")
+    file = args.config or find_config(root, "give --workspace, --resource-group and --subscription")
     folder = file.absolute().parent
     memory = folder if folder.name in (".azureml", "aml_config") else folder / ".azureml"
-    subscription, resource_group, name = (content[key].strip() for key in keys)
-    return Address(subscription, resource_group, name, memory)
+    return Address(*read_config(file), memory)
 
 
-def _search(root: Path) -> Path:
-    """Look where `Workspace.from_config` looks, in its order: upwards for one place, then for the next."""
-    for place in (".azureml", "aml_config", "."):
-        for folder in (root, *root.parents):
-            for name in ("config.json", "project.json"):
-                file = folder / place / name
-                if file.is_file() and (name == "config.json" or place != "."):
-                    return file
-    raise UserError(
-        f"no config.json of a workspace in {root} or above; put it there from {_PORTAL}, "
-        f"or give --workspace, --resource-group and --subscription"
-    )
-
-
-def connect(address: Address, auth: str) -> "Workspace":
-    """Sign in and open the workspace.
+def choose_sign_in(auth: str) -> str:
+    """Return the way to sign in that `auto` stands for, or `auth` itself.
 
     Raises:
-        UserError: sign-in refused, workspace not found, service or network down.
+        UserError: it would be the browser, and there is no terminal; or a service principal's variable is missing.
     """
-    os.environ.setdefault("AZUREML_DEFAULT_BACKOFF", _BACK_OFF)
-    for library in ("azureml", "msrest"):  # what they would print comes as an exception, too
-        logging.getLogger(library).addHandler(logging.NullHandler())
-    from azureml.core import Workspace
-
-    with explained(f"workspace {address.workspace} of resource group {address.resource_group}"):
-        return Workspace.get(
-            address.workspace,
-            auth=_sign_in(_chosen(auth)),
-            subscription_id=address.subscription,
-            resource_group=address.resource_group,
-        )
-
-
-def _chosen(auth: str) -> str:
+    missing = [variable for variable in SERVICE_PRINCIPAL if not os.environ.get(variable)]
+    if auth == "service-principal" and missing:
+        raise UserError(f"--auth service-principal needs {', '.join(missing)} in the environment; set them")
     if auth != "auto":
         return auth
-    if all(os.environ.get(variable) for variable in SERVICE_PRINCIPAL):
+    if not missing:
         return "service-principal"
     if any(os.environ.get(variable) for variable in _IDENTITY):
         return "managed-identity"
-    folder = Path(os.environ.get("AZURE_CONFIG_DIR") or Path.home() / ".azure")
-    if shutil.which("az") and (folder / "azureProfile.json").exists():
+    session = Path(os.environ.get("AZURE_CONFIG_DIR") or Path.home() / ".azure", "azureProfile.json")
+    if shutil.which("az") and session.exists():
         return "cli"
     if not sys.stdin.isatty():
         raise UserError(
@@ -157,31 +91,18 @@ def _chosen(auth: str) -> str:
     return "interactive"
 
 
-def _sign_in(auth: str) -> "AbstractAuthentication":
-    from azureml.core import authentication
+def azure_cli_token(audience: str) -> str:
+    """Return a token of the Azure CLI's session for a service.
 
-    if auth == "service-principal":
-        missing = [variable for variable in SERVICE_PRINCIPAL if not os.environ.get(variable)]
-        if missing:
-            raise UserError(f"--auth service-principal needs {', '.join(missing)} in the environment; set them")
-        return authentication.ServicePrincipalAuthentication(*(os.environ[variable] for variable in SERVICE_PRINCIPAL))
-    if auth == "managed-identity":
-        return authentication.MsiAuthentication()
-    if auth == "cli":
-        # The SDK's AzureCliAuthentication wants azure-cli in this Python; the command is enough.
-        return authentication.TokenAuthentication(_token_of_azure_cli)
-    return authentication.InteractiveLoginAuthentication()
-
-
-def _token_of_azure_cli(audience: str) -> str:
-    executable = shutil.which("az")
-    if not executable:
-        raise UserError("--auth cli needs the Azure CLI, and there is no `az` in PATH; install it, or choose another")
-    command = [executable, "account", "get-access-token", "--resource", audience, "--output", "json"]
+    Raises:
+        UserError: there is no `az`, or nobody has signed in with it.
+    """
+    command = ["az", "account", "get-access-token", "--resource", audience, "--output", "json"]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        if answer.returncode:
-            raise UserError(f"the Azure CLI gave no token ({answer.stderr.strip()[-200:]}); run az login")
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
         return str(json.loads(answer.stdout)["accessToken"])
-    except (subprocess.TimeoutExpired, ValueError, KeyError):
-        raise UserError("the Azure CLI gave no token within a minute; run az login") from None
+    except FileNotFoundError:
+        raise UserError("--auth cli needs the Azure CLI, and there is no `az` in PATH; install it") from None
+    except (subprocess.SubprocessError, ValueError, KeyError) as error:
+        reason = (getattr(error, "stderr", None) or str(error)).strip()[-200:]
+        raise UserError(f"the Azure CLI gave no token ({reason}); run az login") from None

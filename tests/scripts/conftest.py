@@ -1,20 +1,21 @@
-"""A project that trains nothing, sent for real: this project's scripts around a package without imports."""
+"""A project that trains nothing, and Azure ML twice: as a fake in this process, and as the emulator for real SDKs."""
 
-import json
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 
+from lightning_cifar import cli
+from scripts import runs, submit, upload_data
+from scripts.azure import follow, submitter
 from scripts.emulator import Emulator
+from tests.scripts.command_lines import CommandLines
+from tests.scripts.fakes import FakeAzure
 
 ROOT = Path(__file__).resolve().parents[2]
 _JOB = """
-import json, os, pathlib, sys
+import json, os, pathlib, sys, time
 print("arguments:", json.dumps(sys.argv[1:]), flush=True)
 rank, outputs = os.environ.get("RANK", "0"), pathlib.Path("outputs")
 outputs.mkdir(exist_ok=True)
@@ -25,8 +26,7 @@ outputs.mkdir(exist_ok=True)
     "files": sorted(str(path) for path in pathlib.Path(".").rglob("*") if path.is_file()),
 }))
 if "--sleep" in sys.argv:
-    import time
-    time.sleep(60)
+    time.sleep(3600)
 if "--fail-on-1" in sys.argv and rank == "1":
     print("process 1 has eaten the carrot", flush=True)
     sys.exit(4)
@@ -43,19 +43,6 @@ def check_flags(args):
 """
 
 
-class Outcome(NamedTuple):
-    """What a command line left: its exit code, its output, and the last line of it all."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def last(self) -> str:
-        """What a user reads last."""
-        return (self.err.strip() or self.out.strip()).splitlines()[-1]
-
-
 def make_project(folder: Path) -> Path:
     """Put the scripts around a package that trains nothing."""
     ignore = shutil.ignore_patterns("__pycache__")
@@ -63,54 +50,43 @@ def make_project(folder: Path) -> Path:
     for name in (".amlignore", ".gitignore", "requirements.txt"):
         shutil.copy(ROOT / name, folder / name)
     package = folder / "lightning_cifar"
-    package.mkdir()
-    shutil.copy(ROOT / "lightning_cifar" / "errors.py", package)
+    for name in ("errors.py", "files.py", "azure/__init__.py", "azure/run.py", "azure/service_errors.py"):
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / "lightning_cifar" / name, package / name)
     (package / "__init__.py").touch()
     (package / "__main__.py").write_text(_JOB)
     (package / "cli.py").write_text(_CLI)
     return folder
 
 
-def call(module: str, args: Sequence[str], project: Path, environment: dict[str, str], **more: Any) -> Outcome:
-    """Run one of the command lines as a user does."""
-    command = [sys.executable, "-m", f"scripts.{module}", *args]
-    more = {"timeout": 100, "stdin": subprocess.DEVNULL} | more
-    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False, **more)
-    return Outcome(done.returncode, done.stdout, done.stderr)
-
-
-_DRIVER = """
-import contextlib, importlib, io, json, sys
-from scripts import console
-results = []
-for module, args in json.load(sys.stdin):
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = console.exit_code(importlib.import_module(f"scripts.{module}").main, args)
-    results.append([code, out.getvalue(), err.getvalue()])
-print("\\n" + json.dumps(results))
-"""
-
-
-def call_all(calls: Sequence[tuple[str, Sequence[str]]], project: Path, environment: dict[str, str]) -> list[Outcome]:
-    """Run command lines one after the other in one process, so that the SDK is imported once."""
-    done = subprocess.run(
-        [sys.executable, "-c", _DRIVER],
-        input=json.dumps(calls),
-        cwd=project,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=100,
-    )
-    return [Outcome(*result) for result in json.loads(done.stdout.splitlines()[-1])]
-
-
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A fresh project that trains nothing."""
     return make_project(tmp_path / "project")
+
+
+@pytest.fixture
+def azure(project: Path, monkeypatch: pytest.MonkeyPatch) -> FakeAzure:
+    """A fake workspace for the command lines run in this process, in `project`; nothing waits between two looks."""
+    fake = FakeAzure()
+    monkeypatch.chdir(project)
+    for module in (submit, runs, upload_data):
+        monkeypatch.setattr(module, "ROOT", project)
+    monkeypatch.setattr(cli, "check_flags", lambda arguments: fake.events.append("parsed"))
+    monkeypatch.setattr(submitter, "load", lambda: fake)
+    monkeypatch.setattr(follow, "POLL", [0.0, 0.0])
+    (project / "config.json").write_text(
+        '{"subscription_id": "s", "resource_group": "g", "workspace_name": "fake", "more": 1}'
+    )
+    return fake
+
+
+@pytest.fixture(scope="session")
+def commands() -> Iterator[CommandLines]:
+    """Runs command lines with the real SDK, which one process has imported for all of them."""
+    lines = CommandLines()
+    yield lines
+    lines.close()
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +96,3 @@ def service() -> Iterator[Emulator]:
         yield service
         unexpected = service.unexpected
     assert not unexpected, f"requests that the emulator did not expect: {unexpected}"
-
-
-Submit = Callable[..., Outcome]

@@ -1,132 +1,158 @@
-"""Watching a job: its log, its end, and what Ctrl-C means."""
+"""Following a run, above any SDK: its log, its end, and what Ctrl-C means."""
 
 import os
 import pty
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from lightning_cifar.errors import UserError
+from scripts.azure import follow
 from scripts.emulator import Emulator
-from tests.scripts.conftest import Outcome, call, call_all, make_project
+from tests.deadline import deadline
+from tests.scripts.fakes import LOG, FakeAzure, FakeRun, details
+
+FIRST, SECOND = "user_logs/std_log_process_0.txt", "user_logs/std_log_process_1.txt"
 
 
-@pytest.fixture(scope="module")
-def outcomes(service: Emulator, tmp_path_factory: pytest.TempPathFactory) -> list[Outcome]:
-    """A job that ends well and is downloaded, one that fails, one whose second process fails."""
-    project = make_project(tmp_path_factory.mktemp("follow") / "project")
-    service.write_config(project)
-    calls = [
-        ("submit", ["--download", "--", "--ok"]),
-        ("submit", ["--wait", "--", "--fail"]),
-        ("runs", ["watch"]),
-        ("runs", ["download", "--to", "here"]),
-        ("submit", ["--wait", "--nodes", "2", "--", "--fail-on-1"]),
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch):
+    monkeypatch.setattr(follow, "POLL", [0.0, 0.0])
+
+
+def test_what_the_log_grows_by_is_printed_once_also_within_a_character(capsys):
+    class Growing(FakeRun):
+        def details(self):
+            self.logs[LOG] += next(parts, b"")
+            return super().details()
+
+    parts = iter([b"", b"eins\nzw", "ö".encode()[:1], "ö".encode()[1:], b"lf\n"])
+    states = [details("Queued"), *[details("Running", LOG)] * 4, details("Completed", LOG)]
+
+    assert follow.until_done(Growing(states=states, logs={LOG: b""})) == 0
+
+    out = capsys.readouterr().out
+    assert "\neins\nzwölf\n" in out
+    assert out.count("eins") == 1
+    assert [line.split("] ")[1] for line in out.splitlines() if line.startswith("[")] == [
+        "Queued; waiting for the first line of its log …",
+        "Running; waiting for the first line of its log …",
+        "Completed",
     ]
-    results = call_all(calls, project, service.client_environment())
-    (folder,) = (project / "downloads").iterdir()
-    assert (folder / "outputs" / "rank0.json").exists()
-    assert (project / "here" / "outputs" / "rank0.json").exists()
-    return results
+    assert out.endswith("run run-1 is completed\n")
 
 
-def test_the_log_is_shown_and_a_job_that_ends_well_gives_0(outcomes: list[Outcome]) -> None:
-    assert outcomes[0].code == 0, outcomes[0].err
-    assert '"--ok"]\n' in outcomes[0].out
-    assert outcomes[0].out.count("arguments: ") == 1
-    assert "is completed" in outcomes[0].out
+def test_a_run_that_is_silent_for_long_is_said_to_be_waited_for(capsys, monkeypatch):
+    monkeypatch.setattr(follow, "REMINDER", 0.0)
+
+    follow.until_done(FakeRun(states=[details("Preparing")] * 3 + [details("Completed")]))
+
+    assert capsys.readouterr().out.count("Preparing; waiting for the first line of its log …") == 3
 
 
-@pytest.mark.parametrize("which", [1, 2], ids=["submit --wait", "runs watch"])
-def test_a_job_that_fails_gives_1_its_last_lines_and_its_address(outcomes: list[Outcome], which: int) -> None:
-    outcome = outcomes[which]
+def test_a_run_that_failed_is_an_error_with_its_last_lines_and_address(capsys):
+    log = "".join(f"line {number}\n\n" for number in range(30)).encode()
+    failed = details("Failed", LOG, reason="it exited with status code 3. Error: {a lot of JSON}\nmore")
 
-    assert outcome.code == 1
-    assert "  | the loss is a carrot" in outcome.out
-    assert "exited with status code 3" in outcome.last
-    assert "https://ml.azure.com/" in outcome.last
-    assert len(outcome.err.splitlines()) == 1
+    with pytest.raises(UserError) as error:
+        follow.until_done(FakeRun(states=[failed], logs={LOG: log}))
 
-
-def test_of_several_processes_the_one_that_failed_is_heard(outcomes: list[Outcome]) -> None:
-    outcome = outcomes[4]
-
-    assert outcome.code == 1
-    assert "last lines of user_logs/std_log_process_1.txt:\n" in outcome.out
-    assert "  | process 1 has eaten the carrot" in outcome.out
+    assert str(error.value) == (
+        "run run-1 failed: it exited with status code 3. Everything about it: https://ml.azure.com/runs/run-1"
+    )
+    assert capsys.readouterr().out.endswith("\n".join(f"  | line {number}" for number in range(10, 30)) + "\n")
 
 
-class Terminal:
-    """`submit --wait` at a terminal, with a job that takes a minute."""
+def test_of_several_processes_the_first_is_shown_and_the_one_that_failed_is_heard(capsys):
+    states = [details("Running", SECOND), details("Running", SECOND, FIRST)]
+    states += [details("Failed", SECOND, FIRST, reason=f"see {SECOND} for it")]
+    run = FakeRun(states=states, logs={FIRST: b"all is well\n", SECOND: b"a carrot\n"})
 
-    def __init__(self, project: Path, environment: dict[str, str]) -> None:
-        self.controller, terminal = pty.openpty()
-        command = [sys.executable, "-m", "scripts.submit", "--wait", "--", "--sleep"]
-        self.process = subprocess.Popen(
-            command, cwd=project, env=environment, stdin=terminal, stdout=terminal, stderr=terminal, close_fds=True
-        )
-        os.close(terminal)
-        self.text = ""
+    with pytest.raises(UserError, match="see user_logs"):
+        follow.until_done(run)
 
-    def until(self, text: str) -> None:
-        """Read until a text appears."""
-        deadline = time.monotonic() + 40
-        while text not in self.text:
-            assert time.monotonic() < deadline, self.text
-            try:
-                self.text += os.read(self.controller, 10_000).decode()
-            except OSError:
-                assert text in self.text, self.text
-        self.text = self.text.partition(text)[2]
-
-    def answer(self, text: str) -> int:
-        """Press Ctrl-C, answer the question, and return the exit code."""
-        self.process.send_signal(signal.SIGINT)
-        self.until("[w]atch on?")
-        os.write(self.controller, f"{text}\n".encode())
-        self.until("cancel" if text == "c" else "goes on")
-        code = self.process.wait(40)
-        os.close(self.controller)
-        return code
+    out = capsys.readouterr().out
+    assert out.count("all is well") == 1
+    assert out.endswith(f"last lines of {SECOND}:\n  | a carrot\n")
 
 
-@pytest.mark.parametrize(("answer", "status"), [("c", "Canceled"), ("s", "Running")])
-def test_ctrl_c_asks_whether_to_cancel_the_job_or_to_stop_watching(
-    project: Path, service: Emulator, answer: str, status: str
-) -> None:
+def test_a_canceled_run_gives_130_and_one_without_log_says_so(capsys):
+    assert follow.until_done(FakeRun(states=[details("Canceled")])) == 130
+    with pytest.raises(UserError, match="no reason given"):
+        follow.until_done(FakeRun(states=[details("Failed")]))
+    assert "it left no log" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("answers", "canceled", "code", "says"),
+    [
+        (["c"], True, 130, "run run-1 was canceled"),
+        (["w"], False, 0, "run run-1 is completed"),
+        (["s"], False, 130, "run run-1 goes on; `make cancel` ends it, https://ml.azure.com/runs/run-1 shows it"),
+        ([KeyboardInterrupt()], False, 130, "goes on"),
+    ],
+)
+def test_ctrl_c_asks_whether_to_cancel_to_stop_or_to_watch_on(monkeypatch, capsys, answers, canceled, code, says):
+    def answer(question):
+        assert "[c]ancel the job, [s]top watching" in question
+        given = answers.pop()
+        if isinstance(given, BaseException):
+            raise given
+        return given
+
+    monkeypatch.setattr("builtins.input", answer)
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    run = FakeRun(
+        states=[details("Running", LOG), KeyboardInterrupt(), details("Running", LOG), details("Completed", LOG)]
+    )
+
+    assert follow.until_done(run) == code
+
+    assert run.canceled == canceled
+    out = capsys.readouterr().out
+    assert says in out
+    assert out.count("a line\n") == 1
+
+
+def test_without_a_terminal_ctrl_c_ends_the_watching_and_never_the_job(monkeypatch):
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: False, raising=False)
+    run = FakeRun(states=[KeyboardInterrupt(), details("Running")])
+
+    assert follow.until_done(run) == 130
+    assert not run.canceled
+
+
+def test_cancelling_what_has_ended_is_an_error(azure: FakeAzure):
+    run = FakeRun(states=[details("Completed")])
+
+    with pytest.raises(UserError, match="has ended already: Completed; there is nothing to cancel"):
+        follow.cancel(run)
+    assert not run.canceled
+
+
+def test_a_real_ctrl_c_at_a_terminal_cancels_a_real_job(project: Path, service: Emulator) -> None:
     service.write_config(project)
-    environment = service.client_environment()
-    terminal = Terminal(project, environment)
-    terminal.until("arguments:")
+    controller, terminal = pty.openpty()
+    command = [sys.executable, "-m", "scripts.submit", "--wait", "--", "--sleep"]
+    process = subprocess.Popen(
+        command, cwd=project, env=service.client_environment(), stdin=terminal, stdout=terminal, stderr=terminal
+    )
+    os.close(terminal)
 
-    assert terminal.answer(answer) == 130
+    def until(text: str, seen: str = "") -> None:
+        while text not in seen:
+            seen += os.read(controller, 10_000).decode()
 
-    run = service.runs()[-1]
-    if answer == "c":
-        assert service.wait(run.id, 20) == status
-        return
-    assert run.status == status
-    canceled = call_all([("runs", ["cancel"])], project, environment)
-    assert (canceled[0].code, service.wait(run.id, 20)) == (0, "Canceled")
+    until("arguments:")
+    process.send_signal(signal.SIGINT)
+    until("[w]atch on?")
+    os.write(controller, b"c\n")
+    until("cancelling run")
 
-
-def test_cancelling_what_has_ended_is_an_error(project: Path, service: Emulator) -> None:
-    service.write_config(project)
-    calls = [("submit", ["--wait"]), ("runs", ["cancel"])]
-
-    outcomes = call_all(calls, project, service.client_environment())
-
-    assert outcomes[1].code == 1
-    assert "has ended already: Completed" in outcomes[1].last
-
-
-def test_a_command_without_a_run_says_that_none_was_submitted(project: Path, service: Emulator) -> None:
-    service.write_config(project)
-
-    outcome = call("runs", ["watch"], project, service.client_environment())
-
-    assert outcome.code == 1
-    assert "no run has been submitted from here yet" in outcome.last
+    assert service.wait(service.runs()[-1].id, deadline(20)) == "Canceled"
+    until("was canceled")
+    assert process.wait(deadline(20)) == 130
+    os.close(controller)

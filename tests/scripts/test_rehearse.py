@@ -1,18 +1,21 @@
-"""Rehearsing the real training: one node, and two that share no files."""
+"""Rehearsing a job: the real training on two nodes that share no files, and what a rehearsal refuses or finds."""
 
 import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
-from tests.conftest import make_folder
-from tests.scripts.conftest import ROOT, Outcome, call, make_project
+import scripts.emulator
+from lightning_cifar.errors import UserError
+from scripts import rehearse
+from tests.conftest import make_folder, run
+from tests.scripts.command_lines import Outcome, call
+from tests.scripts.conftest import ROOT, make_project
 
 _PROBE = '''
 """Written by a test: notes which images each process trains on, and what it is tested with."""
@@ -69,7 +72,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def two_nodes(project: Path) -> Outcome:
     """A job on two nodes, whose outputs are brought back."""
     flags = ["--nodes", "2", "--data", "images", "--download", "--", "--data.batch_size", "5", *_FLAGS]
-    return call("rehearse", flags, project, environment(), timeout=250)
+    return call("rehearse", flags, project, environment())
 
 
 @pytest.fixture(scope="module")
@@ -106,16 +109,16 @@ def test_every_metric_arrives_once_and_is_drawn(two_nodes: Outcome, probes: list
         assert picture.width > 500
 
 
-def test_two_processes_learn_like_one_at_twice_the_batch_size(two_nodes: Outcome, project: Path) -> None:
-    flags = ["--data.source", "images", "--data.batch_size", "10", "--trainer.logger", "false", *_FLAGS]
-    command = [sys.executable, "-m", "lightning_cifar", "fit", "--trainer.default_root_dir", "outputs", *flags]
+def test_two_processes_learn_like_one_at_twice_the_batch_size(
+    two_nodes: Outcome, project: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    flags = ["--data.source", project / "images", "--data.batch_size", 10, "--trainer.logger", "false"]
 
-    one = subprocess.run(
-        command, cwd=project, env=environment(), capture_output=True, text=True, check=True, timeout=100
-    )
+    assert run(tmp_path, "fit", *flags, *_FLAGS[:-1]) == 0
 
-    assert len(losses(one.stdout)) == len(losses(two_nodes.out)) == 12
-    assert losses(two_nodes.out) == pytest.approx(losses(one.stdout), abs=0.15)
+    one = losses(capsys.readouterr().out)
+    assert len(one) == len(losses(two_nodes.out)) == 12
+    assert losses(two_nodes.out) == pytest.approx(one, abs=0.15)
 
 
 def test_a_module_that_the_snapshot_lacks_fails_the_job_though_the_checkout_has_it(tmp_path: Path) -> None:
@@ -132,20 +135,117 @@ def test_a_module_that_the_snapshot_lacks_fails_the_job_though_the_checkout_has_
     assert "the job failed" in outcome.last
 
 
-def test_a_job_whose_metrics_never_arrive_fails_the_rehearsal(tmp_path: Path) -> None:
-    flags = ["--nodes", "5", "--compute", "my-cluster", "--environment", "mine:3"]
+class FakeEmulator:
+    """As much of the emulator as a rehearsal asks; `status` and `arrived` are the outcome of the job."""
 
-    outcome = call("rehearse", flags, make_project(tmp_path / "project"), environment())
+    folder = Path("/nowhere")
 
-    assert outcome.code == 1
-    assert "no metric arrived" in outcome.last
+    def __init__(self, status: str = "Completed", arrived: tuple = ()) -> None:
+        self.status, self.arrived = status, arrived
+        self.unexpected: list[str] = []
+        self.given: list[tuple] = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+    def add_compute(self, *given):
+        self.given.append(given)
+
+    add_environment = mount = add_compute
+
+    def write_config(self, folder):
+        return folder / "config.json"
+
+    def runs(self):
+        return [SimpleNamespace(id="run-1", status=self.status)]
+
+    def metrics(self, run_id):
+        return list(self.arrived)
+
+    def job(self, run_id):
+        return SimpleNamespace(isolation="mount namespaces")
+
+
+def points(*steps: int) -> tuple[SimpleNamespace, ...]:
+    return tuple(SimpleNamespace(name="loss", step=step, value=1.0 / step) for step in steps)
+
+
+@pytest.fixture
+def rehearsed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Rehearses with a fake emulator and a submission that returns `code`; returns the words that it was given."""
+
+    def rehearsed(emulator: FakeEmulator, *words: str, code: int = 0) -> list[str]:
+        given: list[str] = []
+        monkeypatch.setattr(scripts.emulator, "Emulator", lambda run_jobs: emulator)
+        monkeypatch.setattr(rehearse, "submit", lambda azure, arguments: given.extend(arguments) or code)
+        assert rehearse.main(["--to", str(tmp_path / "curves.png"), *words]) == code
+        return given
+
+    return rehearsed
+
+
+def test_its_flags_are_those_of_submit_and_what_they_name_is_there(rehearsed, tmp_path: Path) -> None:
+    make_folder(tmp_path / "images", ("a", "b"), 1, 1)
+    emulator = FakeEmulator(arrived=points(1, 2))
+    words = ["--nodes", "5", "--compute", "mine", "--environment", "env:3", "--data", str(tmp_path / "images")]
+
+    given = rehearsed(emulator, *words, "--tag", "a=b", "--", "--trainer.max_epochs", "1")
+
+    config, wait, *data = given[:7]
+    assert (config, wait) == ("--config", "/nowhere/config.json")
+    assert data == ["--wait", "--data", "workspaceblobstore:rehearsal", "--data-mode", "mount"]
+    assert given[7:] == [
+        "--compute=mine",
+        "--environment=env:3",
+        "--nodes",
+        "5",
+        "--tag",
+        "a=b",
+        "--",
+        "--trainer.max_epochs",
+        "1",
+    ]
+    assert emulator.given == [("rehearsal", tmp_path / "images"), ("mine", "Standard_NC4as_T4_v3", 100), ("env", "3")]
+    assert (tmp_path / "curves.png").exists()
+
+
+def test_what_takes_long_is_said_beforehand(rehearsed, monkeypatch, capsys: pytest.CaptureFixture) -> None:
+    said = []
+
+    class Slow(FakeEmulator):
+        def __enter__(self):
+            said.append(capsys.readouterr().out)
+            return self
+
+    rehearsed(Slow(arrived=points(1)))
+
+    assert said == ["rehearsal: starting the emulator for Azure ML …\n"]
+    assert "starting scripts.submit …" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("status", "steps", "unexpected", "code", "message"),
+    [
+        ("Completed", (), [], 0, "no metric arrived; is AzureMLLogger among the loggers"),
+        ("Failed", (), [], 1, "the job failed, as said above"),
+        ("Completed", (1, 2, 2), [], 0, "loss of step 2 arrived more than once"),
+        ("Completed", (1,), ["GET example.com"], 0, "the emulator did not expect GET example.com"),
+    ],
+)
+def test_what_went_wrong_fails_the_rehearsal(rehearsed, status, steps, unexpected, code, message) -> None:
+    emulator = FakeEmulator(status, points(*steps))
+    emulator.unexpected = unexpected
+
+    with pytest.raises(UserError, match=f"rehearsal: {message}"):
+        rehearsed(emulator, code=code)
 
 
 @pytest.mark.parametrize(
     ("data", "message"), [("cifar10", "a rehearsal downloads nothing"), ("nowhere", "nowhere is no folder")]
 )
-def test_data_that_a_rehearsal_cannot_have_is_refused(tmp_path: Path, data: str, message: str) -> None:
-    outcome = call("rehearse", ["--data", data], make_project(tmp_path / "project"), environment())
-
-    assert outcome.code == 1
-    assert message in outcome.last
+def test_data_that_a_rehearsal_cannot_have_is_refused(rehearsed, data: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        rehearsed(FakeEmulator(), "--data", data)

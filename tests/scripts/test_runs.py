@@ -1,125 +1,107 @@
-"""Looking after runs: list, compare, download, register."""
+"""Looking after runs, above any SDK: list, compare, download, register."""
 
-import subprocess
-import sys
+import re
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from lightning_cifar.errors import UserError
-from scripts.emulator import Emulator
-from scripts.runs import read_flags
-from tests.scripts.conftest import Outcome, call_all, make_project
+from scripts import runs
+from scripts.azure import last_run
+from scripts.azure.submitter import Point
+from tests.scripts.fakes import LOG, FakeAzure, FakeRun, details
 
-_LOG = """
-from azureml.core import Run
-run = Run.get_context()
-for step in range(1, 6):
-    run.log("loss", {scale} / step, step=step * 100)
-run.log("val_acc", {scale} / 10, step=500)
-run.flush()
-"""
-NAMES = ("first", "second")
+CHECKPOINTS = "outputs/cifar10/version_{}/checkpoints"
 
 
-@pytest.fixture(scope="module")
-def service() -> Emulator:
-    """An emulator with two runs that have metrics and checkpoints."""
-    with Emulator() as service:
-        jobs = [
-            subprocess.Popen([sys.executable, "-c", _LOG.format(scale=scale)], env=service.job_environment(name))
-            for scale, name in enumerate(NAMES, start=2)
-        ]
-        assert [job.wait(60) for job in jobs] == [0, 0]
-        for name in NAMES:
-            checkpoints = "outputs/cifar10/version_0/checkpoints"
-            service.add_artifact(name, f"{checkpoints}/best.ckpt", b"best of " + name.encode())
-            service.add_artifact(name, f"{checkpoints}/last.ckpt", b"last")
-            service.add_artifact(name, "logs/log.txt", b"")
-        service.job_environment("third")
-        yield service
+@pytest.fixture
+def known(azure: FakeAzure) -> dict[str, FakeRun]:
+    """Two runs with metrics; a third has none."""
+    azure.known = {name: FakeRun(name, [details("Running", LOG)]) for name in ("first", "second", "third")}
+    for scale, run in enumerate(list(azure.known.values())[:2], start=2):
+        run.curves = {"loss": [Point(step * 100, scale / step) for step in range(1, 6)]}
+        run.curves |= {
+            "val_acc": [Point(250, 0.1), Point(500, scale / 10)],
+            "lr": [Point(step, 0.1) for step in range(5)],
+        }
+        run.artifacts = {f"{CHECKPOINTS.format(0)}/{name}.ckpt": name.encode() for name in ("best", "last")}
+    return azure.known
 
 
-@pytest.fixture(scope="module")
-def outcomes(service: Emulator, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Outcome]]:
-    """The commands, carried out one after the other."""
-    project = make_project(tmp_path_factory.mktemp("runs") / "project")
-    service.write_config(project)
-    calls = {
-        "list": ["list"],
-        "list two": ["list", "-n", "2"],
-        "list elsewhere": ["list", "--experiment", "no"],
-        "compare": ["compare", *NAMES],
-        "compare one metric": ["compare", *NAMES, "--metric", "val_acc", "--to", "deep/acc.png"],
-        "compare nothing": ["compare", *NAMES, "--metric", "hamsters"],
-        "download": ["download", "first"],
-        "register": ["register", "second", "--name", "net"],
-        "register nothing": ["register", "third"],
-        "no such run": ["watch", "fourth"],
-        "no such command": ["dance"],
-    }
-    results = call_all([("runs", args) for args in calls.values()], project, service.client_environment())
-    return project, dict(zip(calls, results, strict=True))
+def test_list_shows_status_times_and_final_metrics(known: dict[str, FakeRun], capsys: pytest.CaptureFixture) -> None:
+    known["second"].display_name = "a try"
+    ended = details("Completed")
+    known["third"].states = [ended._replace(ended=ended.started.replace(hour=13, minute=5))]
+
+    assert runs.main(["list"]) == 0
+
+    printed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
+    rows = {cells[0]: cells for cells in ([cell.strip() for cell in line.split("│")[1:-1]] for line in printed)}
+    assert rows.keys() == known.keys()
+    assert (rows["second"][1:3], rows["second"][-2:]) == (["a try", "Running"], ["0.3", "0.6"])
+    assert rows["third"][-3:] == ["1:05:00", "", ""]
+    runs.main(["list", "-n", "2"])
+    assert len(re.findall("^│", capsys.readouterr().out, re.MULTILINE)) == 2
 
 
-def test_list_shows_status_and_final_metrics(outcomes: tuple[Path, dict[str, Outcome]]) -> None:
-    outcome = outcomes[1]["list"]
+def test_compare_draws_the_curves_of_several_runs(known: dict[str, FakeRun], project: Path) -> None:
+    known["first"].display_name = known["second"].display_name = "the same"
 
-    assert outcome.code == 0, outcome.err
-    rows = {line.split("│")[1].strip(): line for line in outcome.out.splitlines() if line.startswith("│")}
-    assert rows.keys() == {*NAMES, "third"}
-    assert [cell.strip() for cell in rows["second"].split("│")[-3:-1]] == ["0.3", "0.6"]
-    assert "Running" in rows["second"]
-    assert len([line for line in outcomes[1]["list two"].out.splitlines() if line.startswith("│")]) == 2
+    assert runs.main(["compare", "first", "second"]) == 0
+    assert runs.main(["compare", "first", "second", "--metric", "val_acc", "--to", "deep/acc.png"]) == 0
 
-
-def test_compare_draws_the_curves_of_several_runs(outcomes: tuple[Path, dict[str, Outcome]]) -> None:
-    project, results = outcomes
-
-    for name, file in (("compare", "downloads/comparison.png"), ("compare one metric", "deep/acc.png")):
-        assert results[name].code == 0, results[name].err
+    sizes = []
+    for file in ("downloads/comparison.png", "deep/acc.png"):
         with Image.open(project / file) as picture:
             assert len(picture.convert("RGB").getcolors(1 << 24) or ()) > 20
+            sizes.append(picture.width)
+    assert sizes[0] > 1.5 * sizes[1]  # loss and val_acc, without lr
+    with pytest.raises(UserError, match="none of these runs has a metric hamsters"):
+        runs.main(["compare", "first", "--metric", "hamsters"])
 
 
-def test_download_brings_the_outputs_and_only_them(outcomes: tuple[Path, dict[str, Outcome]]) -> None:
-    project, results = outcomes
-
-    assert results["download"].code == 0, results["download"].err
-    folder = project / "downloads" / "first"
-    assert (folder / "outputs/cifar10/version_0/checkpoints/best.ckpt").read_bytes() == b"best of first"
-    assert not (folder / "logs").exists()
-
-
-def test_register_makes_a_model_of_the_best_checkpoint(
-    service: Emulator, outcomes: tuple[Path, dict[str, Outcome]]
+def test_commands_without_a_run_take_the_one_submitted_last(
+    known: dict[str, FakeRun], project: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    assert outcomes[1]["register"].code == 0, outcomes[1]["register"].err
-    (model,) = service.models()
-    assert model.name == "net"
-    assert "best.ckpt is" not in outcomes[1]["register"].err
-    assert "best.ckpt of run second" in outcomes[1]["register"].out
+    with pytest.raises(UserError, match="no run has been submitted from here yet"):
+        runs.main(["download"])
+    last_run.save(known["second"], "cifar10", project / ".azureml")
+
+    runs.main(["download"])
+    runs.main(["cancel"])
+
+    assert (project / "downloads" / "second" / CHECKPOINTS.format(0) / "best.ckpt").read_bytes() == b"best"
+    assert [run.canceled for run in known.values()] == [False, True, False]
+    assert runs.main(["watch"]) == 130
+    (project / ".azureml" / "last_run.json").write_text('{"run_id": "sec')
+    with pytest.raises(UserError, match="cannot be read; delete it"):
+        runs.main(["watch"])
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
+    ("artifacts", "chosen"),
     [
-        ("list elsewhere", "no experiment 'no' in workspace emulator; there is: cifar10"),
-        ("compare nothing", "metric hamsters"),
-        ("register nothing", "run third left no checkpoint"),
-        ("no such run", "not found: run fourth"),
-        ("no such command", "invalid choice: 'dance'"),
+        (["version_9/best.ckpt", "version_10/best.ckpt", "version_2/best.ckpt"], "version_10/best.ckpt"),
+        (["version_9/best.ckpt", "version_10/last.ckpt"], "version_9/best.ckpt"),
+        (["version_9/last.ckpt", "version_10/last.ckpt"], "version_10/last.ckpt"),
     ],
 )
-def test_what_is_not_there_is_named(outcomes: tuple[Path, dict[str, Outcome]], name: str, message: str) -> None:
-    outcome = outcomes[1][name]
+def test_register_takes_the_best_checkpoint_of_the_highest_version(
+    known: dict[str, FakeRun], capsys: pytest.CaptureFixture, artifacts: list[str], chosen: str
+) -> None:
+    known["third"].artifacts = {f"outputs/cifar10/{name}": b"" for name in artifacts} | {"logs/version_99.ckpt": b""}
 
-    assert outcome.code == 1
-    assert message in outcome.last
-    assert len(outcome.err.splitlines()) == 1
+    assert runs.main(["register", "third", "--name", "net"]) == 0
+
+    assert known["third"].models == [("net", f"outputs/cifar10/{chosen}")]
+    assert f"model net, version 1, is outputs/cifar10/{chosen} of run third" in capsys.readouterr().out
 
 
-def test_make_compare_without_runs_says_what_is_missing() -> None:
+def test_what_cannot_be_done_is_named(known: dict[str, FakeRun]) -> None:
+    with pytest.raises(UserError, match="run third left no checkpoint under outputs/"):
+        runs.main(["register", "third"])
     with pytest.raises(UserError, match='no runs to compare: make compare RUNS="ID ID"'):
-        read_flags(["compare"])
+        runs.main(["compare"])
+    with pytest.raises(UserError, match="invalid choice: 'dance'"):
+        runs.main(["dance"])

@@ -1,22 +1,40 @@
-"""What the SDK raises, in words for a user."""
+"""What an SDK raises, in words for a user."""
 
 import pytest
 
 from lightning_cifar.errors import UserError
-from scripts.azure.service_errors import explained, status
+from scripts.azure.sdk_v1_errors import ask, explained
+from scripts.azure.service_errors import PAUSES, explanation, may_pass
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
 
 
 @pytest.mark.parametrize(
-    ("text", "code"),
+    ("text", "says", "passes"),
     [
-        ("Error retrieving the environment definition. Code: 404\n: {}", 404),
-        ("Operation returned an invalid status code '429'", 429),
-        ("too many 503 error responses", 503),
-        ("run cifar10_1795481038_404 is 500 s old", None),
+        ("Error retrieving the environment definition. Code: 404\n: {}", "not found: it", False),
+        ("Operation returned an invalid status code '429'", "Azure ML answered 429 for it", True),
+        ("too many 503 error responses", "Azure ML answered 503 for it", True),
+        ("status code 403", "not allowed: it (403", False),
+        ('{"error": {"message": "the \\"quota\\" is used up"}}', 'it: the \\"quota\\" is used up', False),
+        ("run cifar10_1795481038_404 is 500 s old", "it: run", False),
+        ("AADSTS7000215: no such secret", "sign-in refused for it", False),
     ],
 )
-def test_the_status_is_found_in_what_the_sdk_only_says(text: str, code: int | None) -> None:
-    assert status(Exception(text)) == code
+def test_what_happened_and_what_next(text: str, says: str, passes: bool) -> None:
+    error = Exception(text)
+
+    assert explanation(error, "it").startswith(says)
+    assert may_pass(error) == passes
+
+
+def test_a_silent_host_is_named() -> None:
+    error = ConnectionError("HTTPSConnectionPool(host='eastus.api.azureml.ms', port=443): Max retries exceeded")
+
+    assert explanation(error, "it").startswith("cannot reach Azure ML for it (no answer from eastus.api.azureml.ms);")
 
 
 def test_an_explanation_holds_no_signature_of_an_address() -> None:
@@ -25,6 +43,23 @@ def test_an_explanation_holds_no_signature_of_an_address() -> None:
 
     assert "sig=…" in str(raised.value)
     assert "s3cret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(("failures", "fine"), [(len(PAUSES), True), (len(PAUSES) + 1, False)])
+def test_what_may_pass_is_asked_again_and_not_for_ever(failures: int, fine: bool) -> None:
+    answers = iter([*[OSError("status code 503")] * failures, "at last"])
+
+    def question() -> str:
+        answer = next(answers)
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+    if fine:
+        assert ask("it", question) == "at last"
+    else:
+        with pytest.raises(UserError, match="Azure ML answered 503 for it, several times over"):
+            ask("it", question)
 
 
 def test_a_mistake_of_this_program_is_not_dressed_up() -> None:

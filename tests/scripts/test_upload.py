@@ -1,4 +1,4 @@
-"""Putting images into the workspace's datastore."""
+"""Putting images into a datastore, above any SDK."""
 
 from pathlib import Path
 
@@ -6,42 +6,67 @@ import pytest
 
 from lightning_cifar.errors import UserError
 from scripts import upload_data
-from scripts.emulator import Emulator
 from scripts.upload_data import choose
-from tests.scripts.conftest import call_all
+from tests.scripts.fakes import FakeAzure
 
 
-def make_images(folder: Path) -> Path:
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """Ten images, and what is none."""
+    folder = tmp_path / "my images"
     for number in range(5):
         for split in ("train", "test"):
             file = folder / split / "red cats" / f"{number}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(f"{split} {number}".encode())
-    (folder / "train" / ".DS_Store").touch()
     (folder / "notes.txt").touch()
     return folder
 
 
-def test_images_are_uploaded_once_and_then_found_by_a_job(project: Path, service: Emulator, tmp_path: Path) -> None:
-    service.write_config(project)
-    images = make_images(tmp_path / "my images")
-    environment = service.client_environment()
-    upload = ("upload_data", [str(images)])
+def test_only_what_is_new_or_changed_is_uploaded(azure: FakeAzure, images: Path, capsys: pytest.CaptureFixture) -> None:
+    assert upload_data.main([str(images)]) == 0
+    assert sorted(azure.store.uploads) == sorted(f"my-images/{name}" for name in choose(images))
+    assert "uploaded 10 (0 kB), 0 were there already\n" in capsys.readouterr().out
 
-    first, again = call_all([upload, upload], project, environment)
-    (images / "train" / "red cats" / "0.png").write_bytes(b"TRAIN 0")
+    azure.store.uploads.clear()
+    upload_data.main([str(images)])
+    assert azure.store.uploads == []
+    assert "uploaded 0 (0 kB), 10 were there already\n" in capsys.readouterr().out
+
+    (images / "train" / "red cats" / "0.png").write_bytes(b"TRAIN 0")  # the same size
     (images / "train" / "red cats" / "9.png").write_bytes(b"train 9")
-    third, run = call_all([upload, ("submit", ["--data", "workspaceblobstore:my-images"])], project, environment)
+    (images / "test" / "red cats" / "4.png").unlink()
+    upload_data.main([str(images)])
+    assert sorted(azure.store.uploads) == ["my-images/train/red cats/0.png", "my-images/train/red cats/9.png"]
+    out = capsys.readouterr().out
+    assert "note: 1 other files lie there too, for instance my-images/test/red cats/4.png" in out
+    assert out.endswith("train on it: make submit DATA=store:my-images\n")
 
-    assert [outcome.code for outcome in (first, again, third, run)] == [0] * 4, (first, again, third, run)
-    assert "uploaded 10 " in first.out
-    assert "uploaded 0 (0 kB), 10 were there already" in again.out
-    assert "uploaded 2 " in third.out
-    assert "make submit DATA=workspaceblobstore:my-images" in first.out
-    held = {path: content for path, content in service.datastore().items() if path.startswith("my-images/")}
-    assert len(held) == 11
-    assert held["my-images/train/red cats/0.png"] == b"TRAIN 0"
-    assert "my-images/test/red cats/4.png" in held
+
+def test_an_upload_that_broke_off_goes_on_where_it_was(azure: FakeAzure, images: Path) -> None:
+    azure.store.broken_after = 4
+    with pytest.raises(UserError, match="call it again to go on"):
+        upload_data.main([str(images)])
+    azure.store.broken_after = 1000
+
+    upload_data.main([str(images)])
+
+    assert len(azure.store.uploads) == len(set(azure.store.uploads)) == 10
+
+
+@pytest.mark.parametrize("name", [".DS_Store", "Thumbs.db", "desktop.ini", ".cache/1.png", ".hidden.png"])
+def test_files_that_training_passes_over_are_not_uploaded(images: Path, name: str) -> None:
+    from lightning_cifar.data.folder import FolderSource
+
+    before = choose(images)
+    for part in ("train", "test"):
+        for file in (images / part / name, images / part / "red cats" / name):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
+
+    assert choose(images) == before
+    (images / "train" / "dogs").mkdir()
+    assert FolderSource(images).class_names() == ["dogs", "red cats"]
 
 
 @pytest.mark.parametrize(
@@ -67,18 +92,11 @@ def test_of_a_folder_with_the_official_archive_only_that_is_uploaded(tmp_path: P
     assert list(choose(tmp_path)) == ["cifar-10-python.tar.gz"]
 
 
-def test_an_upload_that_breaks_off_says_how_to_go_on(project: Path, tmp_path: Path) -> None:
-    images = make_images(tmp_path / "images")
-    with Emulator() as service:
-        service.write_config(project)
-        service.misbehave("403", on="blobs")
-        (outcome,) = call_all([("upload_data", [str(images)])], project, service.client_environment())
-        assert not service.datastore()
-
-    assert outcome.code == 1
-    assert outcome.last.startswith("error: not allowed: "), outcome.last
-
-
-def test_make_upload_data_without_data_says_what_is_missing() -> None:
+def test_what_cannot_take_an_upload_is_named(azure: FakeAzure, images: Path) -> None:
     with pytest.raises(UserError, match="no folder given: make upload-data DATA=FOLDER"):
         upload_data.main([""])
+    with pytest.raises(UserError, match="no datastore 'files' in workspace fake; there is: store"):
+        upload_data.main([str(images), "--datastore", "files"])
+    azure.store.is_blob_storage = False
+    with pytest.raises(UserError, match="datastore store is no blob storage; choose another with --datastore"):
+        upload_data.main([str(images)])

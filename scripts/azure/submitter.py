@@ -1,0 +1,160 @@
+"""The door between the command lines and an SDK: what submitting and following a run needs, as Protocols."""
+
+import os
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from lightning_cifar.errors import UserError
+from scripts.azure.job import Job
+from scripts.azure.snapshot import Snapshot
+from scripts.azure.workspace import Address
+
+FINAL = ("Completed", "Failed", "Canceled")
+"""The statuses of a run that has ended."""
+
+
+class Point(NamedTuple):
+    """One value of a metric; step None: logged without one."""
+
+    step: int | None
+    value: float
+
+
+Curves = dict[str, list[Point]]
+"""The metrics of a run by name, each in order of its steps."""
+
+
+class RunDetails(NamedTuple):
+    """A run at one moment.
+
+    Attributes:
+        status: `Running`, `Completed`, …, as Azure ML spells them.
+        reason: why it failed; empty otherwise.
+        logs: the names of its log files, for instance `user_logs/std_log.txt`.
+        started, ended: None where it has not yet.
+    """
+
+    status: str
+    reason: str
+    logs: list[str]
+    started: datetime | None
+    ended: datetime | None
+
+
+class RunHandle(Protocol):
+    """A submitted run; every method raises UserError where the service refuses, fails or cannot be reached.
+
+    Attributes:
+        display_name: what Studio calls it; empty where it has no such name.
+        studio_url: where Studio shows it.
+    """
+
+    id: str
+    display_name: str
+    studio_url: str
+
+    def details(self) -> RunDetails:
+        """Return its state now."""
+
+    def log(self, name: str, offset: int = 0) -> bytes:
+        """Return a log that the latest `details` listed, from byte `offset` on; empty where nothing is new."""
+
+    def cancel(self) -> None:
+        """Ask the platform to end it."""
+
+    def metrics(self, names: Sequence[str] | None = None) -> Curves:
+        """Return its scalar metrics, those of `names` or all."""
+
+    def files(self) -> list[str]:
+        """Return the paths of its artifacts."""
+
+    def download(self, folder: Path) -> None:
+        """Copy its artifacts below `outputs/` into a folder, `outputs/` included."""
+
+    def register_model(self, name: str, path: str) -> str:
+        """Register an artifact as a model; return the model's version."""
+
+
+class StoredFile(NamedTuple):
+    """A file in a datastore: its size in bytes, and the MD5 that was stored with it, if one was."""
+
+    size: int
+    md5: bytes | None
+
+
+class Datastore(Protocol):
+    """A storage of the workspace; methods raise as those of `RunHandle`.
+
+    Attributes:
+        name: how the workspace calls it.
+        is_blob_storage: whether the methods work; they do not for a file share, say.
+    """
+
+    name: str
+    is_blob_storage: bool
+
+    def holds(self, prefix: str) -> bool:
+        """Return whether the path of any file begins with `prefix`."""
+
+    def files(self, prefix: str) -> dict[str, StoredFile]:
+        """Return all files whose path begins with `prefix`."""
+
+    def upload(self, path: str, content: bytes, md5: bytes) -> None:
+        """Write a file, over an existing one, and store its MD5 with it."""
+
+
+class Submitter(Protocol):
+    """A workspace through one SDK; methods raise as those of `RunHandle`.
+
+    Attributes:
+        workspace: its name.
+    """
+
+    workspace: str
+
+    @staticmethod
+    def describe(job: Job) -> str:
+        """Return the definition of a job as YAML, as it would be sent; ask nobody."""
+
+    @classmethod
+    def connect(cls, address: Address, auth: str) -> "Submitter":
+        """Sign in, open the workspace and return its submitter."""
+
+    def check(self, job: Job) -> Job:
+        """Ask for the compute and the data that a job names; return the job as it will run."""
+
+    def submit(self, job: Job, snapshot: Snapshot) -> RunHandle:
+        """Make the environment where it is new, send the snapshot and start the job."""
+
+    def runs(self, experiment: str, number: int) -> Sequence[RunHandle]:
+        """Return the latest runs of an experiment, at most `number`."""
+
+    def open(self, run_id: str) -> RunHandle:
+        """Return the run with this id."""
+
+    def datastore(self, name: str | None) -> Datastore:
+        """Return a datastore; None: the workspace's own."""
+
+
+def load() -> type[Submitter]:
+    """Return the submitter; its SDK is imported here and no earlier."""
+    # Seconds after a first 429; twice and four times as many after the next. SDK v1's own 32 are for machines, and it
+    # reads this variable when it is imported.
+    os.environ.setdefault("AZUREML_DEFAULT_BACKOFF", "4")
+    from scripts.azure.sdk_v1 import SubmitterV1
+
+    return SubmitterV1
+
+
+def connect(address: Address, auth: str) -> Submitter:
+    """Sign in to a workspace."""
+    print(f"signing in to workspace {address.workspace} …", flush=True)
+    return load().connect(address, auth)
+
+
+def not_there(what: str, workspace: str, there: Iterable[str]) -> UserError:
+    """Return the error about something that the workspace lacks, with what it has instead."""
+    names = ", ".join(sorted(there)) or "none"
+    return UserError(f"no {what} in workspace {workspace}; there is: {names}")

@@ -1,0 +1,283 @@
+"""What every submitter does, with its real SDK against the emulator; another SDK joins by a parameter.
+
+The command lines are the users' own, so that what is proven here is what they get.
+"""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import yaml
+
+from scripts.emulator import Emulator
+from scripts.emulator.records import RunRecord
+from tests.deadline import deadline
+from tests.scripts.command_lines import CommandLines, Outcome
+from tests.scripts.conftest import make_project
+
+SECRET = "s3cret-t0ken"
+SDKS = {"v1": []}
+"""The flags that choose each SDK."""
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture(scope="module", params=SDKS)
+def sdk(request: pytest.FixtureRequest) -> Sequence[str]:
+    """The flags of one SDK."""
+    return SDKS[request.param]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, service: Emulator) -> Path:
+    """A clone whose remote and files hold secrets."""
+    project = make_project(tmp_path_factory.mktemp("contract") / "project")
+    service.write_config(project)
+    for path in (".env", "service.pem", ".git-credentials"):
+        (project / path).write_text(SECRET)
+    (project / ".amlignore").write_text("scripts/\n")
+    for command in (
+        ["init", "--quiet", "--initial-branch", "main"],
+        ["remote", "add", "origin", f"https://me:{SECRET}@git.example/team/project.git"],
+    ):
+        subprocess.run(["git", *command], cwd=project, check=True)
+    return project
+
+
+@pytest.fixture(scope="module")
+def run(sdk: Sequence[str], commands: CommandLines, service: Emulator, project: Path) -> Iterator[Run]:
+    """Runs a command line of the project to its end."""
+    environment = service.client_environment()
+
+    def run(module: str, *args: str) -> Outcome:
+        at = args.index("--") if "--" in args else len(args)
+        return commands(module, [*args[:at], *sdk, *args[at:]], project, environment)
+
+    return run
+
+
+class Sent(NamedTuple):
+    """What was submitted, and what came of it."""
+
+    runs: list[RunRecord]
+    outcomes: list[Outcome]
+
+
+@pytest.fixture(scope="module")
+def sent(service: Emulator, run: Run) -> Sent:
+    """One plain job, its dry run, one for four GPUs, and one on two nodes."""
+    before = len(service.runs())
+    first = ("--tag", "owner=me", "--tag", "why=a=b", "--display-name", "first try", "--max-duration", "1.5h")
+    dry = run("submit", "--dry-run", "--", "--x", "it's $HOME")
+    outcomes = [
+        run("submit", *first, "--download", "--", "--x", "it's $HOME"),
+        dry,
+        run(
+            "submit",
+            "--nodes=2",
+            "--devices=2",
+            "--compute=gpu-cluster",
+            "--priority=3",
+            "--",
+            "--trainer.accelerator=gpu",
+        ),
+        run("submit", "--nodes=2", "--compute=gpu-cluster", "--wait", "--", "--trainer.accelerator=cpu", "--fail-on-1"),
+    ]
+    assert [outcome.code for outcome in outcomes] == [0, 0, 0, 1], outcomes
+    return Sent(service.runs()[before:], outcomes)
+
+
+def test_the_run_is_what_the_flags_say(sent: Sent, service: Emulator) -> None:
+    run = sent.runs[0]
+    assert run.definition is not None
+    assert run.definition["command"] == (
+        "python -m lightning_cifar fit --trainer.default_root_dir outputs --data.source cifar10 "
+        """--x 'it'"'"'s $HOME'"""
+    )
+    assert run.definition["target"] == "cpu-cluster"
+    assert run.definition["maxRunDurationSeconds"] == 5400
+    assert run.display_name == "first try"
+    assert {"owner": "me", "why": "a=b"}.items() <= run.tags.items()
+    seen = json.loads(service.artifacts(run.id)["outputs/rank0.json"])
+    assert seen["arguments"][-2:] == ["--x", "it's $HOME"]
+    assert seen["module"] == "lightning_cifar/__main__.py"
+
+
+def test_the_log_is_shown_once_and_the_outputs_are_fetched(sent: Sent, project: Path) -> None:
+    outcome = sent.outcomes[0]
+    assert outcome.err == ""
+    assert outcome.out.count("arguments: ") == 1
+    assert f"run {sent.runs[0].id} is completed" in outcome.out
+    assert (project / "downloads" / sent.runs[0].id / "outputs" / "rank0.json").exists()
+
+
+def test_of_several_processes_the_one_that_failed_is_heard(sent: Sent) -> None:
+    outcome = sent.outcomes[3]
+    assert "last lines of user_logs/std_log_process_1.txt:\n" in outcome.out
+    assert "  | process 1 has eaten the carrot" in outcome.out
+    assert "exited with status code 4" in outcome.last
+    assert "https://ml.azure.com/" in outcome.last
+    assert len(outcome.err.splitlines()) == 1
+
+
+def test_the_dry_run_lists_what_is_sent_and_asks_nobody(
+    sent: Sent, service: Emulator, commands: CommandLines, project: Path
+) -> None:
+    printed = sent.outcomes[1].out
+    listed = re.findall(r"^#\s+[\d,]+  (\S+)$", printed, re.MULTILINE)
+    assert sorted(service.snapshot(sent.runs[0].id)) == sorted(listed) != []
+    shown, run = yaml.safe_load(printed), sent.runs[0].definition
+    assert run is not None
+    for key in ("command", "target", "framework", "communicator", "nodeCount", "dataReferences", "docker"):
+        assert shown[key] == run[key], key
+    assert shown["environment"]["name"] == run["environment"]["name"]
+    packages = run["environment"]["python"]["condaDependencies"]["dependencies"]
+    assert shown["environment"]["python"]["condaDependencies"]["dependencies"] == packages
+
+    before = len(service.requests)
+    flags = ["--dry-run", "--data", "store:images", "--environment", "mine:3"]
+    outcome = commands("submit", flags, project, service.client_environment("none"))
+    assert (outcome.code, len(service.requests)) == (0, before)
+    shown = yaml.safe_load(outcome.out)
+    assert (shown["environment"]["name"], shown["environment"]["version"]) == ("mine", "3")
+    assert shown["dataReferences"]["training_data"]["pathOnDataStore"] == "images"
+
+
+def test_the_environment_is_made_of_the_requirements_on_python_3_11_and_made_once(
+    sent: Sent, service: Emulator, project: Path
+) -> None:
+    used = [(run.definition or {})["environment"]["name"] for run in sent.runs]
+    environments = service.environments()
+    assert used[0] == used[2] != used[1]  # one for CPU, one for GPU
+    assert {version for name, version in environments if name in used} == {"1"}
+    python, pip, *_ = environments[(used[0], "1")]["python"]["condaDependencies"]["dependencies"]
+    assert python == "python=3.11"
+    lines = [line for line in (project / "requirements.txt").read_text().splitlines() if not line.startswith("#")]
+    assert pip["pip"] == lines
+
+
+def test_a_gpu_job_gets_a_cuda_image_and_nccl_and_a_cpu_job_gloo(sent: Sent) -> None:
+    definitions = [run.definition or {} for run in sent.runs]
+    assert [definition["communicator"] for definition in definitions] == ["None", "nccl", "gloo"]
+    images = [definition["environment"]["docker"]["baseImage"] for definition in definitions]
+    assert ["cuda" in image for image in images] == [False, True, False]
+
+
+def test_nodes_and_devices_become_processes_of_the_platform(sent: Sent, service: Emulator) -> None:
+    definition = sent.runs[1].definition or {}
+    assert definition["framework"] == "PyTorch"
+    assert definition["nodeCount"] == definition["pytorch"]["nodeCount"] == 2
+    assert definition["pytorch"]["processCount"] == 4
+    assert "--trainer.num_nodes 2 --trainer.devices 2 --trainer.strategy ddp" in definition["command"]
+    assert definition["priority"] == 3
+    artifacts = service.artifacts(sent.runs[2].id)
+    ranks = [json.loads(artifacts[f"outputs/rank{rank}.json"])["environment"] for rank in (0, 1)]
+    places = [(rank["RANK"], rank["NODE_RANK"], rank["WORLD_SIZE"]) for rank in ranks]
+    assert places == [("0", "0", "2"), ("1", "1", "2")]
+
+
+def test_no_secret_reaches_the_service_the_run_or_the_screen(sent: Sent, service: Emulator) -> None:
+    assert not [request.path for request in service.requests if SECRET.encode() in request.body]
+    addresses = {run.properties["azureml.git.repository_uri"] for run in sent.runs}
+    assert addresses == {"https://git.example/team/project.git"}
+    assert not [outcome for outcome in sent.outcomes if SECRET in outcome.out + outcome.err]
+    for run in sent.runs:
+        assert not {"config.json", ".env", "service.pem", ".git-credentials"} & service.snapshot(run.id).keys()
+    assert re.search("^workspace .*never sent: .*config.json", sent.outcomes[0].out, re.MULTILINE)
+
+
+def test_environments_of_the_workspace_and_conda_files_work(service: Emulator, run: Run, project: Path) -> None:
+    service.add_environment("AzureML-acpt-pytorch-2.8-cuda12.6", "5")
+    (project / "conda.yml").write_text("dependencies:\n- python=3.11\n- pip:\n  - torch==2.11.0\n")
+    before = len(service.runs())
+
+    outcomes = [run("submit", "--environment=AzureML-acpt-pytorch-2.8-cuda12.6"), run("submit", "--conda=conda.yml")]
+    missing = [
+        run("submit", "--environment", name) for name in ("acpt-pytorch-2.9", "AzureML-acpt-pytorch-2.8-cuda12.6:9")
+    ]
+
+    assert [outcome.code for outcome in outcomes] == [0, 0], outcomes
+    curated, conda = ((run.definition or {})["environment"] for run in service.runs()[before:])
+    assert (curated["name"], curated["version"]) == ("AzureML-acpt-pytorch-2.8-cuda12.6", "5")
+    assert conda["python"]["condaDependencies"]["dependencies"] == ["python=3.11", {"pip": ["torch==2.11.0"]}]
+    assert "near names: AzureML-acpt-pytorch-2.8-cuda12.6" in missing[0].last
+    assert "in version 9" in missing[1].last
+
+
+def test_images_are_uploaded_once_and_reach_a_job_mounted_or_downloaded(
+    service: Emulator, run: Run, tmp_path: Path
+) -> None:
+    images, archive = tmp_path / "my images", tmp_path / "archive"
+    for path in ("train/red cats/0.png", "test/red cats/0.png"):
+        (images / path).parent.mkdir(parents=True)
+        (images / path).write_text(path)
+    archive.mkdir()
+    (archive / "cifar-10-python.tar.gz").write_bytes(b"tar")
+    before = len(service.runs())
+
+    uploads = [run("upload_data", str(folder)) for folder in (images, archive, images)]
+    (images / "train/red cats/0.png").write_text("changed")
+    uploads.append(run("upload_data", str(images)))
+    jobs = [
+        run("submit", "--data", f"workspaceblobstore:{path}", f"--data-mode={mode}", "--wait")
+        for path, mode in (("my-images", "mount"), ("archive", "download"))
+    ]
+
+    assert [outcome.code for outcome in (*uploads, *jobs)] == [0] * 6, (uploads, jobs)
+    assert [re.findall(r"uploaded (\d+)", outcome.out) for outcome in uploads] == [["2"], ["1"], ["0"], ["1"]]
+    assert service.datastore()["my-images/train/red cats/0.png"] == b"changed"
+    runs = service.runs()[before:]
+    seen = [json.loads(service.artifacts(run.id)["outputs/rank0.json"])["arguments"] for run in runs]
+    assert (seen[0][3], seen[0][4][0]) == ("--data.source", "/")
+    assert seen[1][3:6] == ["--data.source", "cifar10", "--data.data_dir"]
+    modes = [(run.definition or {})["dataReferences"]["training_data"]["mode"] for run in runs]
+    assert modes == ["mount", "download"]
+
+
+_LOG = """
+from azureml.core import Run
+run = Run.get_context()
+for step in range(1, 6):
+    run.log("loss", 2 / step, step=step * 100)
+run.log("val_acc", 0.3, step=500)
+run.flush()
+"""
+
+
+def test_metrics_are_listed_and_checkpoints_registered(service: Emulator, run: Run) -> None:
+    job = [sys.executable, "-c", _LOG]
+    subprocess.run(job, env=service.job_environment("logged"), check=True, timeout=deadline(30))
+    for version in (9, 10):
+        service.add_artifact("logged", f"outputs/cifar10/version_{version}/checkpoints/best.ckpt", b"best")
+
+    listed, elsewhere = run("runs", "list", "-n", "1"), run("runs", "list", "--experiment", "no")
+    compared = run("runs", "compare", "logged", "--metric", "loss")
+    registered, unknown = run("runs", "register", "logged", "--name", "net"), run("runs", "watch", "fourth")
+
+    (row,) = [line for line in listed.out.splitlines() if line.startswith("│")]
+    assert [cell.strip() for cell in row.split("│")[1:]][:3] == ["logged", "logged", "Running"]
+    assert [cell.strip() for cell in row.split("│")[-3:-1]] == ["0.3", "0.4"]
+    assert "no experiment 'no' in workspace emulator; there is: cifar10" in elsewhere.last
+    assert compared.code == registered.code == 0, (compared, registered)
+    assert [model.name for model in service.models()] == ["net"]
+    assert "version_10/checkpoints/best.ckpt of run logged" in registered.last
+    assert "not found: run fourth" in unknown.last
+
+
+def test_a_running_job_is_canceled_once(service: Emulator, run: Run) -> None:
+    run("submit", "--", "--sleep")
+    job = service.runs()[-1].id
+
+    first = run("runs", "cancel")
+    ended = service.wait(job, deadline(20))
+    second, watched = run("runs", "cancel", job), run("runs", "watch")
+
+    assert (first.code, ended) == (0, "Canceled")
+    assert second.code == 1
+    assert "has ended already: Canceled" in second.last
+    assert watched.code == 130

@@ -1,0 +1,108 @@
+"""Which workspace is meant, and how its user signs in."""
+
+import json
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+import pytest
+
+from lightning_cifar.errors import UserError
+from scripts.azure import workspace
+
+KEYS = {"subscription_id": "sub", "resource_group": "group", "workspace_name": "ws"}
+
+
+def find(root: Path, *flags: str) -> workspace.Address:
+    parser = ArgumentParser()
+    workspace.add_flags(parser)
+    return workspace.find(parser.parse_args(flags), root)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        json.dumps(KEYS),
+        "\ufeff" + json.dumps({key: f" {value}\n" for key, value in KEYS.items()}),
+        json.dumps(
+            {"Id": None, "Scope": "/subscriptions/sub/resourceGroups/group/providers/Microsoft.ML/workspaces/ws"}
+        ),
+    ],
+    ids=["as downloaded", "with byte order mark and blanks", "the portal's Scope"],
+)
+def test_every_form_of_config_json_names_the_workspace(tmp_path: Path, content: str) -> None:
+    (tmp_path / "config.json").write_text(content, encoding="utf-8")
+
+    assert find(tmp_path / "a" / "b") == workspace.Address("sub", "group", "ws", tmp_path / ".azureml")
+
+
+def test_config_json_in_azureml_comes_first_and_the_last_run_is_kept_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(KEYS))
+    (tmp_path / ".azureml").mkdir()
+    (tmp_path / ".azureml" / "config.json").write_text(json.dumps(KEYS | {"workspace_name": "other"}))
+
+    address = find(tmp_path)
+
+    assert (address.workspace, address.memory) == ("other", tmp_path / ".azureml")
+
+
+def test_flags_name_it_instead_and_only_together(tmp_path: Path) -> None:
+    flags = ["--workspace", "w", "--resource-group", "g", "--subscription", "s"]
+
+    assert find(tmp_path, *flags) == workspace.Address("s", "g", "w", tmp_path / ".azureml")
+    with pytest.raises(UserError, match="--resource-group missing"):
+        find(tmp_path, *flags[:2], *flags[4:])
+
+
+def test_without_a_config_the_error_names_the_other_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Path.is_file
+    monkeypatch.setattr(Path, "is_file", lambda path: path.is_relative_to(tmp_path) and real(path))
+
+    with pytest.raises(UserError, match=r"no config\.json of an Azure ML workspace in .*or give --workspace, --res"):
+        find(tmp_path)
+
+
+@pytest.fixture
+def signed_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Nobody is signed in; returns a folder that is in PATH."""
+    for variable in (*workspace.SERVICE_PRINCIPAL, "MSI_ENDPOINT", "IDENTITY_ENDPOINT", "AZURE_CONFIG_DIR"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
+    monkeypatch.setattr("sys.stdin", Namespace(isatty=lambda: False))
+    return tmp_path
+
+
+def write_az(folder: Path, script: str) -> None:
+    (folder / "az").write_text(f"#!/bin/sh\n{script}\n")
+    (folder / "az").chmod(0o755)
+
+
+def test_auto_takes_what_there_is_in_the_documented_order(signed_out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="nobody is signed in to Azure, and without a terminal no browser is opened"):
+        workspace.choose_sign_in("auto")
+    monkeypatch.setattr("sys.stdin", Namespace(isatty=lambda: True))
+    assert workspace.choose_sign_in("auto") == "interactive"
+    write_az(signed_out, "")
+    (signed_out / ".azure").mkdir()
+    (signed_out / ".azure" / "azureProfile.json").touch()
+    assert workspace.choose_sign_in("auto") == "cli"
+    monkeypatch.setenv("IDENTITY_ENDPOINT", "http://localhost")
+    assert workspace.choose_sign_in("auto") == "managed-identity"
+    monkeypatch.setenv(workspace.SERVICE_PRINCIPAL[0], "tenant")
+    with pytest.raises(UserError, match="AZUREML_SERVICE_PRINCIPAL_ID, AZUREML_SERVICE_PRINCIPAL_PASSWORD in the env"):
+        workspace.choose_sign_in("service-principal")
+    for variable in workspace.SERVICE_PRINCIPAL:
+        monkeypatch.setenv(variable, "set")
+    assert workspace.choose_sign_in("auto") == "service-principal"
+    assert workspace.choose_sign_in("interactive") == "interactive"
+
+
+def test_the_azure_clis_token(signed_out: Path) -> None:
+    with pytest.raises(UserError, match="there is no `az` in PATH"):
+        workspace.azure_cli_token("https://management.azure.com")
+    write_az(signed_out, 'echo "{\\"accessToken\\": \\"token for $4\\"}"')
+    assert workspace.azure_cli_token("https://management.azure.com") == "token for https://management.azure.com"
+    for script in ("echo '{}'", "echo no JSON", "echo 'sign in first' >&2; exit 1"):
+        write_az(signed_out, script)
+        with pytest.raises(UserError, match=r"gave no token .*; run az login"):
+            workspace.azure_cli_token("https://management.azure.com")
