@@ -88,7 +88,7 @@ class GracefulStop(Checkpoint):
         self._during_validation = False
         self._replaced: dict[int, Any] = {}
         self._voters: Any = None
-        self._vote: tuple[torch.Tensor, Any] | None = None
+        self._pending: tuple[torch.Tensor, Any] | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the signals over from Lightning, whose SIGTERM handler makes collective calls."""
@@ -152,21 +152,22 @@ class GracefulStop(Checkpoint):
         if trainer.world_size == 1:
             return self._signum
         self._asked += 1
-        if not self._agreed and (at_once or self._asked % self._every == 0):
-            self._count()
-            vote = torch.tensor(self._signum)
-            # not a device's own group: reading its answer would wait for all that the device has to do before
-            work = torch.distributed.all_reduce(vote, torch.distributed.ReduceOp.MAX, self._voters, async_op=True)
-            self._vote = vote, work
+        if at_once or self._asked % self._every == 0:
+            self._count_votes()
+            if not self._agreed:
+                vote = torch.tensor(self._signum)
+                # not in a GPU's group: to read the answer would be to wait for all that it has to do before
+                work = torch.distributed.all_reduce(vote, torch.distributed.ReduceOp.MAX, self._voters, async_op=True)
+                self._pending = vote, work
             if at_once:
-                self._count()
+                self._count_votes()
         return self._agreed
 
-    def _count(self) -> None:
-        if self._vote is not None:
-            (vote, work), self._vote = self._vote, None
+    def _count_votes(self) -> None:
+        if self._pending is not None:
+            (vote, work), self._pending = self._pending, None
             work.wait()
-            self._agreed = max(self._agreed, int(vote))
+            self._agreed = int(vote)
 
     def _stop(self, trainer: Trainer, signum: int) -> None:
         interrupted = Interrupted(signum)
