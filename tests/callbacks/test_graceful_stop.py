@@ -197,21 +197,17 @@ class Votes:
     """Stands for `torch.distributed`: another process is signalled at some batch and votes with this one."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, signalled_at: int) -> None:
-        self.batch = self.votes = self.waits = 0
+        self.batch = self.count = 0
         self.signalled_at = signalled_at
         monkeypatch.setattr(torch.distributed, "new_group", lambda backend: backend)
         monkeypatch.setattr(torch.distributed, "all_reduce", self.all_reduce)
 
-    def all_reduce(self, vote: torch.Tensor, op: object, group: str, async_op: bool) -> SimpleNamespace:
-        assert op == torch.distributed.ReduceOp.MAX and async_op
+    def all_reduce(self, vote: torch.Tensor, op: object, group: str) -> None:
+        assert op == torch.distributed.ReduceOp.MAX
         assert group == "gloo" and vote.device.type == "cpu", "no GPU is waited for"
-        self.votes += 1
+        self.count += 1
         if self.batch >= self.signalled_at:
             vote.fill_(max(int(vote), signal.SIGTERM))
-        return SimpleNamespace(wait=self.wait)
-
-    def wait(self) -> None:
-        self.waits += 1
 
 
 @pytest.fixture
@@ -230,15 +226,24 @@ def one_of_two() -> SimpleNamespace:
     )
 
 
-@pytest.mark.parametrize(("signalled_at", "stops_at"), [(1, 10), (5, 10), (6, 15), (10, 15), (11, 20)])
-def test_several_processes_vote_every_fifth_batch_and_count_five_later(one_of_two, monkeypatch, signalled_at, stops_at):
+@pytest.mark.parametrize(("signalled_at", "stops_at"), [(1, 5), (5, 5), (6, 10), (11, 15)])
+def test_several_processes_agree_after_every_fifth_batch(one_of_two, monkeypatch, signalled_at, stops_at):
     votes, stop = Votes(monkeypatch, signalled_at), GracefulStop(every_n_batches=5)
     stop.on_train_start(one_of_two, None)
     with pytest.raises(Interrupted, match="SIGTERM"):
         for votes.batch in range(1, 100):
             stop.on_train_batch_end(one_of_two, None, None, None, votes.batch)
-    assert votes.batch == stops_at
-    assert votes.votes == votes.waits == stops_at // 5 - 1
+    assert votes.batch == stops_at and votes.count == stops_at // 5
+
+
+def test_where_they_may_not_stop_they_do_so_at_the_next_place(one_of_two, monkeypatch):
+    votes, stop = Votes(monkeypatch, signalled_at=3), GracefulStop(every_n_batches=5)
+    one_of_two.accumulate_grad_batches = 4
+    stop.on_train_start(one_of_two, None)
+    with pytest.raises(Interrupted, match="SIGTERM"):
+        for votes.batch in range(1, 100):
+            stop.on_train_batch_end(one_of_two, None, None, None, votes.batch - 1)
+    assert votes.batch == 8 and votes.count == 1
 
 
 def test_at_the_end_of_an_epoch_several_processes_agree_at_once(one_of_two, monkeypatch):
@@ -248,4 +253,4 @@ def test_at_the_end_of_an_epoch_several_processes_agree_at_once(one_of_two, monk
     votes.batch = 3
     with pytest.raises(Interrupted, match="SIGTERM"):
         stop.on_train_epoch_end(one_of_two, None)
-    assert votes.votes == votes.waits == 2
+    assert votes.count == 2
