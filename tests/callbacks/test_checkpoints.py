@@ -1,5 +1,6 @@
 """Checkpoints: whole or not at all, best and last, and how a resumed run remembers."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -103,16 +104,29 @@ def test_a_folder_that_cannot_be_made(tmp_path):
         AtomicCheckpointIO().save_checkpoint(CHECKPOINT, tmp_path / "file" / "last.ckpt")
 
 
-def test_the_newest_by_name_and_never_an_unfinished_one(tmp_path):
-    io = AtomicCheckpointIO()
-    for name in ("version_0/last", "version_1/best", "version_1/last"):
-        io.save_checkpoint(CHECKPOINT, tmp_path / f"{name}.ckpt")
-    (tmp_path / "version_1" / ".last.ckpt.abc").touch()
-    (tmp_path / "version_1" / ".last.ckpt").touch()
-    assert newest_checkpoint(tmp_path, "last") == tmp_path / "version_1" / "last.ckpt"
-    assert newest_checkpoint(tmp_path, "best") == tmp_path / "version_1" / "best.ckpt"
+def touch(path: Path, seconds: int) -> Path:
+    """Make a file that was changed so many seconds after the epoch."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    os.utime(path, (seconds, seconds))
+    return path
+
+
+def test_the_newest_checkpoint_is_that_of_the_highest_version(tmp_path):
+    newest = touch(tmp_path / "cifar10/version_10/checkpoints/last.ckpt", 1)
+    touch(tmp_path / "cifar10/version_9/checkpoints/last.ckpt", 2)  # copied, or written to by a run that goes on
+    best = touch(tmp_path / "cifar10/version_9/checkpoints/best.ckpt", 2)
+    touch(tmp_path / "cifar10/version_11/.last.ckpt", 3)  # unfinished
+    assert newest_checkpoint(tmp_path, "last") == newest
+    assert newest_checkpoint(tmp_path, "best") == best
     with pytest.raises(UserError, match=r"no checkpoint last.ckpt in any run below .*/none/; train first"):
         newest_checkpoint(tmp_path / "none", "last")
+
+
+def test_versions_of_other_data_do_not_count(tmp_path):
+    touch(tmp_path / "synthetic/version_7/checkpoints/last.ckpt", 1)
+    newest = touch(tmp_path / "cifar10/version_0/checkpoints/last.ckpt", 2)
+    assert newest_checkpoint(tmp_path, "last") == newest
 
 
 def remembered(folder: Path, name: str = "last") -> dict:

@@ -1,109 +1,130 @@
-"""Ctrl-C and SIGTERM, and going on afterwards."""
+"""Ctrl-C and SIGTERM stop a training; the resumed one ends with the weights of an uninterrupted one."""
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from pytorch_lightning import Callback, Trainer
+from torch import nn
 
-from lightning_cifar import CIFAR10Classifier
-from lightning_cifar.callbacks.checkpoints import RunCheckpoint, newest_checkpoint
-from lightning_cifar.callbacks.graceful_stop import GracefulStop, Interrupted
+from lightning_cifar import CIFAR10Classifier, CIFAR10DataModule, Net
+from lightning_cifar.callbacks.checkpoints import AtomicCheckpointIO, RunCheckpoint
+from lightning_cifar.callbacks.graceful_stop import SIGNALS, GracefulStop, Interrupted
 from tests.conftest import run
 from tests.deadline import deadline, wait_until
 
-# 90 training images in 23 batches an epoch (the last one smaller), in windows of 7; 30 validation images in 4 batches.
-FIT = (
-    *("fit", "--data.val_size", 30, "--data.eval_batch_size", 8, "--data.augment", "true"),
-    *("--trainer.max_epochs", 3, "--trainer.log_every_n_steps", 7, "--trainer.enable_progress_bar", "false"),
-    *("--lr_scheduler", "CosineAnnealingLR", "--lr_scheduler.T_max", 3),
-    *("--trainer.limit_test_batches", 0),  # spares the drawing of what a test shows
-)
+
+class Dropping(nn.Sequential):
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(nn.Flatten(), nn.Dropout(), nn.Linear(3072, num_classes))
 
 
-def last(folder: Path) -> dict:
-    return torch.load(newest_checkpoint(folder, "last"), weights_only=True)
+class Scheduled(CIFAR10Classifier):
+    """With a learning rate that changes with the epochs, so that its state matters too."""
+
+    def configure_optimizers(self):
+        optimizer = super().configure_optimizers()
+        return [optimizer], [torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 3)]
 
 
-def signal_at(monkeypatch: pytest.MonkeyPatch, hook: str, call: int, signum: int) -> None:
-    """Send this process a signal in the middle of the `call`-th batch."""
-    original, calls = getattr(GracefulStop, hook), iter(range(1, 1_000_000))
+class SignalAt(Callback):
+    """Raises a signal in the middle of the `call`-th training or validation batch."""
 
-    def wrapped(self, *args, **kwargs):
-        if next(calls) == call:
-            signal.raise_signal(signum)
-        return original(self, *args, **kwargs)
+    def __init__(self, hook: str, call: int, signum: int) -> None:
+        self.calls = 0
 
-    monkeypatch.setattr(GracefulStop, hook, wrapped)
+        def on_batch_end(*_: object) -> None:
+            self.calls += 1
+            if self.calls == call:
+                signal.raise_signal(signum)
+
+        setattr(self, hook, on_batch_end)
+
+
+@pytest.fixture(autouse=True)
+def same_handlers() -> Iterator[None]:
+    before = {signum: signal.getsignal(signum) for signum in SIGNALS}
+    yield
+    for signum, handler in before.items():
+        signal.signal(signum, handler)
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(images, tmp_path_factory) -> dict:
-    folder = tmp_path_factory.mktemp("whole")
-    assert run(folder, *FIT, "--data.source", images) == 0
-    return last(folder / "results")
+def data(images) -> CIFAR10DataModule:
+    """90 training images, 23 batches an epoch (the last one smaller); 30 validation images in 4 batches."""
+    return CIFAR10DataModule(str(images), val_size=30, eval_batch_size=8, augment=True)
 
 
-@pytest.mark.parametrize(
-    ("hook", "call", "signum"),
-    [
-        pytest.param("on_train_batch_end", 1, signal.SIGINT, id="first batch"),
-        pytest.param("on_train_batch_end", 5, signal.SIGTERM, id="mid-window"),
-        pytest.param("on_train_batch_end", 30, signal.SIGINT, id="end of a window of the second epoch"),
-        pytest.param("on_train_batch_end", 23, signal.SIGINT, id="last batch of an epoch"),
-        pytest.param("on_train_batch_end", 69, signal.SIGINT, id="very last batch"),
-        pytest.param("on_validation_batch_end", 3, signal.SIGTERM, id="mid-validation"),
-    ],
-)
-def test_a_resumed_run_ends_with_the_same_weights_as_an_uninterrupted_one(
-    uninterrupted, images, main, monkeypatch, hook, call, signum
-):
-    signal_at(monkeypatch, hook, call, signum)
-    assert main(*FIT, "--data.source", images) == 128 + signum
-    monkeypatch.undo()
-    assert main(*FIT, "--data.source", images, "--ckpt_path", "last") == 0
-    resumed = last(main.folder / "results")
-    for name, weights in uninterrupted["state_dict"].items():
-        assert torch.equal(resumed["state_dict"][name], weights), name
-    for curve in ("loss_history", "val_history", "global_step", "epoch"):
-        assert resumed[curve] == uninterrupted[curve], curve
+def fit(
+    folder: Path, data: CIFAR10DataModule, *callbacks: Callback, net=Net, seed=0, ckpt_path=None, **options
+) -> dict:
+    """Train for three epochs in windows of 7 batches; return the last checkpoint."""
+    torch.manual_seed(0)
+    model = Scheduled(net(3), ["blue", "green", "red"], loss_window=7)
+    torch.manual_seed(seed)
+    last = RunCheckpoint(dirpath=folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+    trainer = Trainer(
+        default_root_dir=folder,
+        max_epochs=3,
+        num_sanity_val_steps=0,
+        callbacks=[last, GracefulStop(), *callbacks],
+        plugins=[AtomicCheckpointIO()],
+        **quiet,
+        **options,
+    )
+    trainer.fit(model, data, ckpt_path=ckpt_path)
+    return torch.load(folder / "last.ckpt", weights_only=True)
 
 
-DROPPING = """
-from torch import nn
-
-class Dropping(nn.Sequential):
-    def __init__(self, num_classes: int = 10):
-        super().__init__(nn.Flatten(), nn.Dropout(), nn.Linear(3072, num_classes))
-"""
-VARIANTS = {  # flags, and the batch that is interrupted
-    "accumulates gradients": (("--trainer.accumulate_grad_batches", 3), 2),
-    "drops out": (("--model.net", "dropping.Dropping"), 30),
-    "validates between epochs": (
-        ("--trainer.val_check_interval", 10, "--trainer.check_val_every_n_epoch", "null"),
-        30,
-    ),
+VARIANTS: dict[str, dict] = {
+    "": {},
+    "accumulates gradients": {"accumulate_grad_batches": 3},
+    "drops out": {"net": Dropping},
+    "validates within epochs": {"val_check_interval": 10, "check_val_every_n_epoch": None},
 }
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_so_does_a_run_that(variant, images, main, monkeypatch, tmp_path):
-    (tmp_path / "dropping.py").write_text(DROPPING)
-    monkeypatch.syspath_prepend(tmp_path)
-    flags, call = VARIANTS[variant]
-    fit = (*FIT, "--data.source", images, *flags)
-    assert main(*fit) == 0, main.err
-    whole = last(main.folder / "results")
-    with pytest.MonkeyPatch.context() as patch:
-        signal_at(patch, "on_train_batch_end", call, signal.SIGINT)
-        assert main(*fit) == 130
-    assert main(*fit, "--ckpt_path", "last") == 0, main.err
-    resumed = last(main.folder / "results")
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("variant", "hook", "call", "signum"),
+    [
+        pytest.param("", "on_train_batch_end", 1, signal.SIGINT, id="first batch"),
+        pytest.param("", "on_train_batch_end", 5, signal.SIGTERM, id="mid-window"),
+        pytest.param("", "on_train_batch_end", 30, signal.SIGINT, id="end of a window of the second epoch"),
+        pytest.param("", "on_train_batch_end", 23, signal.SIGINT, id="last batch of an epoch"),
+        pytest.param("", "on_validation_batch_end", 3, signal.SIGTERM, id="mid-validation"),
+        pytest.param("accumulates gradients", "on_train_batch_end", 2, signal.SIGINT, id="between steps"),
+        pytest.param("drops out", "on_train_batch_end", 30, signal.SIGINT, id="of a net with dropout"),
+        pytest.param("validates within epochs", "on_train_batch_end", 30, signal.SIGINT, id="before a validation"),
+    ],
+)
+def test_a_resumed_run_ends_with_the_same_weights_as_an_uninterrupted_one(data, tmp_path, variant, hook, call, signum):
+    options = VARIANTS[variant]
+    whole = fit(tmp_path / "whole", data, **options)
+    with pytest.raises(Interrupted) as stopped:
+        fit(tmp_path / "stopped", data, SignalAt(hook, call, signum), **options)
+    last = tmp_path / "stopped" / "last.ckpt"
+    assert stopped.value.exit_code == 128 + signum
+    assert stopped.value.remedy == f"saved {last}; go on with --ckpt_path {last}"
+    resumed = fit(tmp_path / "resumed", data, ckpt_path=last, seed=1, **options)
     for name, weights in whole["state_dict"].items():
         assert torch.equal(resumed["state_dict"][name], weights), name
-    for curve in ("loss_history", "val_history", "global_step"):
-        assert resumed[curve] == whole[curve], curve
+    for part in ("loss_history", "val_history", "global_step", "epoch", "lr_schedulers"):
+        assert resumed[part] == whole[part], part
+    assert whole["global_step"] == (24 if variant == "accumulates gradients" else 69)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_signal_in_the_very_last_batch_stops_what_would_follow(data, tmp_path):
+    with pytest.raises(Interrupted) as stopped:
+        fit(tmp_path, data, SignalAt("on_train_batch_end", 69, signal.SIGINT))
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 69
+    assert stopped.value.remedy.startswith(f"saved {tmp_path}")
 
 
 def test_a_signal_that_comes_too_late_to_stop_the_training_stops_the_test(main, images, monkeypatch):
@@ -124,7 +145,7 @@ def test_a_signal_from_outside_saves_last_and_ends_without_a_test(cli, images):
 
 
 def test_ctrl_c_in_the_final_test_says_where_the_training_lies(main, images, monkeypatch):
-    monkeypatch.setattr(CIFAR10Classifier, "on_test_start", lambda self: signal.raise_signal(signal.SIGINT), False)
+    monkeypatch.setattr(CIFAR10Classifier, "on_test_start", lambda self: signal.raise_signal(signal.SIGINT))
     assert main("fit", "--data.source", images, "--trainer.max_epochs", 1) == 130
     says = "interrupted by SIGINT; the training had ended and lies in results/colours/version_0; next: test --ckpt_path"
     assert main.err.splitlines()[-1].startswith(says)
@@ -154,14 +175,13 @@ def test_a_second_ctrl_c_ends_at_once(images, tmp_path, monkeypatch, capfd):
     def end(code: int) -> None:
         raise Ended(code)
 
-    step, calls = CIFAR10Classifier.training_step, []
+    calls = []
 
     def interrupted_twice(self, batch, batch_idx):
         calls.append(batch_idx)
         signal.raise_signal(signal.SIGINT)
         calls.append("the first waits for the end of the batch")
         signal.raise_signal(signal.SIGINT)
-        return step(self, batch, batch_idx)
 
     monkeypatch.setattr(CIFAR10Classifier, "training_step", interrupted_twice)
     monkeypatch.setattr(os, "_exit", end)
@@ -171,3 +191,66 @@ def test_a_second_ctrl_c_ends_at_once(images, tmp_path, monkeypatch, capfd):
     assert calls == [0, "the first waits for the end of the batch"]
     assert "interrupted again: ended at once, without saving" in capfd.readouterr().err
     assert not list(tmp_path.glob("**/*.ckpt"))
+
+
+class Votes:
+    """Stands for `torch.distributed`: another process is signalled at some batch and votes with this one."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, signalled_at: int) -> None:
+        self.batch = self.count = 0
+        self.signalled_at = signalled_at
+        monkeypatch.setattr(torch.distributed, "new_group", lambda backend: backend)
+        monkeypatch.setattr(torch.distributed, "all_reduce", self.all_reduce)
+
+    def all_reduce(self, vote: torch.Tensor, op: object, group: str) -> None:
+        assert op == torch.distributed.ReduceOp.MAX
+        assert group == "gloo" and vote.device.type == "cpu", "no GPU is waited for"
+        self.count += 1
+        if self.batch >= self.signalled_at:
+            vote.fill_(max(int(vote), signal.SIGTERM))
+
+
+@pytest.fixture
+def one_of_two() -> SimpleNamespace:
+    """A Trainer in one of two processes, in the middle of an epoch without an end."""
+    return SimpleNamespace(
+        world_size=2,
+        is_last_batch=False,
+        global_step=1,
+        max_steps=-1,
+        accumulate_grad_batches=1,
+        enable_validation=False,
+        val_check_batch=None,
+        check_val_every_n_epoch=1,
+        checkpoint_callback=None,
+    )
+
+
+@pytest.mark.parametrize(("signalled_at", "stops_at"), [(1, 5), (5, 5), (6, 10), (11, 15)])
+def test_several_processes_agree_after_every_fifth_batch(one_of_two, monkeypatch, signalled_at, stops_at):
+    votes, stop = Votes(monkeypatch, signalled_at), GracefulStop(every_n_batches=5)
+    stop.on_train_start(one_of_two, None)
+    with pytest.raises(Interrupted, match="SIGTERM"):
+        for votes.batch in range(1, 100):
+            stop.on_train_batch_end(one_of_two, None, None, None, votes.batch)
+    assert votes.batch == stops_at and votes.count == stops_at // 5
+
+
+def test_where_they_may_not_stop_they_do_so_at_the_next_place(one_of_two, monkeypatch):
+    votes, stop = Votes(monkeypatch, signalled_at=3), GracefulStop(every_n_batches=5)
+    one_of_two.accumulate_grad_batches = 4
+    stop.on_train_start(one_of_two, None)
+    with pytest.raises(Interrupted, match="SIGTERM"):
+        for votes.batch in range(1, 100):
+            stop.on_train_batch_end(one_of_two, None, None, None, votes.batch - 1)
+    assert votes.batch == 8 and votes.count == 1
+
+
+def test_at_the_end_of_an_epoch_several_processes_agree_at_once(one_of_two, monkeypatch):
+    votes, stop = Votes(monkeypatch, signalled_at=3), GracefulStop(every_n_batches=5)
+    stop.on_train_start(one_of_two, None)
+    stop.on_train_epoch_end(one_of_two, None)
+    votes.batch = 3
+    with pytest.raises(Interrupted, match="SIGTERM"):
+        stop.on_train_epoch_end(one_of_two, None)
+    assert votes.count == 2
