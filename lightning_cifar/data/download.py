@@ -1,8 +1,8 @@
 """Fetch one large file from the first of several mirrors that delivers it.
 
 All mirrors serve the same bytes, so what one of them sent before it failed is kept and the next goes on from there.
-No library has resuming, mirrors, a stall limit and the sum in one: pooch, torchvision and huggingface_hub lack at least
-one of them.
+No library has all of resuming, mirrors, a stall limit and the check of the MD5: pooch, torchvision and pypdl each lack
+one or more.
 """
 
 import http.client
@@ -22,16 +22,12 @@ from torchvision.datasets.utils import check_integrity
 from lightning_cifar.data.progress import progress, say
 from lightning_cifar.errors import UserError
 
-_ATTEMPTS = 5  # per mirror, each only if the one before got further
+_ATTEMPTS = 5  # per mirror, each only if the one before made a difference
 _LEAST_RATE = 1000  # bytes/s; a host that sends less has stalled
 
 
 class _MirrorError(Exception):
     """A mirror did not deliver; its text is how."""
-
-
-class _WrongBytesError(_MirrorError):
-    """What arrived is not the file."""
 
 
 def download(mirrors: Sequence[str], target: Path, md5: str, size: int, *, timeout: float = 10.0) -> None:
@@ -59,17 +55,16 @@ def download(mirrors: Sequence[str], target: Path, md5: str, size: int, *, timeo
                 say(f"Downloading {target.name} ({size / 1e6:,.1f} MB) from {_host(url)} ...")
                 try:
                     _fetch(url, part, size, timeout)
-                    _verify(part, md5)
+                    if check_integrity(part, md5):
+                        part.replace(target)
+                        return
+                    part.unlink()
+                    raise _MirrorError("sent other bytes than the archive's (wrong MD5)")
                 except _MirrorError as error:
                     failures[_host(url)] = str(error)
                     say(f"{url}: {error}")
-                    # A part from another day may be to blame for wrong bytes: once more, from the beginning.
-                    again = before > 0 if isinstance(error, _WrongBytesError) else _size(part) > before
-                    if not again:
+                    if _size(part) == before:  # otherwise it got further, or a part from another day was wrong
                         break
-                else:
-                    part.replace(target)
-                    return
     except OSError as error:
         raise UserError(
             f"cannot write {part} ({error.strerror or error}): make room or choose another --data.data_dir; "
@@ -176,12 +171,6 @@ def _write(file: IO[bytes], chunk: bytes) -> None:
     view = memoryview(chunk)
     while view:
         view = view[file.write(view) :]
-
-
-def _verify(part: Path, md5: str) -> None:
-    if not check_integrity(part, md5):
-        part.unlink()
-        raise _WrongBytesError("sent other bytes than the archive's (wrong MD5)")
 
 
 def _size(path: Path) -> int:

@@ -119,15 +119,11 @@ def test_net_learns_them_but_not_at_a_glance(drawn: dict[str, LabelledImages]) -
     net = Net()
     optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3)
     images, labels = drawn["train"]
-    accuracies = []
-    for _ in range(2):
-        for block in torch.randperm(len(labels)).split(50):
-            loss = torch.nn.functional.cross_entropy(net(images[block] / 127.5 - 1), labels[block])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        with torch.no_grad():
-            right = net(drawn["test"].images / 127.5 - 1).argmax(1) == drawn["test"].labels
-        accuracies.append(right.float().mean().item())
-    assert 0.2 < accuracies[0] < 0.5
-    assert accuracies[0] + 0.03 < accuracies[1] < 0.7
+    for block in torch.randperm(len(labels)).split(50):
+        loss = torch.nn.functional.cross_entropy(net(images[block] / 127.5 - 1), labels[block])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    with torch.no_grad():
+        right = net(drawn["test"].images / 127.5 - 1).argmax(1) == drawn["test"].labels
+    assert 0.2 < right.float().mean().item() < 0.5, "one class in ten is a guess"
