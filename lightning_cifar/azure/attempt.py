@@ -27,22 +27,14 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Flags(ctypes.Structure):
-    """What a relay and its attempt share, in memory that both see.
+    """What a relay and its attempt share, in memory that both see."""
 
-    Written by the relay: `closing` (nothing more will be logged), `hurry` (somebody waits). Written by the attempt:
-    `answered` (something was confirmed or refused), `step_began` (`time.monotonic()` of the request at work; 0 none),
-    `entries` (the most to send at a time: fewer after a refusal).
-    """
-
-    closing: bool
-    hurry: bool
-    answered: bool
-    step_began: float
-    entries: int
     _fields_ = (
-        *((name, ctypes.c_bool) for name in ("closing", "hurry", "answered")),
-        ("step_began", ctypes.c_double),
-        ("entries", ctypes.c_int),
+        ("closing", ctypes.c_bool),  # nothing more will be logged
+        ("hurry", ctypes.c_bool),  # somebody waits
+        ("answered", ctypes.c_bool),  # something was confirmed or refused
+        ("step_began", ctypes.c_double),  # time.monotonic() of the request at work; 0: none
+        ("entries", ctypes.c_int),  # the most to send at a time: fewer after a refusal
     )
 
 
@@ -88,7 +80,7 @@ class Attempt:
 
     def _send_all(self) -> None:
         while os.getppid() == self._relay:
-            closing = self._flags.closing
+            closing = bool(self._flags.closing)
             if self._next_entries():
                 until = time.monotonic() + GATHER_SECONDS
                 while time.monotonic() < until and not (self._flags.closing or self._flags.hurry):

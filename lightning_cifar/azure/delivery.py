@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
 
 from lightning_cifar.azure import backends
-from lightning_cifar.azure.outbox import MISSING, NO_ROOM, REFUSED, entry_line, files_folder, pending
+from lightning_cifar.azure.outbox import MISSING, NO_ROOM, REFUSED, Progress, entry_line, files_folder, pending
 from lightning_cifar.azure.process import RelayedOutbox
 from lightning_cifar.azure.run import RunAddress
 from lightning_cifar.azure.run_status import outcome, reason
@@ -39,12 +39,7 @@ class Deadline:
         self._waited_at = 0.0
 
     def until(self, seconds: float, moved: bool) -> float:
-        """Return when (`time.monotonic()`) a wait that begins now, of at most `seconds`, has to give up.
-
-        Args:
-            seconds: its limit.
-            moved: whether the service has taken something since the wait before.
-        """
+        """Return when (`time.monotonic()`) a wait of at most `seconds` has to give up; `moved`: something was taken."""
         now = time.monotonic()
         limit = now + seconds * (1 - _MARGIN)
         over = moved and now > self._waited_at + _ROW_SECONDS
@@ -54,8 +49,7 @@ class Deadline:
     def waited(self, in_vain: bool) -> None:
         """Note that a wait has ended."""
         self._waited_at = time.monotonic()
-        if not in_vain:
-            self._until = None
+        self._until = self._until if in_vain else None
 
 
 DEADLINE = Deadline()
@@ -86,12 +80,8 @@ class Delivery:
         self._timeout = timeout
         stem = f"{address.run_id}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
         kinds: tuple[Kind, ...] = ("metrics", "media")
-        self.outboxes = {
-            kind: RelayedOutbox(
-                folder / "azureml-metrics" / f"{stem}-{kind}.jsonl", address, backend, timeout, variables
-            )
-            for kind in kinds
-        }
+        paths = {kind: folder / "azureml-metrics" / f"{stem}-{kind}.jsonl" for kind in kinds}
+        self.outboxes = {kind: RelayedOutbox(paths[kind], address, backend, timeout, variables) for kind in kinds}
         self._warned: set[str] = set()
         self._ended = False
         self._settled = 0  # bytes that were settled when the last wait ended
@@ -125,8 +115,8 @@ class Delivery:
 
     def drain(self, seconds: float) -> None:
         """Wait until everything has arrived, at most `seconds` (see `Deadline`), and warn of what has not."""
-        outboxes = [outbox for outbox in self.outboxes.values() if outbox.used]
-        until = DEADLINE.until(seconds, sum(outbox.progress.offset for outbox in outboxes) > self._settled)
+        outboxes = [outbox for outbox in self.outboxes.values() if outbox.size]
+        until = DEADLINE.until(seconds, sum(outbox.settled for outbox in outboxes) > self._settled)
         soon = min(until, time.monotonic() + _QUIET_SECONDS)
         arrived = [outbox.wait(soon) for outbox in outboxes]
         if not all(arrived) and soon < until:
@@ -134,7 +124,7 @@ class Delivery:
             rank_zero_info(f"Waiting for Azure ML to take what was logged last, at most {left:.0f} s more ...")
             arrived = [outbox.wait(until) for outbox in outboxes]
         DEADLINE.waited(in_vain=not all(arrived))
-        self._settled = sum(outbox.progress.offset for outbox in outboxes)
+        self._settled = sum(outbox.settled for outbox in outboxes)
         self._warn(outboxes)
 
     def finish(self, error: BaseException | None = None) -> None:
@@ -144,7 +134,7 @@ class Delivery:
             error: what ends the process; None: nothing, so the run is Completed.
         """
         # A forked child inherits the exit handler, but not the delivery.
-        if self.pid == os.getpid() and (self.others_logged or any(outbox.used for outbox in self.outboxes.values())):
+        if self.pid == os.getpid() and (self.others_logged or any(outbox.size for outbox in self.outboxes.values())):
             if self._address.ended_here and not self._ended:
                 self.drain(self._timeout)  # uploads have a relay of their own: they come before the end
                 self.end("Completed" if error is None else outcome("failed", error), reason(error))
@@ -165,7 +155,7 @@ class Delivery:
         self.finish(None if hasattr(sys, "ps1") else getattr(sys, "last_value", None))
 
     def _warn(self, outboxes: list[RelayedOutbox]) -> None:
-        states = [outbox.progress for outbox in outboxes]
+        states = [Progress.read(outbox.path) for outbox in outboxes]
         left = {outbox.path: number for outbox in outboxes if (number := pending(outbox.path))}
         if left:
             reasons = dict.fromkeys(state.error for state in states if state.error)

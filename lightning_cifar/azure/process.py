@@ -22,7 +22,7 @@ _END_SECONDS = 3.0  # so long a relay that has nothing left to send may take to 
 _PACKAGE_PARENT = str(Path(lightning_cifar.__file__).parent.parent)
 
 
-class RelayedOutbox:
+class RelayedOutbox(Outbox):
     """An outbox together with the process that sends it; the process starts with the first entry.
 
     Args:
@@ -36,31 +36,20 @@ class RelayedOutbox:
     def __init__(
         self, path: Path, address: RunAddress, backend: str, seconds: float, variables: dict[str, str]
     ) -> None:
-        self.path = path.absolute()
-        self._outbox = Outbox(self.path, address, backend)
+        super().__init__(path.absolute(), address, backend)
         self._seconds = seconds
         self._variables = variables
         self.process: subprocess.Popen[bytes] | None = None
         self._checked_at = 0.0
 
     @property
-    def used(self) -> bool:
-        """Whether anything was logged."""
-        return self._outbox.size > 0
-
-    @property
-    def progress(self) -> Progress:
-        """How far the service has confirmed it."""
-        return Progress.read(self.path)
-
-    @property
-    def settled(self) -> bool:
-        """Whether everything so far is confirmed or dropped."""
-        return self.progress.offset >= self._outbox.size
+    def settled(self) -> int:
+        """Bytes that are confirmed or dropped."""
+        return Progress.read(self.path).offset
 
     def append(self, lines: str) -> None:
         """Append whole lines, and make sure that a relay is there."""
-        self._outbox.append(lines)
+        super().append(lines)
         now = time.monotonic()
         if self.process is None or now > self._checked_at + RESTART_SECONDS:
             self._checked_at = now
@@ -70,33 +59,33 @@ class RelayedOutbox:
     def wait(self, until: float) -> bool:
         """Wait until everything so far is settled; return False if `until` (`time.monotonic()`) came first."""
         asked = 0.0
-        self._ensure_relay()
-        while not self.settled:
+        process = self._ensure_relay()
+        while self.settled < self.size:
             now = time.monotonic()
-            code = None if self.process is None else self.process.poll()
-            if now >= until or code == HOPELESS:
+            if now >= until or process.poll() == HOPELESS:
                 return False
-            if now > asked + 1.0 and self.process is not None and code is None:
+            if now > asked + 1.0 and process.poll() is None:
                 asked = now
-                os.kill(self.process.pid, signal.SIGCONT)  # somebody waits: see `Relay`
+                process.send_signal(signal.SIGCONT)  # somebody waits: see `Relay`
             time.sleep(0.05)
         return True
 
     def close(self) -> None:
         """Let the relay end as soon as nothing is left, as if this process were gone, and close the file."""
-        self._outbox.close()
+        super().close()
         if self.process is not None and self.process.stdin is not None:
             # A word, because a process that was forked from this one holds the pipe open.
             with contextlib.suppress(OSError):
                 self.process.stdin.write(b"closed")
                 self.process.stdin.close()
-            if self.settled:  # else it goes on for a while, and nobody waits for it
+            if self.settled >= self.size:  # else it goes on for a while, and nobody waits for it
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     self.process.wait(_END_SECONDS)
 
-    def _ensure_relay(self) -> None:
+    def _ensure_relay(self) -> "subprocess.Popen[bytes]":
         if self.process is None or self.process.poll() not in (None, HOPELESS):
             self.process = start_relay(self.path, self._seconds, self._variables)
+        return self.process
 
 
 def child_environment() -> dict[str, str]:
@@ -117,7 +106,7 @@ def start_relay(record: Path, seconds: float, variables: dict[str, str]) -> "sub
 
     Anything on its standard input, or the end of it, means that nothing more will be logged.
     """
-    command = [sys.executable, "-m", RELAY, str(record), "--parent", str(os.getpid()), "--seconds", str(seconds)]
+    command = [sys.executable, "-m", RELAY, str(record), str(os.getpid()), str(seconds)]
     with record.with_name(record.name + ".log").open("ab") as log:
         # On a terminal the SDK may have to ask a person to sign in; elsewhere nobody could answer.
         stdout = None if sys.stdout is not None and sys.stdout.isatty() else log

@@ -1,4 +1,4 @@
-"""The relay: a process of its own that sends a record, `python -m lightning_cifar.azure.relay RECORD --parent PID …`.
+"""The relay: a process of its own that sends a record, `python -m lightning_cifar.azure.relay RECORD PARENT SECONDS`.
 
 Why a process: what is handed to the SDK inside the training process can keep that process from ending for
 hours, because the interpreter waits for the SDK's worker threads and these finish every queued retry. A
@@ -14,7 +14,6 @@ before the first fork (it starts no thread); starting the interpreter anew for e
 machine of 2 cores.
 """
 
-import argparse
 import os
 import select
 import signal
@@ -165,13 +164,9 @@ class Relay:
 
 def main() -> NoReturn:
     """Read the command line that `process.start_relay` writes, and send."""
-    parser = argparse.ArgumentParser(description="Sends a record to Azure ML; started by AzureMLLogger and replay.")
-    parser.add_argument("record", type=Path)
-    parser.add_argument("--parent", type=int, required=True)
-    parser.add_argument("--seconds", type=float, required=True)
-    args = parser.parse_args()
+    record, parent, seconds = sys.argv[1:]
     os.nice(NICENESS)
-    sys.exit(Relay(args.record.absolute(), args.parent, args.seconds).run())
+    sys.exit(Relay(Path(record), int(parent), float(seconds)).run())
 
 
 if __name__ == "__main__":

@@ -71,11 +71,6 @@ class RunAddress:
         subscription_id, resource_group, name = config
         return cls(str(uuid.uuid4()), experiment, name, resource_group, subscription_id, interactive=True)
 
-    def same_workspace(self, other: "RunAddress") -> bool:
-        """Whether both runs belong to one workspace."""
-        ours, theirs = ((one.subscription_id, one.resource_group, one.workspace) for one in (self, other))
-        return ours == theirs
-
     @property
     def in_its_job(self) -> bool:
         """Whether this process belongs to the job whose run it is: then the job owns the run's status."""
@@ -87,15 +82,7 @@ class RunAddress:
         return self.interactive and not self.child
 
     def open(self, workspace: Any = None) -> Any:
-        """Return the SDK's own object of the run; start an interactive run that does not exist yet.
-
-        Args:
-            workspace: the SDK's workspace, if it is at hand, with the sign-in that it was made with.
-
-        Raises:
-            UserError: the SDK is not installed, or cannot be imported.
-            Exception: whatever the SDK raises if the service does not answer.
-        """
+        """Return the SDK's own object of the run; see `Backend.open_run`."""
         return backends.load(backends.DEFAULT).open_run(self, workspace)
 
 

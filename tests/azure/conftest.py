@@ -135,8 +135,7 @@ def start_relay(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., "subp
     started = []
 
     def start(record: Path, parent: int | None = None, seconds: float = 600.0) -> "subprocess.Popen[bytes]":
-        command = [sys.executable, "-m", process.RELAY, str(record)]
-        command += ["--parent", str(parent or os.getpid()), "--seconds", str(seconds)]
+        command = [sys.executable, "-m", process.RELAY, str(record), str(parent or os.getpid()), str(seconds)]
         env = process.child_environment()
         started.append(subprocess.Popen(command, env=env, stdin=subprocess.PIPE, start_new_session=True))
         return started[-1]

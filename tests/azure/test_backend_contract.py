@@ -32,7 +32,7 @@ POINTS = [("loss", step, step / 7) for step in range(100)]
 BATCH = {"v1": "/batch"}
 # One SDK is imported for all relays that are forked from here: a line of JSON is a record and its environment.
 HOST = """
-import json, os, sys
+import json, os, sys, tempfile
 from lightning_cifar.azure import backends, relay
 backends.load(sys.argv[1])
 for line in sys.stdin:
@@ -40,10 +40,11 @@ for line in sys.stdin:
     host = os.getpid()
     if os.fork() == 0:
         os.environ.update(environment)
+        tempfile.tempdir = environment["TMPDIR"]
         for name, value in constants.items():
             setattr(relay, name, value)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # nothing more will be logged
-        os._exit(relay.Relay(relay.Path(record), host, 3600.0).run())
+        os._exit(relay.Relay(relay.Path(record), host, 600.0).run())
 """
 
 

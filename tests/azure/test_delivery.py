@@ -117,7 +117,7 @@ def test_each_kind_of_loss_is_warned_of_once(fake, deliver):
     delivery.drain(60.0)
     reasons = {REFUSED: "the name is odd", NO_ROOM: "b", MISSING: "c.png", "not finite": "d"}
     for outbox in delivery.outboxes.values():
-        progress = outbox.progress
+        progress = Progress.read(outbox.path)
         for reason, example in reasons.items():
             progress.drop(reason, example, 15)
         progress.write(outbox.path)

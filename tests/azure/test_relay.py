@@ -109,11 +109,16 @@ def test_a_batch_that_a_killed_process_left_in_flight_is_waited_for(fake, record
     """The service stores it after the process has been killed; what then reads back must see it."""
     fake.script("log", "late")
     first = start_relay(record)
-    wait_until(lambda: fake.calls("log"))
+    wait_until(lambda: fake.read("late"))
     kill(first)
-    assert not fake.points() and Progress.read(record).in_flight
-    monkeypatch.setenv("FAKE_IN_FLIGHT", str(deadline(0.3)))  # so long the service may take
-    start_relay(record)
+    assert not fake.points()
+    progress = Progress.read(record)
+    progress.in_flight = time.time()  # just now, however slow this machine is
+    progress.write(record)
+    monkeypatch.setenv("FAKE_IN_FLIGHT", str(deadline(0.5)))  # so long the service may take
+    second = start_relay(record)
+    wait_until(lambda: Path(f"/proc/{second.pid}/task/{second.pid}/children").read_text())
+    time.sleep(0.2)  # an attempt that did not wait would have read back by now
     fake.store_late()
     wait_until(lambda: sent(record))
     assert fake.points() == POINTS

@@ -45,7 +45,12 @@ class Backend(Protocol):
 
     @staticmethod
     def open_run(address: "RunAddress", workspace: Any = None) -> Any:
-        """Return the SDK's own object of the run; start an interactive run that does not exist yet."""
+        """Return the SDK's own object of the run; start an interactive run that does not exist yet.
+
+        Args:
+            address: the run.
+            workspace: the SDK's workspace, if it is at hand, with the sign-in that it was made with.
+        """
 
     @property
     def token(self) -> str | None:

@@ -84,21 +84,16 @@ class SdkV1:
 
     @staticmethod
     def open_run(address: RunAddress, workspace: Any = None) -> Any:
-        """Return the `azureml.core.Run`; start an interactive run that does not exist yet.
-
-        Args:
-            address: the run.
-            workspace: the `azureml.core.Workspace`, if it is at hand, with the sign-in that it was made with.
-        """
+        """Return the `azureml.core.Run`; start an interactive run that does not exist yet."""
         if address.in_its_job:
             return Run.get_context(allow_offline=False)
         job = RunAddress.of_job()
-        if workspace is None and job is not None and job.same_workspace(address):
+        place = (address.subscription_id, address.resource_group, address.workspace)
+        if workspace is None and job and place == (job.subscription_id, job.resource_group, job.workspace):
             # A child run, for instance. The job's token is good for its workspace, and nobody is there to sign in.
             workspace = Run.get_context(allow_offline=False).experiment.workspace
-        workspace = workspace or Workspace.get(
-            address.workspace, subscription_id=address.subscription_id, resource_group=address.resource_group
-        )
+        subscription, group, name = place
+        workspace = workspace or Workspace.get(name, subscription_id=subscription, resource_group=group)
         try:
             return workspace.get_run(address.run_id)
         except Exception as error:
