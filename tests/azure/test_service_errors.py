@@ -1,0 +1,71 @@
+"""What an SDK's exception says about the service's answer, and how often is asked again."""
+
+from types import SimpleNamespace
+
+import pytest
+from urllib3.exceptions import MaxRetryError, ResponseError
+
+from lightning_cifar.azure.service_errors import causes, http_status, retried
+
+
+class SDKError(Exception):
+    """As the SDKs' exceptions: the HTTP answer, or the exception behind it, is an attribute."""
+
+    def __init__(self, message="", **attributes):
+        super().__init__(message)
+        self.__dict__.update(attributes)
+
+
+def raised_from(error, cause):
+    try:
+        raise error from cause
+    except type(error):
+        return error
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (SDKError(status_code=404), 404),
+        (SDKError(response=SimpleNamespace(status_code=503)), 503),
+        (SDKError("wrapped", inner_exception=SDKError(status_code=409)), 409),
+        (raised_from(RuntimeError("wrapped"), SDKError(status_code=429)), 429),
+        (RuntimeError("wrapped", SDKError(status_code=500)), 500),
+        (MaxRetryError(None, "/", ResponseError("too many 503 error responses")), 503),
+        (RuntimeError("Received bad response. Response Code: 403\nHeaders"), 403),
+        (RuntimeError("HTTP status code=412"), 412),
+        (SDKError("in text: code 500", status_code=404), 404),
+        (SDKError(status_code=200), None),
+        (RuntimeError("500 images at step 404"), None),
+        (ConnectionResetError("reset"), None),
+        (None, None),
+    ],
+)
+def test_the_status_is_found_wherever_the_sdk_has_put_it(error, status):
+    assert http_status(error) == status
+
+
+def test_causes_that_go_in_a_circle_come_once_each():
+    first, second = SDKError("first"), SDKError("second")
+    first.inner_exception, second.inner_exception = second, first
+    assert list(causes(first)) == [first, second]
+
+
+@pytest.mark.parametrize(
+    ("failures", "asked", "raises"), [(0, 1, None), (2, 3, None), (3, 3, "passing"), (-1, 1, "for good")]
+)
+def test_what_may_pass_is_asked_for_again_after_each_pause_and_nothing_else_is(failures, asked, raises):
+    calls = []
+
+    def ask():
+        calls.append(1)
+        if failures < 0 or len(calls) <= failures:
+            raise RuntimeError("for good" if failures < 0 else "passing")
+        return "answer"
+
+    if raises:
+        with pytest.raises(RuntimeError, match=raises):
+            retried(ask, lambda error: "passing" in str(error), [0.0, 0.0])
+    else:
+        assert retried(ask, lambda error: "passing" in str(error), [0.0, 0.0]) == "answer"
+    assert len(calls) == asked
