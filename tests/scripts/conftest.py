@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from lightning_cifar import cli
 from scripts import runs, submit, upload_data
@@ -12,6 +13,9 @@ from scripts.azure import follow, submitter
 from scripts.emulator import Emulator
 from tests.scripts.command_lines import CommandLines
 from tests.scripts.fakes import FakeAzure
+
+settings.register_profile("a busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("a busy machine")
 
 ROOT = Path(__file__).resolve().parents[2]
 _JOB = """
