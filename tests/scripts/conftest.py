@@ -54,9 +54,9 @@ def make_project(folder: Path) -> Path:
     for name in (".amlignore", ".gitignore", "requirements.txt"):
         shutil.copy(ROOT / name, folder / name)
     package = folder / "lightning_cifar"
-    for name in ("errors.py", "files.py", "azure/__init__.py", "azure/run.py", "azure/service_errors.py"):
-        (package / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / "lightning_cifar" / name, package / name)
+    shutil.copytree(ROOT / "lightning_cifar" / "azure", package / "azure", ignore=ignore)
+    for name in ("errors.py", "files.py"):
+        shutil.copy(ROOT / "lightning_cifar" / name, package)
     (package / "__init__.py").touch()
     (package / "__main__.py").write_text(_JOB)
     (package / "cli.py").write_text(_CLI)
