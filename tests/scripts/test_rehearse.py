@@ -233,3 +233,17 @@ def test_what_went_wrong_fails_the_rehearsal(rehearsed, status, steps, unexpecte
 def test_data_that_a_rehearsal_cannot_have_is_refused(rehearsed, data: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         rehearsed(FakeEmulator(), "--data", data)
+
+
+def test_debugging_reaches_the_submission_and_nothing_else_of_the_environment_does(monkeypatch) -> None:
+    monkeypatch.setenv("LIGHTNING_CIFAR_DEBUG", "1")
+    monkeypatch.setenv("SECRET", "s3cret")
+    emulator = SimpleNamespace(client_environment=lambda: {"PATH": os.environ["PATH"]})
+
+    seen: dict[str, str] = {}
+    started = SimpleNamespace(wait=lambda: 0)
+    monkeypatch.setattr(rehearse.subprocess, "Popen", lambda command, cwd, env: seen.update(env) or started)
+
+    rehearse.submit(emulator, [])
+
+    assert seen == {"PATH": os.environ["PATH"], "LIGHTNING_CIFAR_DEBUG": "1"}
