@@ -9,6 +9,7 @@ account is needed.
 """
 
 import argparse
+import os
 import signal
 import subprocess
 import sys
@@ -98,7 +99,8 @@ def provide(data: str, azure: "Emulator") -> list[str]:
 def submit(azure: "Emulator", arguments: Sequence[str]) -> int:
     """Submit as a user would, in a process that knows nothing but the emulator; return its exit code."""
     command = [sys.executable, "-m", "scripts.submit", *arguments]
-    process = subprocess.Popen(command, cwd=ROOT, env=azure.client_environment())
+    debugging = {name: os.environ[name] for name in ("LIGHTNING_CIFAR_DEBUG",) if name in os.environ}
+    process = subprocess.Popen(command, cwd=ROOT, env=azure.client_environment() | debugging)
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is a question that scripts.submit asks
     try:
         return process.wait()

@@ -1,7 +1,7 @@
 """Metrics that arrived, as a table and as a picture."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,10 +62,9 @@ def draw(runs: Mapping[str, Curves], names: Sequence[str], file: Path) -> None:
 
 def worth_drawing(curves: Sequence[Curves]) -> list[str]:
     """Choose up to three metrics: losses and accuracies before others, curves before single values."""
-    longest = Counter[str]()
-    for each in curves:
-        for name, points in each.items():
-            longest[name] = max(longest[name], len(points))
+    longest: dict[str, int] = {}
+    for name, points in chain.from_iterable(each.items() for each in curves):
+        longest[name] = max(longest.get(name, 0), len(points))
     names = [name for name in longest if name not in _NO_RESULT and "/" not in name] or list(longest)
     several = [name for name in names if longest[name] > 1] or names
     return sorted(several, key=lambda name: (_FIRST.index(name) if name in _FIRST else len(_FIRST), name))[:3]

@@ -1,11 +1,13 @@
 """Which workspace, and who asks: config.json or flags, and the choice of how to sign in."""
 
 import argparse
+import functools
 import json
 import os
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from lightning_cifar.errors import UserError
 SERVICE_PRINCIPAL = tuple(f"AZUREML_SERVICE_PRINCIPAL_{part}" for part in ("TENANT_ID", "ID", "PASSWORD"))
 """The variables that SDK v1's own sign-in reads (azureml/core/authentication.py)."""
 
+_TOKEN_SECONDS = 240
 _IDENTITY = ("MSI_ENDPOINT", "IDENTITY_ENDPOINT")
 
 
@@ -92,11 +95,18 @@ def choose_sign_in(auth: str) -> str:
 
 
 def azure_cli_token(audience: str) -> str:
-    """Return a token of the Azure CLI's session for a service.
+    """Return a token of the Azure CLI's session for a service, the same one for some minutes.
+
+    SDK v1 asks before each of its requests, and `az` takes a second; the tokens that it returns last five minutes more.
 
     Raises:
         UserError: there is no `az`, or nobody has signed in with it.
     """
+    return _azure_cli_token(audience, time.monotonic() // _TOKEN_SECONDS)
+
+
+@functools.lru_cache
+def _azure_cli_token(audience: str, period: float) -> str:
     command = ["az", "account", "get-access-token", "--resource", audience, "--output", "json"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)

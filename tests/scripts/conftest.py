@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from lightning_cifar import cli
 from scripts import runs, submit, upload_data
@@ -12,6 +13,9 @@ from scripts.azure import follow, submitter
 from scripts.emulator import Emulator
 from tests.scripts.command_lines import CommandLines
 from tests.scripts.fakes import FakeAzure
+
+settings.register_profile("a busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("a busy machine")
 
 ROOT = Path(__file__).resolve().parents[2]
 _JOB = """
@@ -50,9 +54,9 @@ def make_project(folder: Path) -> Path:
     for name in (".amlignore", ".gitignore", "requirements.txt"):
         shutil.copy(ROOT / name, folder / name)
     package = folder / "lightning_cifar"
-    for name in ("errors.py", "files.py", "azure/__init__.py", "azure/run.py", "azure/service_errors.py"):
-        (package / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / "lightning_cifar" / name, package / name)
+    shutil.copytree(ROOT / "lightning_cifar" / "azure", package / "azure", ignore=ignore)
+    for name in ("errors.py", "files.py"):
+        shutil.copy(ROOT / "lightning_cifar" / name, package)
     (package / "__init__.py").touch()
     (package / "__main__.py").write_text(_JOB)
     (package / "cli.py").write_text(_CLI)

@@ -9,7 +9,7 @@ from scripts import console
 
 
 def fail(arguments):
-    raise UserError("no config.json\n  here;   download it")
+    raise UserError("no config.json\nhere; download it")
 
 
 def test_an_error_is_one_line_and_exit_code_1(monkeypatch, capsys):

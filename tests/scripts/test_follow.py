@@ -142,17 +142,21 @@ def test_a_real_ctrl_c_at_a_terminal_cancels_a_real_job(project: Path, service: 
     )
     os.close(terminal)
 
-    def until(text: str, seen: str = "") -> None:
-        while text not in seen:
-            seen += os.read(controller, 10_000).decode()
+    seen = b""
 
-    until("arguments:")
+    def until(text: bytes) -> None:
+        nonlocal seen
+        while text not in seen:
+            seen += os.read(controller, 10_000)
+        seen = seen.partition(text)[2]
+
+    until(b"arguments:")
     process.send_signal(signal.SIGINT)
-    until("[w]atch on?")
+    until(b"[w]atch on?")
     os.write(controller, b"c\n")
-    until("cancelling run")
+    until(b"cancelling run")
 
     assert service.wait(service.runs()[-1].id, deadline(20)) == "Canceled"
-    until("was canceled")
+    until(b"was canceled")
     assert process.wait(deadline(20)) == 130
     os.close(controller)

@@ -20,7 +20,7 @@ def make_job(*flags: str, **more: object) -> job.Job:
 
 @given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), min_size=1))
 @example(["it's", "a b", "$HOME", "`id`", '"', "[1, 2]", "*", "ü", "a;b", "\\", "--x=y z", "", "-n"])
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_every_flag_survives_the_shell_of_the_job(flags: list[str]) -> None:
     command = make_job(*flags).command("$DATA").replace("python -m lightning_cifar", r"printf '%s\0'", 1)
 

@@ -13,7 +13,7 @@ from PIL import Image
 import scripts.emulator
 from lightning_cifar.errors import UserError
 from scripts import rehearse
-from tests.conftest import make_folder, run
+from tests.conftest import make_folder
 from tests.scripts.command_lines import Outcome, call
 from tests.scripts.conftest import ROOT, make_project
 
@@ -51,10 +51,6 @@ IMAGES = 3 * 100 - 30
 
 def environment() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-
-
-def losses(printed: str) -> list[float]:
-    return [float(text) for text in re.findall(r"batch=\s*\d+: loss ([\d.]+)", printed)]
 
 
 @pytest.fixture(scope="module")
@@ -107,18 +103,6 @@ def test_every_metric_arrives_once_and_is_drawn(two_nodes: Outcome, probes: list
     assert "mount namespaces" in two_nodes.out or "unguessable paths" in two_nodes.out
     with Image.open(project / "downloads" / "rehearsal.png") as picture:
         assert picture.width > 500
-
-
-def test_two_processes_learn_like_one_at_twice_the_batch_size(
-    two_nodes: Outcome, project: Path, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    flags = ["--data.source", project / "images", "--data.batch_size", 10, "--trainer.logger", "false"]
-
-    assert run(tmp_path, "fit", *flags, *_FLAGS[:-1]) == 0
-
-    one = losses(capsys.readouterr().out)
-    assert len(one) == len(losses(two_nodes.out)) == 12
-    assert losses(two_nodes.out) == pytest.approx(one, abs=0.15)
 
 
 def test_a_module_that_the_snapshot_lacks_fails_the_job_though_the_checkout_has_it(tmp_path: Path) -> None:
@@ -249,3 +233,17 @@ def test_what_went_wrong_fails_the_rehearsal(rehearsed, status, steps, unexpecte
 def test_data_that_a_rehearsal_cannot_have_is_refused(rehearsed, data: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         rehearsed(FakeEmulator(), "--data", data)
+
+
+def test_debugging_reaches_the_submission_and_nothing_else_of_the_environment_does(monkeypatch) -> None:
+    monkeypatch.setenv("LIGHTNING_CIFAR_DEBUG", "1")
+    monkeypatch.setenv("SECRET", "s3cret")
+    emulator = SimpleNamespace(client_environment=lambda: {"PATH": os.environ["PATH"]})
+
+    seen: dict[str, str] = {}
+    started = SimpleNamespace(wait=lambda: 0)
+    monkeypatch.setattr(rehearse.subprocess, "Popen", lambda command, cwd, env: seen.update(env) or started)
+
+    rehearse.submit(emulator, [])
+
+    assert seen == {"PATH": os.environ["PATH"], "LIGHTNING_CIFAR_DEBUG": "1"}

@@ -64,7 +64,7 @@ def test_too_many_bytes_are_an_error_whose_advice_helps(project: Path) -> None:
     write(project, "pictures/small.bin", 60 << 20)
     write(project, "film.mp4", 40 << 20)
 
-    with pytest.raises(UserError, match=r"350\.0 MB.*more than the 300 MB") as error:
+    with pytest.raises(UserError, match=r"350\.\d MB.*more than the 300 MB") as error:
         snapshot.take(project).check()
 
     assert "310.0 MB in 2 files → /pictures/" in str(error.value)

@@ -97,12 +97,25 @@ def test_auto_takes_what_there_is_in_the_documented_order(signed_out: Path, monk
     assert workspace.choose_sign_in("interactive") == "interactive"
 
 
-def test_the_azure_clis_token(signed_out: Path) -> None:
+def test_the_azure_clis_token_is_asked_for_once_in_some_minutes(
+    signed_out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [10_000.0]
+    monkeypatch.setattr(workspace.time, "monotonic", lambda: now[0])
+    write_az(signed_out, """echo "$4" >> "$HOME/calls"; echo "{\\"accessToken\\": \\"token for $4\\"}\"""")
+
+    tokens = [workspace.azure_cli_token(audience) for audience in ("arm", "arm", "aml", "arm")]
+    now[0] += 300
+    tokens.append(workspace.azure_cli_token("arm"))
+
+    assert tokens == ["token for arm", "token for arm", "token for aml", "token for arm", "token for arm"]
+    assert (signed_out / "calls").read_text().split() == ["arm", "aml", "arm"]
+
+
+@pytest.mark.parametrize("script", ["echo '{}'", "echo no JSON", "echo 'sign in first' >&2; exit 1"])
+def test_an_azure_cli_without_a_session_is_explained(signed_out: Path, script: str) -> None:
     with pytest.raises(UserError, match="there is no `az` in PATH"):
         workspace.azure_cli_token("https://management.azure.com")
-    write_az(signed_out, 'echo "{\\"accessToken\\": \\"token for $4\\"}"')
-    assert workspace.azure_cli_token("https://management.azure.com") == "token for https://management.azure.com"
-    for script in ("echo '{}'", "echo no JSON", "echo 'sign in first' >&2; exit 1"):
-        write_az(signed_out, script)
-        with pytest.raises(UserError, match=r"gave no token .*; run az login"):
-            workspace.azure_cli_token("https://management.azure.com")
+    write_az(signed_out, script)
+    with pytest.raises(UserError, match=r"gave no token .*; run az login"):
+        workspace.azure_cli_token("https://management.azure.com")
