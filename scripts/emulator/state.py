@@ -59,7 +59,9 @@ class State:
         known = self.workspace
         if subscription.lower() != known.subscription_id.lower():
             raise RefusalError(404, "SubscriptionNotFound", f"The subscription '{subscription}' could not be found.")
-        if (group.lower(), workspace.lower()) != (known.resource_group.lower(), known.name.lower()):
+        if group.lower() != known.resource_group.lower():
+            raise RefusalError(404, "ResourceGroupNotFound", f"Resource group '{group}' could not be found.")
+        if workspace.lower() != known.name.lower():
             resource = f"Microsoft.MachineLearningServices/workspaces/{workspace}"
             message = f"The Resource '{resource}' under resource group '{group}' was not found."
             raise RefusalError(404, "ResourceNotFound", message)
