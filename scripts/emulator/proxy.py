@@ -25,7 +25,7 @@ class Proxy:
     Args:
         state: what the routes read and write; requests are recorded there.
         router: which requests it answers; a host without a route gets 403, a path without one gets 501.
-        authority: mints the certificate of each tunnel's host.
+        authority: issues the certificate of each tunnel's host.
         faults: the misbehaviour that each request meets.
     """
 
@@ -86,8 +86,7 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, address: tuple[str, int], proxy: Proxy) -> None:
         self.proxy = proxy
-        self._open: set[socket.socket] = set()
-        self._open_lock = threading.Lock()
+        self.open: set[socket.socket] = set()
         super().__init__(address, _Connection, bind_and_activate=False)
         self.server_bind()
 
@@ -98,18 +97,8 @@ class _Server(ThreadingHTTPServer):
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = LOOPBACK, self.server_address[1]
 
-    def track(self, connection: socket.socket) -> None:
-        with self._open_lock:
-            self._open.add(connection)
-
-    def untrack(self, connection: socket.socket) -> None:
-        with self._open_lock:
-            self._open.discard(connection)
-
     def drop_connections(self) -> None:
-        with self._open_lock:
-            connections = list(self._open)
-        for connection in connections:
+        for connection in list(self.open):
             _reset(connection)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -131,10 +120,10 @@ class _Connection(BaseHTTPRequestHandler):
     def setup(self) -> None:
         super().setup()
         self.raw = self.connection
-        self.server.track(self.raw)
+        self.server.open.add(self.raw)
 
     def finish(self) -> None:
-        self.server.untrack(self.raw)
+        self.server.open.discard(self.raw)
         with contextlib.suppress(OSError, ValueError):
             super().finish()
 
@@ -150,10 +139,10 @@ class _Connection(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.flush()
         self.host = host
-        self.server.untrack(self.raw)
+        self.server.open.discard(self.raw)
         tunnel = proxy.authority.context(host).wrap_socket(self.connection, server_side=True)
         self.raw = self.connection = tunnel
-        self.server.track(tunnel)
+        self.server.open.add(tunnel)
         self.rfile = tunnel.makefile("rb")
         self.wfile = tunnel.makefile("wb")
         self.close_connection = False
@@ -162,6 +151,8 @@ class _Connection(BaseHTTPRequestHandler):
         request = self._read()
         proxy = self.server.proxy
         found = proxy.router.find(request.method, request.host, request.path)
+        if "transfer-encoding" in request.headers:  # the SDK sends none; the body is still unread
+            found, self.close_connection = None, True
         if found:
             request.route = found[0].group
         proxy.state.record(request)
@@ -205,10 +196,7 @@ class _Connection(BaseHTTPRequestHandler):
 
     def _send(self, response: Response) -> None:
         self.send_response_only(response.status)
-        headers = {
-            "Content-Length": str(len(response.body)),
-            "Date": self.date_time_string(),
-        } | response.headers
+        headers = {"Content-Length": str(len(response.body)), "Date": self.date_time_string()} | response.headers
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()

@@ -47,7 +47,6 @@ class State:
         self.models: list[ModelRecord] = []
         self.snapshots: dict[str, dict[str, Any]] = {}
         self.computes: dict[str, Compute] = {}
-        self.submissions: list[str] = []
         self.on_submit: Any = None  # called with the run id of each submission
         self.on_cancel: Any = None  # called with the run id; returns whether a job took it
 
@@ -60,7 +59,9 @@ class State:
         known = self.workspace
         if subscription.lower() != known.subscription_id.lower():
             raise RefusalError(404, "SubscriptionNotFound", f"The subscription '{subscription}' could not be found.")
-        if (group.lower(), workspace.lower()) != (known.resource_group.lower(), known.name.lower()):
+        if group.lower() != known.resource_group.lower():
+            raise RefusalError(404, "ResourceGroupNotFound", f"Resource group '{group}' could not be found.")
+        if workspace.lower() != known.name.lower():
             resource = f"Microsoft.MachineLearningServices/workspaces/{workspace}"
             message = f"The Resource '{resource}' under resource group '{group}' was not found."
             raise RefusalError(404, "ResourceNotFound", message)

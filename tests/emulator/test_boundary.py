@@ -31,6 +31,15 @@ def test_an_unknown_route_of_a_known_host_is_refused_and_recorded(azure: Emulato
     azure.forgive()
 
 
+def test_a_body_without_a_length_is_refused_and_recorded(azure: Emulator, session) -> None:
+    url = f"https://eastus.api.azureml.ms/history/v1.0{azure.workspace.scope}/experiments/e"
+    client = session(azure)
+    assert client.post(url, data=iter([b"{}"]), timeout=deadline(1)).status_code == 501
+    assert len(azure.unexpected) == 1 and azure.unexpected[0].endswith("/experiments/e")
+    assert client.post(url, data=b"{}", timeout=deadline(1)).json()["name"] == "e"
+    azure.forgive()
+
+
 def test_a_request_that_breaks_the_emulator_is_recorded_and_answered(azure: Emulator, session) -> None:
     azure.job_environment("run-1", "e")
     url = f"https://eastus.api.azureml.ms/history/v1.0{azure.workspace.scope}/experiments/e/runs:query"

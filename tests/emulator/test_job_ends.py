@@ -66,6 +66,18 @@ def test_cancelling_asks_the_processes_to_end_before_it_kills_them(azure, submit
     assert job.log == "ready\nasked to stop\n" and gone(job.pids[0])
 
 
+def test_a_job_can_be_cancelled_while_it_starts(azure, submit, session) -> None:
+    client = session(azure)
+    for _ in range(5):
+        run_id = submit({"say.py": FOREVER}, script="say.py", **pytorch(2, 4))
+        azure.start_job(run_id)
+        url = (
+            f"https://eastus.api.azureml.ms/execution/v1.0{azure.workspace.scope}/experiments/jobs/runs/{run_id}/cancel"
+        )
+        assert client.post(url, timeout=deadline(1)).status_code == 200
+        assert azure.wait(run_id, deadline(5)) == "Canceled"
+
+
 def test_a_job_that_takes_too_long_is_cancelled(azure, submit) -> None:
     run_id = submit({"say.py": FOREVER}, script="say.py", maxRunDurationSeconds=0.05)
     job = azure.start_job(run_id)

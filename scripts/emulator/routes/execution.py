@@ -43,7 +43,6 @@ def submit(state: State, request: Request, experiment: str) -> dict[str, Any]:
         f"{API}/execution/v1.0{state.workspace.scope}/experiments/{experiment}/runs/{run_id}/cancel"
     )
     state.set_status(run, "Queued")
-    state.submissions.append(run_id)
     if state.on_submit is not None:
         state.on_submit(run_id)
     return {"runId": run_id}
