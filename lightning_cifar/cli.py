@@ -227,14 +227,10 @@ def main(args: Sequence[str] | None = None) -> int:
     except UserError as error:
         return report(error)
     except (OSError, MisconfigurationException, ValueError, RuntimeError) as error:
-        explained = UserError(f"{one_line(str(error))}; {HELP}")
         if isinstance(error, OSError) and error.errno in CANNOT_WRITE:
-            explained = UserError(
-                f"cannot write {error.filename or 'to the disk'}: {error.strerror}; free some space, or name another "
-                "place with --trainer.default_root_dir or --data.data_dir"
-            )
-        elif not raised_by_library(error):
-            raise
-        explained.__cause__ = error
-        return report(explained)
+            remedy = "free some space, or name another place with --trainer.default_root_dir or --data.data_dir"
+            return report(error, f"cannot write {error.filename or 'to the disk'}: {error.strerror}; {remedy}")
+        if raised_by_library(error):
+            return report(error, f"{one_line(str(error))}; {HELP}")
+        raise
     return 0

@@ -126,14 +126,16 @@ def test_the_best_checkpoint_is_tested_and_the_last_one_kept(fit, main):
 
 
 def test_a_network_gets_as_many_outputs_as_the_data_has_classes(fit):
-    saved = weights(fit("--model.net", "torchvision.models.squeezenet1_1", "--data.val_size", 0))
+    few = ("--data.val_size", 0, "--trainer.limit_train_batches", 1)
+    saved = weights(fit("--model.net", "torchvision.models.squeezenet1_1", *few))
     assert saved["hyper_parameters"]["class_names"] == ["blue", "green", "red"]
     assert saved["hyper_parameters"]["net"]["init_args"]["num_classes"] == 3
     assert saved["state_dict"]["net.classifier.1.weight"].shape[0] == 3
 
 
 def test_test_and_predict_need_only_the_checkpoint(fit, main, images, tmp_path_factory):
-    fit("--model.net", "torchvision.models.squeezenet1_1", "--data.val_size", 0)
+    few = ("--data.val_size", 0, "--trainer.limit_train_batches", 1)
+    fit("--model.net", "torchvision.models.squeezenet1_1", *few)
     assert main("test", "--ckpt_path", "last", "--data.source", images) == 0
     assert "--ckpt_path last is results/colours/version_0/checkpoints/last.ckpt" in main.out
     assert "test_acc" in main.out
