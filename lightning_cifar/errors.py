@@ -42,7 +42,7 @@ def one_line(message: str) -> str:
     """Return a library's message in one line, without bullets and without the types that jsonargparse has tried."""
     lines = (re.sub(r"^([-*] )+", "", line.strip()) for line in message.splitlines())
     kept = [line.rstrip(" ;.") for line in lines if line and not TYPES_TRIED.match(line)]
-    return re.sub(r'^Parser key "([^"]+)"', r"--\1", "; ".join(kept).replace(":;", ":"))
+    return re.sub(r'Parser key "([^"]+)"', r"--\1", "; ".join(kept).replace(":;", ":"), count=1)
 
 
 def place(error: BaseException | None) -> str:
