@@ -44,6 +44,17 @@ class Checked(Exception):  # noqa: N818  # no error: the flags are good, and not
     """Raised instead of building anything, where only the flags were to be checked."""
 
 
+class Parser(LightningArgumentParser):
+    """LightningCLI's parser, whose errors in a config file name the file."""
+
+    def parse_path(self, cfg_path: Any, *args: Any, **kwargs: Any) -> Namespace:
+        """Parse a file; raise what `parse_path` of jsonargparse raises, its message after the file's name."""
+        try:
+            return super().parse_path(cfg_path, *args, **kwargs)
+        except (ArgumentError, UnicodeDecodeError) as error:
+            raise ArgumentError(None, f"{cfg_path}: {error}") from error
+
+
 class CLI(LightningCLI):
     """`fit`, `validate`, `test` and `predict` with the classifier and the data module of this package.
 
@@ -61,6 +72,7 @@ class CLI(LightningCLI):
             save_config_callback=SaveConfig,
             save_config_kwargs={"overwrite": True},
             seed_everything_default=0,
+            parser_class=Parser,
             parser_kwargs=raises
             | {name: raises | {"default_config_files": [str(DEFAULTS)]} for name in self.subcommands()},
             args=list(sys.argv[1:] if args is None else args),
@@ -87,7 +99,7 @@ class CLI(LightningCLI):
                 # jsonargparse carries SGD's arguments over to other optimizers: a weight_decay of 0, for one.
                 optimizer = json.dumps(self.said.optimizer.as_dict())
                 self.config = parser.parse_args([*args, "--optimizer=null", f"--optimizer={optimizer}"])
-        except (ArgumentError, UnicodeDecodeError) as error:
+        except ArgumentError as error:
             raise UserError(f"{one_line(str(error))}; {HELP}") from error
         if self.check_only:
             raise Checked
@@ -227,14 +239,10 @@ def main(args: Sequence[str] | None = None) -> int:
     except UserError as error:
         return report(error)
     except (OSError, MisconfigurationException, ValueError, RuntimeError) as error:
-        explained = UserError(f"{one_line(str(error))}; {HELP}")
         if isinstance(error, OSError) and error.errno in CANNOT_WRITE:
-            explained = UserError(
-                f"cannot write {error.filename or 'to the disk'}: {error.strerror}; free some space, or name another "
-                "place with --trainer.default_root_dir or --data.data_dir"
-            )
-        elif not raised_by_library(error):
-            raise
-        explained.__cause__ = error
-        return report(explained)
+            remedy = "free some space, or name another place with --trainer.default_root_dir or --data.data_dir"
+            return report(error, f"cannot write {error.filename or 'to the disk'}: {error.strerror}; {remedy}")
+        if raised_by_library(error):
+            return report(error, f"{one_line(str(error))}; {HELP}")
+        raise
     return 0

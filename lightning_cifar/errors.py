@@ -24,12 +24,17 @@ class UserError(Exception):
     """
 
 
-def report(error: BaseException) -> int:
-    """Print an error in one line on stderr, after its traceback where `LIGHTNING_CIFAR_DEBUG=1`; return exit code 1."""
+def report(error: BaseException, message: str | None = None) -> int:
+    """Print an error in one line on stderr, with `LIGHTNING_CIFAR_DEBUG=1` after its traceback; return exit code 1.
+
+    Args:
+        error: what was raised.
+        message: the line, where the error's own words are not for people.
+    """
     sys.stdout.flush()
     if os.environ.get(DEBUG) == "1":
         traceback.print_exception(error)
-    print(f"error: {' '.join(str(error).splitlines())}", file=sys.stderr, flush=True)
+    print(f"error: {' '.join((message or str(error)).splitlines())}", file=sys.stderr, flush=True)
     return 1
 
 
@@ -37,7 +42,7 @@ def one_line(message: str) -> str:
     """Return a library's message in one line, without bullets and without the types that jsonargparse has tried."""
     lines = (re.sub(r"^([-*] )+", "", line.strip()) for line in message.splitlines())
     kept = [line.rstrip(" ;.") for line in lines if line and not TYPES_TRIED.match(line)]
-    return re.sub(r'^Parser key "([^"]+)"', r"--\1", "; ".join(kept).replace(":;", ":"))
+    return re.sub(r'Parser key "([^"]+)"', r"--\1", "; ".join(kept).replace(":;", ":"), count=1)
 
 
 def place(error: BaseException | None) -> str:

@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from PIL import Image
 from pytorch_lightning import Trainer
 from pytorch_lightning.utilities import rank_zero_only
-from torch import Tensor
 
 from lightning_cifar import figures
 from lightning_cifar.classifier import CIFAR10Classifier
@@ -47,9 +46,10 @@ def write_figures(trainer: Trainer, model: CIFAR10Classifier, data: CIFAR10DataM
     step = trainer.global_step
     if without := [type(logger).__name__ for logger in trainer.loggers if not log_images(logger, paths, step)]:
         print(f"{', '.join(without)}: no log_image, so the figures are only in {folder}")
-    if model.confusion_matrix is not None:
-        for logger in trainer.loggers:
-            log_confusion(logger, model.confusion_matrix, model.class_names, step)
+    for logger in trainer.loggers:
+        if model.confusion_matrix is not None and hasattr(logger, "log_confusion_matrix"):
+            # as numbers, too, which Azure ML Studio draws by itself
+            logger.log_confusion_matrix("confusion", model.confusion_matrix.tolist(), model.class_names, step=step)
     return paths
 
 
@@ -89,15 +89,6 @@ def log_images(logger: Any, paths: list[Path], step: int) -> bool:
         with Image.open(path) as picture:
             writer.add_image(path.stem, np.array(picture.convert("RGB")), step, dataformats="HWC")
     return True
-
-
-def log_confusion(logger: Any, counts: Tensor, class_names: list[str], step: int) -> None:
-    """Log a confusion matrix as numbers: by `log_confusion_matrix`, which Azure ML Studio draws, or `log_table`."""
-    if hasattr(logger, "log_confusion_matrix"):
-        logger.log_confusion_matrix("confusion", counts.tolist(), class_names, step=step)
-    elif hasattr(logger, "log_table"):  # Lightning's convention
-        rows = [[name, *row] for name, row in zip(class_names, counts.tolist(), strict=True)]
-        logger.log_table("confusion", columns=["true class", *class_names], data=rows, step=step)
 
 
 def describe(data: CIFAR10DataModule) -> str:

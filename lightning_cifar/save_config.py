@@ -9,7 +9,10 @@ from pytorch_lightning.cli import SaveConfigCallback
 
 
 class SaveConfig(SaveConfigCallback):
-    """`SaveConfigCallback` that also logs the settings that runs are compared by: data, optimizer, schedule, epochs."""
+    """`SaveConfigCallback` that also logs the settings that runs are compared by.
+
+    These are the seed, the data, the optimizer, the schedule and the number of epochs.
+    """
 
     def save_config(self, trainer: Any, pl_module: LightningModule, stage: str) -> None:
         """Log the settings to every logger, and config.yaml to those that take files."""

@@ -157,11 +157,11 @@ def test_a_gpu_where_there_is_none(main, images):
 @pytest.mark.parametrize(
     ("content", "parts"),
     [
-        (b"trainer: [1\n x: }", ("Problems parsing config", "line 2")),
-        (b"just text", ("Unexpected config: just text",)),
-        (b"\x89PNG\xff", ("can't decode byte 0x89",)),
+        (b"trainer: [1\n x: }", ("my.yaml: Problems parsing config", "line 2")),
+        (b"just text", ("my.yaml: Unexpected config: just text",)),
+        (b"\x89PNG\xff", ("my.yaml: ", "can't decode byte 0x89")),
         (b"trainer:\n  max_epoch: 3\n", ("does not accept option 'trainer.max_epoch'",)),
-        (b"trainer:\n  max_epochs: three\n", ("--trainer.max_epochs: Expected a <class 'int'>; Given value: three",)),
+        (b"trainer:\n  max_epochs: three\n", ("my.yaml: --trainer.max_epochs: Expected a <class 'int'>; Given",)),
     ],
 )
 def test_config_files(main, flag, content, parts):

@@ -1,0 +1,111 @@
+"""What the command line builds: callbacks, progress bar and source; each settled once."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pytorch_lightning.callbacks import EarlyStopping, RichProgressBar, TQDMProgressBar
+from pytorch_lightning.callbacks import ProgressBar as AnyBar
+
+from lightning_cifar.callbacks.checkpoints import RunCheckpoint
+from lightning_cifar.callbacks.graceful_stop import GracefulStop
+from lightning_cifar.callbacks.progress import ProgressBar
+from lightning_cifar.cli import CLI
+from lightning_cifar.data.folder import FolderSource
+
+
+class Built(Exception):  # noqa: N818  # no error: the test has seen what it wanted
+    pass
+
+
+@pytest.fixture
+def build(monkeypatch, tmp_path, images) -> Callable[..., CLI]:
+    """Return what a command line of `fit` builds, before it trains."""
+
+    def stop(cli: CLI) -> None:
+        raise Built(cli)
+
+    monkeypatch.setattr(CLI, "after_instantiate_classes", stop)
+    monkeypatch.chdir(tmp_path)
+
+    def build(*args: str) -> CLI:
+        with pytest.raises(Built) as built:
+            CLI(["fit", "--data.source", str(images), *args])
+        return built.value.args[0]
+
+    return build
+
+
+@pytest.mark.parametrize(
+    ("flags", "bar"),
+    [
+        ((), ProgressBar),
+        (("--trainer.callbacks+=TQDMProgressBar",), TQDMProgressBar),
+        (("--trainer.callbacks+=RichProgressBar", "--trainer.callbacks.refresh_rate=3"), RichProgressBar),
+        (("--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val_loss"), ProgressBar),
+        (("--trainer.enable_progress_bar", "false"), None),
+    ],
+)
+def test_the_users_progress_bar_replaces_the_default_one(build, flags, bar):
+    bars = [callback for callback in build(*flags).trainer.callbacks if isinstance(callback, AnyBar)]
+    assert [type(callback) for callback in bars] == [bar] * (bar is not None)
+
+
+def test_a_configuration_with_another_bar_can_be_used_again(build, tmp_path):
+    cli = build("--trainer.callbacks+=TQDMProgressBar")
+    cli._parser("fit").save(cli.config["fit"], tmp_path / "config.yaml")
+    assert isinstance(build("--config", "config.yaml").trainer.progress_bar_callback, TQDMProgressBar)
+
+
+@pytest.mark.parametrize(
+    ("flags", "there", "missing"),
+    [
+        (
+            ("--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val_loss"),
+            (EarlyStopping, GracefulStop),
+            (),
+        ),
+        (("--trainer.callbacks", "null"), (), (RunCheckpoint, GracefulStop)),
+        (
+            ("--trainer.callbacks=EarlyStopping", "--trainer.callbacks.monitor=val_loss"),
+            (EarlyStopping,),
+            (GracefulStop,),
+        ),
+        (("--trainer.enable_checkpointing", "false"), (ProgressBar,), (RunCheckpoint, GracefulStop)),
+    ],
+)
+def test_callbacks_are_added_to_the_default_ones_or_replace_them(build, flags, there, missing):
+    callbacks = build(*flags).trainer.callbacks
+    assert all(any(isinstance(callback, kind) for callback in callbacks) for kind in there)
+    assert not [callback for callback in callbacks if isinstance(callback, missing)]
+
+
+@pytest.mark.parametrize("found", ["synthetic", "cifar10"])
+def test_the_source_is_chosen_once_and_the_data_module_is_told_which(build, images, monkeypatch, found):
+    asked = []
+
+    def resolve(*args: object) -> FolderSource:
+        asked.append(args)
+        source = FolderSource(images)
+        source.name = found
+        return source
+
+    monkeypatch.setattr("lightning_cifar.cli.resolve_source", resolve)
+    flags = ("--data.source", "cifar10", "--data.fallback", "synthetic", "--data.mirrors", '["http://a"]')
+    data = build(*flags).config["fit"].data
+    assert asked == [("cifar10", Path("data"), ["http://a"], "synthetic")]
+    assert (data.source, data.fallback) == (found, None)
+
+
+@pytest.mark.parametrize(
+    ("flags", "window"),
+    [
+        (("--model.loss_window", "10", "--trainer.log_every_n_steps", "100"), 10),
+        (("--trainer.log_every_n_steps", "100"), 100),
+        (("--trainer.log_every_n_steps", "50"), 50),  # though it is Lightning's default
+        (("--trainer.log_every_n_steps", "0"), None),
+        ((), None),
+    ],
+)
+def test_an_explicit_loss_window_wins_over_log_every_n_steps(build, flags, window):
+    assert build(*flags).config["fit"].model.loss_window == window
