@@ -34,7 +34,7 @@ def report(error: BaseException, message: str | None = None) -> int:
     sys.stdout.flush()
     if os.environ.get(DEBUG) == "1":
         traceback.print_exception(error)
-    print(f"error: {' '.join((message or str(error)).splitlines())}", file=sys.stderr, flush=True)
+    print(f"error: {' '.join((message or str(error)).split())}", file=sys.stderr, flush=True)
     return 1
 
 

@@ -2,13 +2,11 @@
 
 import argparse
 import io
-import os
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from lightning_cifar.errors import UserError
+from lightning_cifar.errors import UserError, report
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -44,11 +42,7 @@ def exit_code(main: Callable[[Sequence[str]], int], args: Sequence[str]) -> int:
     try:
         return main(args)
     except UserError as error:
-        sys.stdout.flush()
-        if os.environ.get("LIGHTNING_CIFAR_DEBUG") == "1":
-            traceback.print_exception(error)
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
-        return 1
+        return report(error)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr, flush=True)
         return INTERRUPTED
