@@ -1,6 +1,7 @@
 """CIFAR-10 as published: the official archive, or the batches unpacked from it."""
 
 import contextlib
+import pickle
 import tarfile
 import tempfile
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from filelock import FileLock, Timeout
+from numpy.typing import NDArray
 from torchvision.datasets import CIFAR10
 from torchvision.datasets.utils import check_integrity
 
@@ -32,7 +34,7 @@ CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "
 
 
 class Cifar10Source:
-    """CIFAR-10, downloaded where it is absent; torchvision checks every batch against its published MD5 sum.
+    """CIFAR-10, downloaded where it is absent; every batch is checked against the MD5 sum that torchvision knows.
 
     Args:
         data_dir: where the archive or the folder unpacked from it lies, or is put.
@@ -95,13 +97,13 @@ class Cifar10Source:
         files = CIFAR10.train_list if split == "train" else CIFAR10.test_list
         images = np.empty((0, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
         labels: list[int] = []
-        for file in files:
-            batch = _read(folder, file)
-            if not labels:  # one array that batch after batch fills: at its peak 1.6 times the set is in memory
-                images = np.empty((len(files) * len(batch.data), *images.shape[1:]), np.uint8)
-            images[len(labels) : len(labels) + len(batch.data)] = batch.data
-            labels += batch.targets
-            del batch  # before the next one is read
+        for name, md5 in files:
+            pixels, batch_labels = _read(folder / name, md5)
+            if not labels:  # one array that batch after batch fills: joining them would hold the set twice
+                images = np.empty((len(files) * len(pixels), *images.shape[1:]), np.uint8)
+            images[len(labels) : len(labels) + len(pixels)] = pixels
+            labels += batch_labels
+            del pixels  # before the next batch is read
         return LabelledImages.from_numpy(images, np.array(labels, np.int64))
 
     def _unpacked(self) -> Path | None:
@@ -140,13 +142,17 @@ class Cifar10Source:
             return contextlib.nullcontext()
 
 
-def _read(folder: Path, file: Sequence[str]) -> CIFAR10:
-    """Read one batch by torchvision, which compares its MD5 sum before it unpickles anything."""
-    batch = type("Batch", (CIFAR10,), {"train_list": [file], "test_list": []})
+def _read(path: Path, md5: str) -> tuple[NDArray[np.uint8], list[int]]:
+    """Return images (N, 32, 32, 3) and labels of one batch, which is unpickled only if it is the published one.
+
+    As torchvision does it, which would hold up to 1.8 times the set at the peak, even batch by batch; this takes 1.4.
+    """
     try:
-        return batch(folder.parent)
-    except (RuntimeError, OSError) as error:
-        files = [file, (CIFAR10.meta["filename"], CIFAR10.meta["md5"])]
-        bad = next((name for name, md5 in files if not check_integrity(folder / name, md5)), file[0])
-        what = "is not the published file" if (folder / bad).is_file() else "is missing"
-        raise UserError(f"{folder / bad} {what}: delete {folder} to have it made anew") from error
+        if check_integrity(path, md5):
+            with path.open("rb") as file:
+                batch = pickle.load(file, encoding="bytes")
+            return batch[b"data"].reshape(-1, 3, IMAGE_SIZE, IMAGE_SIZE).transpose(0, 2, 3, 1), batch[b"labels"]
+        what = "is not the published file" if path.is_file() else "is missing"
+    except OSError as error:
+        what = f"cannot be read ({error.strerror or error})"
+    raise UserError(f"{path} {what}: delete {path.parent} to have it made anew")

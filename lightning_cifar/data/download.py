@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Sequence
 from http import HTTPStatus
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
@@ -104,7 +104,9 @@ def _fetch(url: str, part: Path, size: int, timeout: float) -> None:
                 raise _MirrorError(_reason(error, timeout)) from error
             if not chunk:
                 raise _MirrorError(f"dropped the connection after {have:,} of {size:,} bytes")
-            _write(file, chunk)
+            rest = memoryview(chunk)
+            while rest:  # an unbuffered file takes what fits, and reports a full disk with what is left
+                rest = rest[file.write(rest) :]
             have += len(chunk)
             advance(len(chunk))
             seconds = time.monotonic() - mark
@@ -164,13 +166,6 @@ def _reason(error: Exception, timeout: float) -> str:
     if isinstance(cause, TimeoutError):
         return f"silent for {timeout:g} seconds"
     return str(getattr(cause, "strerror", None) or cause or type(cause).__name__)
-
-
-def _write(file: IO[bytes], chunk: bytes) -> None:
-    """Write all of it: an unbuffered file takes what fits, and reports a full disk with the rest."""
-    view = memoryview(chunk)
-    while view:
-        view = view[file.write(view) :]
 
 
 def _size(path: Path) -> int:

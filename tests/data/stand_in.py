@@ -2,6 +2,7 @@
 
 import hashlib
 import pickle
+import struct
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,21 @@ BATCH = 20
 
 
 def batch_of(seed: int) -> dict:
-    """Return 20 random images and labels, as torchvision finds them in a batch."""
+    """Return 20 random images and labels."""
     rng = np.random.default_rng(seed)
     return {"data": rng.integers(0, 256, (BATCH, 3072), np.uint8), "labels": rng.integers(0, 10, BATCH).tolist()}
+
+
+def pickled(images: bytes, labels: list[int]) -> bytes:
+    """Return a batch in the published files' own form: as Python 2 and numpy 1 pickled it."""
+    array = (
+        b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85U\x01btR"
+        b"(K\x01K" + bytes([len(labels)]) + b"M\x00\x0c\x86"
+        b"cnumpy\ndtype\n(U\x02u1K\x00K\x01tR(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+        b"\x89T" + struct.pack("<i", len(images)) + images + b"tb"
+    )
+    numbers = b"](" + b"".join(b"K" + bytes([label]) for label in labels) + b"e"
+    return b"\x80\x02}(U\x04data" + array + b"U\x06labels" + numbers + b"U\x0bbatch_labelU\x03oneu."
 
 
 @dataclass
@@ -50,7 +63,8 @@ def publish(folder: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
     batches = folder / CIFAR10.base_folder
     batches.mkdir(parents=True)
     for seed, (name, _) in enumerate([*CIFAR10.train_list, *CIFAR10.test_list]):
-        (batches / name).write_bytes(pickle.dumps(batch_of(seed)))
+        batch = batch_of(seed)
+        (batches / name).write_bytes(pickled(batch["data"].tobytes(), batch["labels"]))
     (batches / "batches.meta").write_bytes(pickle.dumps({"label_names": list(cifar10.CLASS_NAMES)}))
     archive = folder / CIFAR10.filename
     with tarfile.open(archive, "w:gz") as tar:
