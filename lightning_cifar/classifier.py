@@ -22,7 +22,7 @@ from lightning_cifar.tiny_steps import QuickAttributes
 
 
 class CIFAR10Classifier(QuickAttributes, LightningModule):
-    """Trains and tests a network that maps images (N, 3, 32, 32) to logits (N, classes).
+    """Trains and tests a network that maps images (N, 3, 32, 32) to logits (N, classes): `CIFAR10Classifier(MyNet())`.
 
     Logs `loss`, the mean over a window of batches as in the tutorial, with `lr`; `val_loss`, `val_acc`, `test_loss`,
     `test_acc`; and at test `test_acc/<class>`. Its checkpoints name network and classes.
