@@ -18,11 +18,11 @@ from lightning_cifar.errors import UserError
 from lightning_cifar.loader import Batch
 from lightning_cifar.net import Net
 from lightning_cifar.net_check import check_logits, check_net, check_state
-from lightning_cifar.tiny_steps import QuickAttributes
+from lightning_cifar.tiny_steps import QuickAttributes, fixed_signature
 
 
 class CIFAR10Classifier(QuickAttributes, LightningModule):
-    """Trains and tests a network that maps images (N, 3, 32, 32) to logits (N, classes).
+    """Trains and tests a network that maps images (N, 3, 32, 32) to logits (N, classes): `CIFAR10Classifier(MyNet())`.
 
     Logs `loss`, the mean over a window of batches as in the tutorial, with `lr`; `val_loss`, `val_acc`, `test_loss`,
     `test_acc`; and at test `test_acc/<class>`. Its checkpoints name network and classes.
@@ -88,6 +88,7 @@ class CIFAR10Classifier(QuickAttributes, LightningModule):
         # not in half precision, in which `--trainer.precision bf16-true` has the logits
         return F.cross_entropy(logits.to(torch.promote_types(logits.dtype, torch.float32)), labels), logits
 
+    @fixed_signature
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch; `LossWindow` logs it."""
         return self._step(batch)[0]

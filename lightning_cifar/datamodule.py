@@ -55,12 +55,9 @@ class CIFAR10DataModule(LightningDataModule):
         predict_path: Path | None = None,
     ) -> None:
         super().__init__()
-        for name, value, least in (
-            ("batch_size", batch_size, 1),
-            ("eval_batch_size", eval_batch_size, 1),
-            ("val_size", val_size, 0),
-        ):
-            if value is not None and value < least:
+        sizes = ("batch_size", batch_size, 1), ("eval_batch_size", eval_batch_size, 1), ("val_size", val_size or 0, 0)
+        for name, value, least in sizes:
+            if value < least:
                 raise UserError(f"data.{name} is {value}; give a number of {least} or more")
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
@@ -93,8 +90,9 @@ class CIFAR10DataModule(LightningDataModule):
         Raises:
             UserError: the data cannot be had.
         """
-        predicts = self.trainer is not None and self.trainer.state.fn == "predict"
-        if not (predicts or self._prepared):  # a `test` after `fit` need not look through 60,000 files again
+        if not (
+            self._prepared or (self.trainer and self.trainer.state.fn == "predict")
+        ):  # a `test` after `fit` need not look through 60,000 files again
             self.source.prepare()
             self._prepared = True
 
@@ -139,9 +137,7 @@ class CIFAR10DataModule(LightningDataModule):
         Raises:
             UserError: there are fewer images than processes.
         """
-        rank, world_size = self._place()
-        if len(self._train_part) < world_size:
-            raise UserError(f"{len(self._train_part)} training images cannot be shared by {world_size} processes")
+        rank, world_size = self._place(self._train_part)
         # The convention of Lightning's own samplers: what --seed_everything says, the same in each process.
         seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
         return BatchLoader(
@@ -213,15 +209,17 @@ class CIFAR10DataModule(LightningDataModule):
         return LabelledImages(images[chosen], labels[chosen])
 
     def _eval_loader(self, data: LabelledImages, part: Tensor) -> BatchLoader:
-        rank, world_size = self._place()
-        if len(part) < world_size:
-            raise UserError(f"{len(part)} images cannot be shared by {world_size} processes")
+        rank, world_size = self._place(part)
         order = EvalSampler(part, rank, world_size)
         batches = None if world_size == 1 else order.batches(self.eval_batch_size)
         return BatchLoader(data, part, self.eval_batch_size, order, batches)
 
-    def _place(self) -> tuple[int, int]:
-        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+    def _place(self, part: Tensor) -> tuple[int, int]:
+        """Return rank and number of processes, each of which must have an image."""
+        rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        if len(part) < world_size:
+            raise UserError(f"{len(part)} images cannot be shared by {world_size} processes")
+        return rank, world_size
 
     def _on_device(self, split: Split) -> LabelledImages:
         """Move a set to the Trainer's device once: a batch then never waits for a transfer."""

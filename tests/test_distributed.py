@@ -21,6 +21,8 @@ from tests.conftest import Cli, make_folder
 from tests.conftest import run as run_here
 from tests.deadline import deadline, wait_until
 
+pytestmark = pytest.mark.timeout(deadline(60))
+
 NET = """
 import torch
 

@@ -82,9 +82,7 @@ def _open(path: Path) -> Any:
     """Return what a file holds, its tensors not yet read; a zip archive keeps its list of contents at the end."""
     if not path.is_file():
         raise UserError(f"no checkpoint {path}: the file does not exist; name one with --ckpt_path FILE")
-    if not os.access(path, os.R_OK):
-        raise UserError(f"cannot read the checkpoint {path}: permission denied; change its rights, or name another one")
-    if not zipfile.is_zipfile(path):
+    if os.access(path, os.R_OK) and not zipfile.is_zipfile(path):
         raise UserError(f"the checkpoint {path} is truncated, or no checkpoint at all; name another one")
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
@@ -93,7 +91,8 @@ def _open(path: Path) -> Any:
         what = found[1] if found else "a damaged pickle"
         raise UserError(f"{path} holds more than weights and plain values ({what}); name another one") from error
     except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        raise UserError(f"cannot read the checkpoint {path}: it is damaged, or none; name another one") from error
+        reason = getattr(error, "strerror", None) or "it is damaged, or none"
+        raise UserError(f"cannot read the checkpoint {path}: {reason}; name another one") from error
 
 
 def newest_checkpoint(results: Path, name: str) -> Path:

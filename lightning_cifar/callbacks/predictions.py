@@ -1,4 +1,4 @@
-"""What `predict` prints."""
+"""The lines that `predict` prints."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from pytorch_lightning.callbacks import BasePredictionWriter
 
 
 class PredictionPrinter(BasePredictionWriter):
-    """Prints file, class and probability of each image that `predict` was given."""
+    """Prints file, class and probability of each image."""
 
     def __init__(self) -> None:
         super().__init__("epoch")

@@ -2,7 +2,8 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -81,6 +82,12 @@ def fit(
     return torch.load(folder / "last.ckpt", weights_only=True)
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(data, tmp_path_factory) -> Callable[[str], dict]:
+    """Return the last checkpoint of a run that nobody stopped."""
+    return cache(lambda variant: fit(tmp_path_factory.mktemp("whole"), data, **VARIANTS[variant]))
+
+
 VARIANTS: dict[str, dict] = {
     "": {},
     "accumulates gradients": {"accumulate_grad_batches": 3},
@@ -103,9 +110,10 @@ VARIANTS: dict[str, dict] = {
         pytest.param("validates within epochs", "on_train_batch_end", 30, signal.SIGINT, id="before a validation"),
     ],
 )
-def test_a_resumed_run_ends_with_the_same_weights_as_an_uninterrupted_one(data, tmp_path, variant, hook, call, signum):
-    options = VARIANTS[variant]
-    whole = fit(tmp_path / "whole", data, **options)
+def test_a_resumed_run_ends_with_the_same_weights_as_an_uninterrupted_one(
+    uninterrupted, data, tmp_path, variant, hook, call, signum
+):
+    options, whole = VARIANTS[variant], uninterrupted(variant)
     with pytest.raises(Interrupted) as stopped:
         fit(tmp_path / "stopped", data, SignalAt(hook, call, signum), **options)
     last = tmp_path / "stopped" / "last.ckpt"

@@ -6,9 +6,14 @@ import re
 import subprocess
 import sys
 
+import pytest
+
+from tests.deadline import deadline
+
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
+@pytest.mark.timeout(deadline(60))
 def test_the_tutorials_lines_stand_whole_above_the_bar(cli, images):
     terminal, end = pty.openpty()
     command = [sys.executable, "-m", "lightning_cifar", "fit", "--data.source", images, "--data.val_size", "12"]
