@@ -134,21 +134,14 @@ class CLI(LightningCLI):
             config.model.loss_window = said.model.loss_window
         elif config.trainer.log_every_n_steps:  # to Lightning, 0 is never
             config.model.loss_window = config.trainer.log_every_n_steps
-        self._unfuse_optimizer(config)
-        if config.lr_scheduler and not config.optimizer:
-            raise UserError("--lr_scheduler has no effect without --optimizer: set it up in configure_optimizers, too")
-        name_run_folder(config.trainer, data=Path(config.data.source).resolve().name, saves=self.subcommand == "fit")
-
-    @staticmethod
-    def _unfuse_optimizer(config: Any) -> None:
-        """Take SGD's plain kernels where float16 has gradients scaled.
-
-        Where the scaled gradients of the first step overflow, the fused kernel skips it, but leaves the momentum as it
-        found it: memory that nobody has written to (PyTorch 2.11 to 2.15).
-        """
         optimizer = config.optimizer
         if optimizer and optimizer.class_path == SGD and str(config.trainer.precision) in ("16-mixed", "16"):
+            # Where the scaled gradients of the first step overflow, the fused kernel skips the step, but leaves the
+            # momentum as it found it: memory that nobody has written to (PyTorch 2.11 to 2.15).
             optimizer.init_args.fused = False
+        if config.lr_scheduler and not optimizer:
+            raise UserError("--lr_scheduler has no effect without --optimizer: set it up in configure_optimizers, too")
+        name_run_folder(config.trainer, data=Path(config.data.source).resolve().name, saves=self.subcommand == "fit")
 
     def instantiate_classes(self) -> None:
         """Build trainer, classifier and data module.
