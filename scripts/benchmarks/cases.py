@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def tutorial(args: Case) -> dict[str, float]:
-    """Take a PIL image at a time to a tensor, a DataLoader with two workers, `loss.item()` at every step.
+    """Measure the tutorial: one PIL image at a time, a DataLoader with two workers, `loss.item()` at every step.
 
     Source: https://pytorch.org/tutorials/beginner/blitz/cifar10_tutorial.html
     """
@@ -98,7 +98,7 @@ def tutorial(args: Case) -> dict[str, float]:
 
 
 def limit(args: Case) -> dict[str, float]:
-    """Take the same steps as `fit`, and do nothing else."""
+    """Measure the same steps as those of `fit`, and nothing else."""
     from lightning_cifar.loader import BatchLoader, TrainSampler
     from lightning_cifar.tiny_steps import threads_for
 
@@ -119,7 +119,7 @@ def limit(args: Case) -> dict[str, float]:
 
 
 def clock(loader: Iterable[Batch], step: Callable[[Batch], None], args: Case) -> dict[str, float]:
-    """Take `steps` steps in each of the measured epochs; return the milliseconds of one.
+    """Run `steps` steps in each of the measured epochs; return the milliseconds of one.
 
     The clock of an epoch starts when its first batch is there: neither drawing the order nor starting workers counts.
     """
@@ -198,6 +198,8 @@ def logging(args: Case) -> dict[str, float]:
     AzureMLLogger.log_metrics = timed  # type: ignore[method-assign]
     begun = time.perf_counter()
     command(args, "--trainer.max_epochs", -1, "--trainer.max_time", "00:00:01:00")
+    if len(looks) < 2:
+        sys.exit("in half a minute loss was logged less than twice: this machine is too busy to measure it")
     seconds, in_calls, elsewhere = (last - first for first, last in zip(looks[0], looks[-1], strict=True))
     ratios = {"ratio": seconds / (seconds - in_calls - elsewhere), "calls": seconds / (seconds - in_calls)}
     return ratios | {"start": looks[0][2]}
@@ -256,7 +258,7 @@ def processor_seconds() -> float:
 
 
 def wait(device: str) -> None:
-    """Let the GPU finish what it was given."""
+    """Wait until the GPU has finished."""
     if device == "cuda":
         torch.cuda.synchronize()
 

@@ -26,7 +26,7 @@ from scripts.benchmarks.timing import machine, table
 ROOT = Path(__file__).parents[2]
 DELAY = 0.2
 LATE = f"+{DELAY * 1000:.0f} ms per request"
-# state → what the emulator is told
+# state → arguments of Emulator.misbehave
 STATES: dict[str, dict[str, Any]] = {
     "healthy": {},
     LATE: {"kind": "latency", "delay": DELAY},
@@ -157,7 +157,7 @@ def run_training(
 
 
 def train(logger: str, number: int) -> None:
-    """Be the training process: log, write the costs to stdout, end as a script ends."""
+    """Run the training process: log, write the costs to stdout, end as a script ends."""
     log, end, run_id = begin(logger)
     print("ready", flush=True)
     sys.stdin.readline()

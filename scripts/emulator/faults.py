@@ -135,4 +135,4 @@ def misbehave(faults: Sequence[Fault], process: Callable[[], Response], closing:
     if fault.kind == "expired":
         return RefusalError(401, "ExpiredAuthenticationToken", "The access token has expired.").response(headers)
     code = _CODES.get(fault.kind, "Misbehaving")
-    return RefusalError(int(fault.kind), code, "The emulator was told to misbehave.").response(headers)
+    return RefusalError(int(fault.kind), code, "The emulator misbehaves on request.").response(headers)

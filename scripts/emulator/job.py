@@ -72,7 +72,7 @@ class Job:
         return self.run.status
 
     def kill(self) -> None:
-        """Take the nodes away, as pre-emption does: SIGKILL, and no last look at the outputs.
+        """Remove the nodes, as pre-emption does: SIGKILL, and no last upload of outputs.
 
         The run is back in the queue; `Emulator.restart_job` goes on with it.
         """
@@ -198,7 +198,7 @@ class Job:
 
 
 def _processes_per_node(definition: dict[str, Any]) -> tuple[int, bool]:
-    """Return how many processes each node runs, and whether they are told of each other."""
+    """Return how many processes each node runs, and whether they form one world."""
     nodes = int(definition.get("nodeCount") or 1)
     communicator = str(definition.get("communicator") or "None").lower()
     if str(definition.get("framework")).lower() == "pytorch" and communicator in ("gloo", "nccl"):

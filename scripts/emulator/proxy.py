@@ -151,13 +151,14 @@ class _Connection(BaseHTTPRequestHandler):
         request = self._read()
         proxy = self.server.proxy
         found = proxy.router.find(request.method, request.host, request.path)
-        if "transfer-encoding" in request.headers:  # the SDK sends none; the body is still unread
-            found, self.close_connection = None, True
         if found:
             request.route = found[0].group
         proxy.state.record(request)
-        if found is None:
-            response: Response | None = self._unexpected(request)
+        response: Response | None = None
+        if "transfer-encoding" in request.headers:  # the SDK sends all bodies with their length: this one is unread
+            proxy.state.note_unexpected(f"body without a length: {request.method} {request.host}{request.path}")
+        elif found is None:
+            response = self._unexpected(request)
         else:
             route, parameters = found
             struck = proxy.faults.strike(request.route, request.host + request.path)

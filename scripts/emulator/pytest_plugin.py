@@ -1,6 +1,8 @@
 """A pytest plugin for tests of programs that use azureml-core: `pytest -p scripts.emulator.pytest_plugin`.
 
-Or, in the `conftest.py` beside `pytest.ini` or `pyproject.toml`: `pytest_plugins = ["scripts.emulator.pytest_plugin"]`.
+Or, in the `conftest.py` at the root of the tests: `pytest_plugins = ["scripts.emulator.pytest_plugin"]`. A test then
+asks for the fixture `azure`, starts its program with `env=azure.job_environment("run-1")`, and looks at what arrived:
+`azure.metrics("run-1")`, `azure.artifacts("run-1")`.
 """
 
 from collections.abc import Iterator

@@ -36,7 +36,7 @@ class Route:
 
 
 class Routes:
-    """The routes of one group of addresses; a module's functions are entered by decorator.
+    """The routes of one group of addresses; a module's functions are registered by decorator.
 
     Args:
         group: the name by which misbehaviour and tests refer to them.
@@ -49,7 +49,7 @@ class Routes:
         self.routes: list[Route] = []
 
     def __call__(self, method: str, template: str) -> Callable[[Handler], Handler]:
-        """Enter the decorated function for a path such as `/a/{name}/b`; `{name:path}` may contain slashes.
+        """Register the decorated function for a path such as `/a/{name}/b`; `{name:path}` may contain slashes.
 
         The function is called with the state, the request, and the parameters by name, unquoted.
         """
@@ -74,7 +74,7 @@ class Router:
         self._routes = [route for routes in groups for route in routes.routes]
 
     def knows_host(self, host: str) -> bool:
-        """Tell whether any route answers as this host."""
+        """Return whether any route answers as this host."""
         return any(route.host.fullmatch(host) for route in self._routes)
 
     def find(self, method: str, host: str, path: str) -> tuple[Route, dict[str, str]] | None:

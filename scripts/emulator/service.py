@@ -134,7 +134,7 @@ class Emulator:
             return list(self.state.unexpected)
 
     def forgive(self, pattern: str = "") -> None:
-        """Take back unexpected requests in which a regular expression is found."""
+        """Remove the unexpected requests in which a regular expression is found."""
         self.state.forgive(pattern)
 
     def metrics(self, run_id: str) -> list[Metric]:
@@ -165,7 +165,7 @@ class Emulator:
             return {path: blobs.read(self.state, "azureml", f"ExperimentRun/{container}/{path}") for path in paths}
 
     def add_artifact(self, run_id: str, path: str, content: bytes, experiment: str = "cifar10") -> None:
-        """Enter an artifact, as if an earlier attempt of the run had uploaded it."""
+        """Add an artifact, as if an earlier attempt of the run had uploaded it."""
         run = self.state.add_run(run_id, experiment)
         self.state.put_artifact("ExperimentRun", run.container, path, content)
 

@@ -1,4 +1,4 @@
-"""What the emulator keeps: everything that it received, and the workspace it pretends to be."""
+"""What the emulator keeps: the workspace, and everything that it has received."""
 
 import datetime
 import re
@@ -67,17 +67,17 @@ class State:
             raise RefusalError(404, "ResourceNotFound", message)
 
     def record(self, request: Request) -> None:
-        """Keep a request."""
+        """Record a request."""
         with self.lock:
             self.requests.append(request)
 
     def note_unexpected(self, what: str) -> None:
-        """Keep what should not have happened; the test that caused it fails."""
+        """Record what should not have happened; the test that caused it fails."""
         with self.lock:
             self.unexpected.append(what)
 
     def forgive(self, pattern: str) -> None:
-        """Take back what was unexpected, where the regular expression is found."""
+        """Remove the unexpected requests in which the regular expression is found."""
         with self.lock:
             self.unexpected = [what for what in self.unexpected if not re.search(pattern, what)]
 
@@ -134,7 +134,7 @@ class State:
             self.changed.notify_all()
 
     def put_artifact(self, origin: str, container: str, path: str, content: bytes | Path | None = None) -> None:
-        """Enter an artifact; its content may be a file that still grows, or follow as a blob."""
+        """Add an artifact; its content may be a file that still grows, or follow as a blob."""
         with self.lock:
             paths = self.artifacts.setdefault((origin, container), [])
             if path not in paths:

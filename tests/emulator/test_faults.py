@@ -36,7 +36,7 @@ class Sender(threading.Thread):
 
 
 @pytest.mark.parametrize("status", ["400", "429", "500", "503"])
-def test_a_status_is_answered_as_often_as_told_and_nothing_is_stored(running, post, status: str) -> None:
+def test_a_status_is_answered_as_often_as_requested_and_nothing_is_stored(running, post, status: str) -> None:
     fault = running.misbehave(status, on="metrics", requests=2, retry_after=1.5)
     answers = [post(running, LOSS) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [int(status), int(status), 200]
@@ -110,9 +110,9 @@ def test_closing_does_not_wait_for_requests_that_are_held(post) -> None:
 
 def test_a_refused_service_is_back_at_the_same_address(running, post) -> None:
     address = running.proxy_url
-    for end in ("told", "by itself"):
-        fault = running.misbehave("refuse", seconds=None if end == "told" else 0.05)
-        if end == "told":
+    for end in ("behave", "by itself"):
+        fault = running.misbehave("refuse", seconds=None if end == "behave" else 0.05)
+        if end == "behave":
             with pytest.raises(requests.exceptions.ProxyError, match="refused"):
                 post(running, LOSS)
             running.behave()

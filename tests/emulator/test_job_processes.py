@@ -96,7 +96,7 @@ def test_every_process_knows_its_rank_and_all_meet_at_one_port(azure, submit, no
     assert len({line[3] for line in printed}) == 1
 
 
-def test_a_job_of_one_process_is_told_nothing_of_others(azure, submit) -> None:
+def test_a_job_of_one_process_has_no_variables_of_a_distributed_one(azure, submit) -> None:
     run_id = submit(
         {"say.py": "import os; print('RANK' in os.environ or 'MASTER_ADDR' in os.environ)"}, script="say.py"
     )

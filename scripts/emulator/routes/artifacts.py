@@ -37,7 +37,7 @@ def _paths(state: State, origin: str, container: str) -> list[str]:
 
 @routes("POST", ARTIFACTS + "/batch/metadata/{origin}/{container}")
 def create(state: State, request: Request, origin: str, container: str) -> dict[str, Any]:
-    """Enter artifacts and return the addresses to which their contents are sent."""
+    """Add artifacts and return the addresses to which their contents are sent."""
     paths = [entry["path"] for entry in request.json()["paths"]]
     for path in paths:
         state.put_artifact(origin, container, path)

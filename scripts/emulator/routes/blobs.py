@@ -16,7 +16,7 @@ from scripts.emulator.state import State
 _PAGE = 5_000
 _XML = {"Content-Type": "application/xml"}
 
-# Signatures, which stand in for tokens here, are not checked.
+# Requests carry a signature instead of a token; it is not checked.
 routes = Routes("blobs", r".*\.blob\.core\.windows\.net", public=True)
 
 
@@ -69,7 +69,7 @@ def names(state: State, container: str) -> list[str]:
 
 @routes("PUT", "/{container}/{path:path}")
 def put(state: State, request: Request, container: str, path: str) -> Response:
-    """Take a whole blob, one block of one, or the list that makes blocks a blob."""
+    """Store a whole blob, one block of one, or the list that makes blocks a blob."""
     blobs = state.blobs.setdefault(container, {})
     part = request.query.get("comp")
     if part == "block":

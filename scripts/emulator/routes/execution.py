@@ -15,7 +15,7 @@ routes = Routes("execution", r".*\.api\.azureml\.ms|.*\.experiments\.azureml\.ne
 
 @routes("POST", EXECUTION + "/experiments/{experiment}/snapshotrun")
 def submit(state: State, request: Request, experiment: str) -> dict[str, Any]:
-    """Take a submission: its run waits in the queue."""
+    """Accept a submission: its run waits in the queue."""
     content = {key[0].lower() + key[1:]: value for key, value in request.json().items()}
     definition, run_id = content["configuration"], request.query["runId"]
     snapshot = content.get("snapshotId")

@@ -87,7 +87,7 @@ def query_runs(state: State, request: Request, experiment: str) -> dict[str, Any
     """List the runs of an experiment that pass the filter, in the order asked for, a page at a time."""
     wanted = (request.json() or {}) | request.query
     runs = [run_dto(state, run) for run in state.runs.values() if run.experiment == experiment]
-    runs = [run for run in reversed(runs) if matches(run, wanted.get("filter"))]  # newest first, unless told
+    runs = [run for run in reversed(runs) if matches(run, wanted.get("filter"))]  # newest first by default
     runs = ordered(runs, wanted.get("orderby"))
     first = int(wanted.get("continuationToken") or 0)
     size = int(wanted.get("top") or wanted.get("$top") or 500)
@@ -146,7 +146,7 @@ def _merge_tags(run: RunRecord, tags: dict[str, Any]) -> None:
 
 @routes("DELETE", HISTORY + "/experiments/{experiment}/runs/{run_id}/tags")
 def delete_tags(state: State, request: Request, experiment: str, run_id: str) -> dict[str, Any]:
-    """Take tags away."""
+    """Delete tags."""
     run = state.run(run_id)
     run.tags = {key: value for key, value in run.tags.items() if key not in (request.json() or [])}
     return run_dto(state, run)
@@ -177,7 +177,7 @@ def details(state: State, request: Request, experiment: str, run_id: str) -> dic
 @routes("GET", HISTORY + "/experiments/{experiment}/runs/{run_id}/token")
 @routes("GET", HISTORY + "/experimentids/{experiment}/runs/{run_id}/token")
 def new_token(state: State, request: Request, experiment: str, run_id: str) -> dict[str, Any]:
-    """Hand out a new token for a run."""
+    """Return a new token for a run."""
     state.run(run_id)
     expiry = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=12)
     return {"token": job_token(run_id, 12 * 3600), "expiryTimeUtc": expiry.isoformat()}
@@ -186,7 +186,7 @@ def new_token(state: State, request: Request, experiment: str, run_id: str) -> d
 @routes("POST", HISTORY + "/experiments/{experiment}/runs/{run_id}/events")
 @routes("POST", HISTORY + "/experimentids/{experiment}/runs/{run_id}/events")
 def post_event(state: State, request: Request, experiment: str, run_id: str) -> None:
-    """Enter an event, which may change the run's status."""
+    """Record an event, which may change the run's status."""
     event = request.json()
     kind = event["name"].rsplit(".", 1)[-1]
     run = state.run(run_id)

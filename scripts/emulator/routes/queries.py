@@ -28,7 +28,7 @@ def _holds(run: dict[str, Any], comparison: str) -> bool:
     found, wanted = known[key or name], None if literal == "null" else literal
     if operator in ("eq", "ne"):
         return (found == wanted) == (operator == "eq")
-    # Times: the SDK separates date and time by a blank. "gt" is not told from "ge": no run has the very same time.
+    # Times: the SDK separates date and time by a blank. "gt" is read as "ge": no run has the very same time.
     return str(found or "").replace("T", " ") >= literal
 
 
