@@ -164,7 +164,10 @@ def test_a_mistaken_argument_is_refused_outside_a_job_too(argument, value):
         AzureMLLogger(**{argument: value})
 
 
-@pytest.mark.parametrize(("ending", "status"), [(SystemExit(0), "Completed"), (KeyboardInterrupt(), "Canceled")])
+@pytest.mark.parametrize(
+    ("ending", "status"),
+    [(SystemExit(0), "Completed"), (SystemExit(2), "Failed"), (KeyboardInterrupt(), "Canceled")],
+)
 def test_a_training_that_is_ended_is_waited_for_as_long_as_the_platform_allows(recorded, ending, status):
     logger = recorded.logger(timeout=45.0)
     logger.log_metrics({"a": 1.0}, 0)

@@ -8,7 +8,7 @@ import matplotlib.figure
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -31,6 +31,7 @@ from lightning_cifar.azure.media import artifact_name, confusion_matrix_entry, s
         (Image.new("RGB", (2, 2), (1, 2, 3)), (1, 2, 3)),
     ],
 )
+@pytest.mark.filterwarnings("error")
 def test_every_kind_of_image_becomes_a_png(tmp_path, image, pixel):
     save_image(image, tmp_path / "i.png")
     save_image(str(tmp_path / "i.png"), tmp_path / "copy.png")
@@ -51,7 +52,10 @@ CELLS = st.one_of(
 )  # fmt: skip
 
 
-@given(st.lists(st.tuples(CELLS, st.floats(-1e9, 1e9), CELLS), min_size=1, max_size=8), st.none() | st.integers(0, 99))
+@given(
+    st.lists(st.tuples(CELLS, st.floats(-1e9, 1e9), st.floats()), min_size=1, max_size=8),
+    st.none() | st.integers(0, 99),
+)
 def test_a_tables_columns_have_one_type_each_and_only_values_that_json_knows(rows, step):
     entry = table_entry("t", ("a", "number", "b"), rows, step)
     assert entry["columns"] == ["a", "number", "b"] + (step is not None) * ["step"]
@@ -81,6 +85,7 @@ def test_a_matrix_that_does_not_fit_its_class_names_is_refused(matrix):
 
 
 @given(st.text(max_size=50), st.none() | st.integers(0, 10**6))
+@example("../../etc/passwd", None)
 def test_an_artifacts_name_has_plain_characters_only_and_stays_in_its_folder(text, step):
     name = artifact_name(f"images/{text}", step, ".png")
     assert not set(name) - set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/")
@@ -151,6 +156,19 @@ def test_a_picture_that_cannot_be_written_is_warned_of_and_the_training_goes_on(
         logger.log_image("white", np.ones((4, 4)))
     logger.log_metrics({"a": 1.0}, 0)
     assert len(recorded.entries("media")) == 1 and recorded.points() == [("a", 0, 1.0)]
+
+
+@pytest.mark.filterwarnings("ignore:AzureMLLogger")
+def test_what_would_be_the_51st_name_is_not_recorded(recorded):
+    logger = recorded.logger()
+    logger.log_metrics({f"m{i}": 1.0 for i in range(50)}, 0)
+    logger.log_image("late", np.ones((4, 4)))
+    logger.log_table("late", ["a"], [[1]])
+    logger.log_confusion_matrix("late", [[1]], ["cat"])
+    logger.log_hyperparams({"a": 1})
+    assert len(recorded.entries()) == 50 and not recorded.paths("media")
+    logger.log_text("note", "needs no name")
+    assert list(recorded.files()) == ["texts/note.txt"]
 
 
 def test_a_table_without_rows_is_a_mistake_outside_a_job_too(outside):
