@@ -68,9 +68,9 @@ class Attempt:
             self._send_all()
             code = 0
         except Exception as error:
-            if isinstance(error, UserError | ImportError):
-                code = HOPELESS
-            line = _line(not_importable(error) if isinstance(error, ImportError) else error)
+            if isinstance(error, ImportError):
+                error = not_importable(error)
+            code, line = (HOPELESS, str(error)) if isinstance(error, UserError) else (FAILED, _line(error))
             print(f"{time.strftime('%F %T')} {line}", file=sys.stderr)
             Progress.note_error(self._record, line)
         finally:
