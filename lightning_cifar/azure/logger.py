@@ -29,7 +29,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from lightning_cifar.azure.delivery import Delivery
 from lightning_cifar.azure.encode import Encoder
 from lightning_cifar.azure.media import table_entry
-from lightning_cifar.azure.run import RunAddress, RunProxy, require_azureml, sign_in_variables
+from lightning_cifar.azure.run import RunAddress, RunProxy, sign_in_variables
 from lightning_cifar.azure.run_status import outcome, reason, seconds_left
 from lightning_cifar.azure.studio import StudioLogging
 
@@ -146,7 +146,6 @@ class AzureMLLogger(StudioLogging, Logger):
     def experiment(self) -> Any:
         """The `azureml.core.Run`, opened at the first use of one of its attributes; outside a job a `NoRun`."""
         if self._experiment is None and self._address is not None:
-            require_azureml()
             self._experiment = RunProxy(self._address, self._run, self._workspace)
         elif self._experiment is None:
             self._experiment = NoRun()

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from lightning_cifar.azure import backends
-from lightning_cifar.azure.backends import require as require_azureml
 from lightning_cifar.errors import UserError
 
 _CONFIG_KEYS = ("subscription_id", "resource_group", "workspace_name")
@@ -97,7 +96,7 @@ class RunProxy:
     """
 
     def __init__(self, address: RunAddress, run: Any = None, workspace: Any = None) -> None:
-        require_azureml()
+        backends.require()
         self.__dict__.update(_address=address, _run=run, _workspace=workspace)
 
     def __getattr__(self, name: str) -> Any:
