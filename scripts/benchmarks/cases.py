@@ -64,22 +64,7 @@ def tutorial(args: Case) -> dict[str, float]:
 
     Source: https://pytorch.org/tutorials/beginner/blitz/cifar10_tutorial.html
     """
-    from PIL import Image
     from torch.utils.data import DataLoader
-    from torchvision import transforms
-
-    images, labels = load(args)
-    pixels = images.permute(0, 2, 3, 1).numpy()
-    transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5,) * 3, (0.5,) * 3)])
-
-    class Pictures(torch.utils.data.Dataset):
-        """As `torchvision.datasets.CIFAR10`: arrays in memory."""
-
-        def __len__(self) -> int:
-            return len(labels)
-
-        def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-            return transform(Image.fromarray(pixels[index])), int(labels[index])
 
     net = network(args.net).to(args.device)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.001, momentum=0.9)
@@ -94,7 +79,25 @@ def tutorial(args: Case) -> dict[str, float]:
         optimizer.step()
         running_loss += loss.item()
 
-    return clock(DataLoader(Pictures(), batch_size=args.batch_size, shuffle=True, num_workers=2), step, args)
+    return clock(DataLoader(Pictures(load(args)), batch_size=args.batch_size, shuffle=True, num_workers=2), step, args)
+
+
+class Pictures(torch.utils.data.Dataset):
+    """As `torchvision.datasets.CIFAR10` with `ToTensor` and `Normalize`: arrays in memory, a PIL image at a time."""
+
+    def __init__(self, data: LabelledImages) -> None:
+        from torchvision import transforms
+
+        self._pixels, self._labels = data.images.permute(0, 2, 3, 1).numpy(), data.labels
+        self._transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5,) * 3, (0.5,) * 3)])
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        from PIL import Image
+
+        return self._transform(Image.fromarray(self._pixels[index])), int(self._labels[index])
 
 
 def limit(args: Case) -> dict[str, float]:
@@ -224,11 +227,13 @@ def command(args: Case, *more: object) -> None:
 
 def network(name: str) -> nn.Module:
     """Return the network that a flag names, with ten classes."""
+    if name == "lightning_cifar.Net":
+        from lightning_cifar import Net
+
+        return Net()
     from torchvision.models import resnet18
 
-    from lightning_cifar import Net
-
-    return Net() if name == "lightning_cifar.Net" else resnet18(num_classes=10)
+    return resnet18(num_classes=10)
 
 
 def load(args: Case) -> LabelledImages:
