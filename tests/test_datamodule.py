@@ -221,7 +221,6 @@ def test_the_fallback_is_loud_marked_and_gone_with_the_next_run(main, few_synthe
 
     assert main("fit", NO_MIRROR, *QUICK) == 1
     assert "Connection refused" in main.err.splitlines()[-1]
-    assert [path.name for path in (main.folder / "results").iterdir()] == ["synthetic"]
 
 
 def test_the_source_is_chosen_once(images, monkeypatch):

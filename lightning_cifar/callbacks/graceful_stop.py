@@ -91,7 +91,8 @@ class GracefulStop(Checkpoint):
         """Take the signals over from Lightning, whose SIGTERM handler makes collective calls."""
         if not self._replaced:
             self._replaced = {signum: signal.signal(signum, self._note) for signum in SIGNALS}
-        if trainer.world_size > 1:
+        if trainer.world_size > 1 and torch.distributed.get_backend() != "gloo":
+            # not a GPU's own group: to read the answer would be to wait for all that the GPU has to do before
             self._voters = torch.distributed.new_group(backend="gloo")
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -99,7 +100,9 @@ class GracefulStop(Checkpoint):
         for signum, handler in self._replaced.items():
             signal.signal(signum, handler)
         self._replaced = {}
-        if signum := self._signalled(trainer, at_once=True):
+        signum = self._signalled(trainer, at_once=True)
+        self._dissolve()
+        if signum:
             raise Interrupted(signum, "the training had ended; next: test --ckpt_path last")
 
     def _note(self, signum: int, _: FrameType | None) -> None:
@@ -148,7 +151,6 @@ class GracefulStop(Checkpoint):
         self._asked += 1
         if at_once or self._asked % self._every == 0:
             vote = torch.tensor(self._signum)
-            # not in a GPU's group: to read the answer would be to wait for all that it has to do before
             torch.distributed.all_reduce(vote, torch.distributed.ReduceOp.MAX, group=self._voters)
             self._agreed = int(vote)
         return self._agreed
@@ -159,7 +161,14 @@ class GracefulStop(Checkpoint):
             path = Path(folder) / "last.ckpt"
             trainer.save_checkpoint(path, weights_only=False)
             interrupted.remedy = f"saved {path}; go on with --ckpt_path {path}"
+        self._dissolve()
         raise interrupted
+
+    def _dissolve(self) -> None:
+        """End the group's threads: a process that ends with them running is aborted."""
+        if self._voters is not None:
+            torch.distributed.destroy_process_group(self._voters)
+            self._voters = None
 
 
 def _validation_follows(trainer: Trainer, batch_idx: int) -> bool:

@@ -43,6 +43,8 @@ def without_password(address: str) -> str:
     except ValueError:
         return _UNREADABLE
     path = parts.path.partition(";")[0]
-    # A password with a slash in it ends the host early: there is no telling what is secret.
+    # A password with a slash, ? or # in it ends the host early: there is no telling what is secret.
     readable = re.fullmatch(r"([\w.-]*|\[[\da-fA-F:.]+\])(:\d*)?", host) and not re.search("[@:]|%40", path)
+    if "@" in parts.query + parts.fragment:
+        return _UNREADABLE
     return f"{parts.scheme}://{host}{path}" if readable else _UNREADABLE

@@ -207,8 +207,15 @@ class Votes:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, signalled_at: int) -> None:
         self.batch = self.count = 0
         self.signalled_at = signalled_at
-        monkeypatch.setattr(torch.distributed, "new_group", lambda backend: backend)
+        self.groups: list[str] = []
+        monkeypatch.setattr(torch.distributed, "get_backend", lambda: "nccl")
+        monkeypatch.setattr(torch.distributed, "new_group", self.new_group)
+        monkeypatch.setattr(torch.distributed, "destroy_process_group", self.groups.remove)
         monkeypatch.setattr(torch.distributed, "all_reduce", self.all_reduce)
+
+    def new_group(self, backend: str) -> str:
+        self.groups.append(backend)
+        return backend
 
     def all_reduce(self, vote: torch.Tensor, op: object, group: str) -> None:
         assert op == torch.distributed.ReduceOp.MAX
@@ -242,6 +249,7 @@ def test_several_processes_agree_after_every_fifth_batch(one_of_two, monkeypatch
         for votes.batch in range(1, 100):
             stop.on_train_batch_end(one_of_two, None, None, None, votes.batch)
     assert votes.batch == stops_at and votes.count == stops_at // 5
+    assert not votes.groups, "a process that ends with a group's threads running is aborted"
 
 
 def test_where_they_may_not_stop_they_do_so_at_the_next_place(one_of_two, monkeypatch):

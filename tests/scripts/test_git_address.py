@@ -15,6 +15,7 @@ from scripts.azure.git_address import without_password
         ("https://me:s3@cret@host.example:8443/project", "https://host.example:8443/project"),
         ("https://host.example/project?token=s3cret#s3cret", "https://host.example/project"),
         ("https://host.example/project;token=s3cret", "https://host.example/project"),
+        ("https://me:s3?cret@host.example/project", "(address left out)"),
         ("ssh://git:s3cret@host.example/project", "ssh://host.example/project"),
         ("ssh://git@[2001:db8::1]:22/project", "ssh://[2001:db8::1]:22/project"),
         ("s3cret@host.example:team/project.git", "host.example:team/project.git"),
