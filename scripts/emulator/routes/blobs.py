@@ -79,9 +79,8 @@ def put(state: State, request: Request, container: str, path: str) -> Response:
         blocks = state.blocks.pop((container, path), {})
         wanted = re.findall(r"<(?:Latest|Uncommitted|Committed)>([^<]+)<", request.body.decode())
         blobs[path] = b"".join(blocks[unquote(name)] for name in wanted)
-    elif request.headers.get("if-none-match") == "*" and blobs.get(
-        path
-    ):  # an artifact is not replaced; empty it may be
+    elif blobs.get(path) and request.headers.get("if-none-match") == "*":
+        # An artifact's blob is there, and empty, before its content comes.
         raise BlobRefusalError(409, "BlobAlreadyExists", "The specified blob already exists.")
     else:
         blobs[path] = request.body
