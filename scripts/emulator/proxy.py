@@ -153,7 +153,8 @@ class _Connection(BaseHTTPRequestHandler):
         found = proxy.router.find(request.method, request.host, request.path)
         if found:
             request.route = found[0].group
-        proxy.state.record(request)
+        with proxy.state.lock:
+            proxy.state.requests.append(request)
         if "transfer-encoding" in request.headers:  # the SDK sends all bodies with their length: this one is unread
             proxy.state.note_unexpected(f"body without a length: {address}")
             return None
