@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +15,11 @@ import pytest
 import pytorch_lightning  # noqa: F401
 from PIL import Image
 
-from scripts.emulator import Emulator
+from tests.deadline import deadline
 
 ROOT = Path(__file__).parents[1]
+
+pytest_plugins = ["scripts.emulator.pytest_plugin"]  # the fixture `azure`
 
 
 def make_folder(folder: Path, classes: Sequence[str], train: int, test: int, seed: int = 0) -> Path:
@@ -59,7 +61,7 @@ class Cli:
     def __call__(self, *args: object) -> subprocess.CompletedProcess:
         process = self.start(*args)
         try:
-            out, err = process.communicate(timeout=200)
+            out, err = process.communicate(timeout=deadline(20))
         finally:
             process.send_signal(signal.SIGKILL)
         return subprocess.CompletedProcess(args, process.returncode, out, err)
@@ -104,12 +106,3 @@ class Main:
 def main(tmp_path: Path, capsys: pytest.CaptureFixture) -> Main:
     """The command line within this process, in an empty folder."""
     return Main(tmp_path, capsys)
-
-
-@pytest.fixture
-def azure() -> Iterator[Emulator]:
-    """Yield a running loopback Azure ML; a request that it did not expect fails the test."""
-    with Emulator() as service:
-        yield service
-        unexpected = service.unexpected
-    assert not unexpected, f"requests that the emulator did not expect: {unexpected}"

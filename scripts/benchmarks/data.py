@@ -4,13 +4,11 @@
 
 Each measurement is a process of its own: the first one decodes or draws all images into an empty cache, the second one
 finds them there. Memory is what the process grows by at its peak until it holds the training images, in relation to
-their size as uint8.
+their size as uint8. It is read from /proc, so this needs Linux.
 """
 
 import argparse
-import json
 import re
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -26,18 +24,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", nargs="+", default=["synthetic"], help="synthetic, or folders of images")
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each case (default: %(default)s)")
-    parser.add_argument("--read", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.read:
-        print(json.dumps(read(args.read[0], Path(args.read[1]))))
-        return
     rows = []
     for data in args.data:
         measured: dict[str, list[dict[str, Any]]] = {moment: [] for moment in MOMENTS}
         for _ in range(args.rounds):
             with tempfile.TemporaryDirectory() as cache:
                 for moment in MOMENTS:
-                    measured[moment].append(run_case("scripts.benchmarks.data", "--read", data, cache))
+                    measured[moment].append(run_case("scripts.benchmarks.data:read", data, cache))
         for moment, results in measured.items():
             images = f"{results[0]['count']:,} of {Path(data).name}"
             rows.append([images, moment, f"{median(results, 'seconds'):.2f}", f"{median(results, 'memory'):.2f}"])
@@ -45,7 +39,7 @@ def main() -> None:
     print(table(":images | : | seconds | memory ÷ uint8", rows))
 
 
-def read(data: str, cache: Path) -> dict[str, Any]:
+def read(data: str, cache: str) -> dict[str, float]:
     """Read both splits into memory, as the data module does.
 
     Args:
@@ -61,7 +55,7 @@ def read(data: str, cache: Path) -> dict[str, Any]:
     from lightning_cifar.data.folder import FolderSource
     from lightning_cifar.data.synthetic import SyntheticSource
 
-    source = SyntheticSource(cache) if data == "synthetic" else FolderSource(Path(data), cache)
+    source = SyntheticSource(Path(cache)) if data == "synthetic" else FolderSource(Path(data), Path(cache))
     before, started = memory("VmRSS"), time.perf_counter()
     source.prepare()
     train = source.load("train")
@@ -73,16 +67,9 @@ def read(data: str, cache: Path) -> dict[str, Any]:
 
 
 def memory(name: str) -> int:
-    """Return a figure of /proc/self/status in bytes: `VmRSS`, this process's memory now; `VmHWM`, at its peak.
-
-    Raises:
-        SystemExit: this is not Linux.
-    """
-    status = Path("/proc/self/status")
-    found = re.search(rf"^{name}:\s+(\d+) kB", status.read_text() if status.exists() else "", re.MULTILINE)
-    if found is None:
-        sys.exit(f"no {name} in {status}: this benchmark needs Linux")
-    return int(found[1]) * 1024
+    """Return a figure of /proc/self/status in bytes: `VmRSS`, this process's memory now; `VmHWM`, at its peak."""
+    (kilobytes,) = re.findall(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(kilobytes) * 1024
 
 
 if __name__ == "__main__":

@@ -2,41 +2,37 @@
 
 import json
 import os
+import pkgutil
 import platform
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 
-def run_case(module: str, *args: object, env: dict[str, str] | None = None) -> dict[str, Any]:
-    """Run `python -m module ARGS`; return its last line of output, which is JSON.
+def run_python(*args: str, env: dict[str, str] | None = None) -> tuple[str, float]:
+    """Run `python ARGS`; return its output and its wall time in seconds.
 
     Raises:
         SystemExit: it failed; what it printed is shown.
     """
-    command = [sys.executable, "-m", module, *map(str, args)]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def wall_seconds(*args: str) -> float:
-    """Return the wall time of `python ARGS` in seconds.
-
-    Raises:
-        CalledProcessError: it failed.
-    """
     started = time.perf_counter()
-    subprocess.run([sys.executable, *args], check=True, capture_output=True)
-    return time.perf_counter() - started
+    done = subprocess.run([sys.executable, *args], env=env, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{' '.join(done.args)} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
+    return done.stdout, time.perf_counter() - started
 
 
-def median(measurements: Sequence[dict[str, Any]], name: str) -> float:
+def run_case(function: str, *args: object, env: dict[str, str] | None = None) -> Any:
+    """Call a function such as "package.module:name" in a process of its own; return what it returns, by way of JSON."""
+    out, _ = run_python("-m", "scripts.benchmarks.timing", function, json.dumps(args), env=env)
+    return json.loads(out.splitlines()[-1])
+
+
+def median(measurements: Iterable[dict[str, Any]], name: str) -> float:
     """Return the median of one figure of several measurements."""
     return statistics.median(one[name] for one in measurements)
 
@@ -51,12 +47,11 @@ def machine() -> str:
 
 
 def table(header: str, rows: Sequence[Sequence[object]]) -> str:
-    """Return a Markdown table; all columns after the first text ones are aligned to the right.
-
-    Args:
-        header: the titles, separated by ` | `; one that begins with `:` is a text column.
-        rows: the cells.
-    """
+    """Return a Markdown table; its columns are aligned to the right, but for those whose title begins with `:`."""
     titles = header.split(" | ")
     lines = [[title.lstrip(":") for title in titles], ["---" if title.startswith(":") else "---:" for title in titles]]
     return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in [*lines, *rows])
+
+
+if __name__ == "__main__":
+    print(json.dumps(pkgutil.resolve_name(sys.argv[1])(*json.loads(sys.argv[2]))))

@@ -10,16 +10,16 @@ import sys
 import time
 from collections import defaultdict
 
-from scripts.benchmarks.timing import machine, median, run_case, table, wall_seconds
+import torch
+
+from scripts.benchmarks.cases import STEPS, Case
+from scripts.benchmarks.timing import machine, median, run_case, run_python, table
 from scripts.emulator import Emulator
 
-STEPS = {4: 1500, 32: 600, 128: 200, 512: 60}
-"""Steps of a measurement at each batch size: about three seconds of the tutorial's loop."""
-
-CASES = "scripts.benchmarks.cases"
 IMPORTS = "import torch, torchvision, pytorch_lightning, torchmetrics, jsonargparse"
+FIRST_STEP = "from scripts.benchmarks.cases import Case, first_step; first_step({!r})"
 
-Key = tuple[str, str, int]  # device, network, batch size
+Measured = dict[tuple[str, Case], list[dict[str, float]]]
 
 
 def main() -> None:
@@ -31,63 +31,54 @@ def main() -> None:
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=list(STEPS), help="(default: %(default)s)")
     parser.add_argument("--no-azure", action="store_true", help="leave out the run inside a job of the emulator")
     args = parser.parse_args()
-
-    import torch
-
-    keys: list[Key] = [("cpu", "lightning_cifar.Net", size) for size in args.batch_sizes]
+    pairs = [("cpu", "lightning_cifar.Net")]
     if torch.cuda.is_available():
-        nets = ("lightning_cifar.Net", "torchvision.models.resnet18")
-        keys += [("cuda", net, size) for net in nets for size in args.batch_sizes]
-    cases = ["tutorial", "limit", "fit", *([] if args.no_azure else ["fit in a job"])]
-    data = ("--data", args.data, "--data-dir", args.data_dir)
+        pairs += [("cuda", "lightning_cifar.Net"), ("cuda", "torchvision.models.resnet18")]
+    cases = [Case(args.data, args.data_dir, *pair, size) for pair in pairs for size in args.batch_sizes]
+    names = ["tutorial", "limit", "fit", *([] if args.no_azure else ["fit in a job"])]
     starts = {"imports": ["-c", IMPORTS], "--help": ["-m", "lightning_cifar", "--help"]}
-    starts["first step"] = ["-m", CASES, "first-step", *data]
-    measured: dict[tuple[str, Key], list[dict[str, float]]] = defaultdict(list)
+    starts["first step"] = ["-c", FIRST_STEP.format(Case(args.data, args.data_dir))]
+    measured: Measured = defaultdict(list)
     seconds: dict[str, list[dict[str, float]]] = defaultdict(list)
     for number in range(1, args.rounds + 1):
-        for key in keys:
-            for case in cases:
-                progress(f"round {number} of {args.rounds}: {case}, {key[0]}, batch {key[2]}")
-                measured[case, key].append(measure(case, key, data))
-        for name, command in starts.items():
-            progress(f"round {number} of {args.rounds}: {name}")
-            seconds[name].append({"seconds": wall_seconds(*command)})
-    rows = [speed(case, key, measured) for key in keys for case in cases]
+        progress(f"round {number} of {args.rounds}")
+        for case in cases:
+            for name in names:
+                measured[name, case].append(measure(name, case))
+        for start, command in starts.items():
+            seconds[start].append({"s": run_python(*command)[1]})
     card = f"; {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
     print(f"{machine()}, PyTorch {torch.__version__}{card}; {args.data}; medians of {args.rounds} rounds\n")
+    rows = [speed(name, case, measured) for case in cases for name in names]
     print(table(":device, network, batch | :case | ms per step | images/s | ÷ tutorial | ÷ limit | peak memory*", rows))
     print("\n\\* of the training process, without the tutorial's two workers; on a GPU, of its memory.\n")
-    imports = median(seconds["imports"], "seconds")
-    medians = {name: median(values, "seconds") for name, values in seconds.items()}
-    print(table(":start | seconds | ÷ imports", [[n, f"{s:.2f}", f"{s / imports:.2f}"] for n, s in medians.items()]))
-    for key in [] if args.no_azure else keys[: len(args.batch_sizes)]:
-        progress(f"AzureMLLogger in a job, batch {key[2]}")
-        cost = measure("logging", key, data)
-        ratio, calls, start = cost["ratio"], cost["calls"], cost["start"]
-        print(
-            f"\nIn a job, batch {key[2]}: with AzureMLLogger ÷ without at most {ratio:.4f} (of it {calls:.4f} in its",
-            end="",
-        )
-        print(f" calls), and {start:.1f} s of one core to start its processes.")
+    medians = {start: median(values, "s") for start, values in seconds.items()}
+    rows = [[start, f"{s:.2f}", f"{s / medians['imports']:.2f}"] for start, s in medians.items()]
+    print(table(":start | seconds | ÷ imports", rows))
+    for case in [] if args.no_azure else cases[: len(args.batch_sizes)]:
+        cost = measure("logging", case)
+        ratio = f"at most {cost['ratio']:.4f} (of it {cost['calls']:.4f} in its calls)"
+        print(f"\nIn a job, batch {case.batch_size}: with AzureMLLogger ÷ without {ratio},", end=" ")
+        print(f"and {cost['start']:.1f} s of one core to start its processes.")
 
 
-def measure(case: str, key: Key, data: tuple[str, ...]) -> dict[str, float]:
+def measure(name: str, case: Case) -> dict[str, float]:
     """Run one case; `fit in a job` and `logging` inside a job of the emulator."""
-    device, net, size = key
-    args = ["fit" if case.startswith("fit") else case, *data, "--device", device, "--net", net]
-    args += ["--batch-size", str(size), "--steps", str(STEPS.get(size, 200))]
-    if case not in ("fit in a job", "logging"):
-        return run_case(CASES, *args)
+    progress(f"{name}, {case.device}, batch {case.batch_size}")
+    function = "scripts.benchmarks.cases:run"
+    if name not in ("fit in a job", "logging"):
+        return run_case(function, name, *case)
     with Emulator() as azure:
-        return run_case(CASES, *args, env=azure.job_environment(f"benchmark-{time.time_ns()}"))
+        env = azure.job_environment(f"benchmark-{time.time_ns()}")
+        return run_case(function, name.removesuffix(" in a job"), *case, env=env)
 
 
-def speed(case: str, key: Key, measured: dict[tuple[str, Key], list[dict[str, float]]]) -> list[object]:
+def speed(name: str, case: Case, measured: Measured) -> list[object]:
     """Return a row of the table."""
-    ms, tutorial, limit = (median(measured[name, key], "ms") for name in (case, "tutorial", "limit"))
-    name = f"{key[0]}, {key[1].rpartition('.')[2]}, {key[2]}"
-    peak = f"{median(measured[case, key], 'peak_mb'):,.0f} MB"
-    return [name, case, f"{ms:.2f}", f"{key[2] / ms * 1000:,.0f}", f"{ms / tutorial:.2f}", f"{ms / limit:.2f}", peak]
+    ms, tutorial, limit = (median(measured[one, case], "ms") for one in (name, "tutorial", "limit"))
+    title = f"{case.device}, {case.net.rpartition('.')[2]}, {case.batch_size}"
+    images, peak = case.batch_size / ms * 1000, median(measured[name, case], "peak_mb")
+    return [title, name, f"{ms:.2f}", f"{images:,.0f}", f"{ms / tutorial:.2f}", f"{ms / limit:.2f}", f"{peak:,.0f} MB"]
 
 
 def progress(what: str) -> None:

@@ -11,7 +11,7 @@ from scripts.emulator.records import Workspace
 from scripts.emulator.routes.login import PASSWORD
 from scripts.emulator.routes.management import API, DISCOVERY
 from scripts.emulator.state import PRINCIPAL, TENANT, State
-from scripts.emulator.tokens import job_token, jwt
+from scripts.emulator.tokens import jwt
 
 # Everything else stays behind. The thread counts are the machine's business, not Azure's.
 _INHERITED = ("LANG", "LC_ALL", "TZ", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "LD_LIBRARY_PATH", "SYSTEMROOT")
@@ -46,17 +46,18 @@ def client(auth: str, proxy_url: str, home: Path, workspace: Workspace) -> dict[
     """
     if auth == "cli":
         return _azure_cli(home, workspace)
-    if auth == "none":
-        return {}
-    if auth == "service-principal":
-        return {
+    variables = {
+        "service-principal": {
             "AZUREML_SERVICE_PRINCIPAL_TENANT_ID": TENANT,
             "AZUREML_SERVICE_PRINCIPAL_ID": PRINCIPAL,
             "AZUREML_SERVICE_PRINCIPAL_PASSWORD": PASSWORD,
-        }
-    if auth == "managed-identity":
-        return {"MSI_ENDPOINT": f"{proxy_url}/msi/token", "MSI_SECRET": "emulator"}
-    raise ValueError(f"unknown auth {auth!r}: use one of service-principal, managed-identity, cli, none")
+        },
+        "managed-identity": {"MSI_ENDPOINT": f"{proxy_url}/msi/token", "MSI_SECRET": "emulator"},
+        "none": {},
+    }
+    if auth not in variables:
+        raise ValueError(f"unknown auth {auth!r}: use one of {', '.join(variables)}, cli")
+    return variables[auth]
 
 
 def _azure_cli(home: Path, workspace: Workspace) -> dict[str, str]:
@@ -96,7 +97,7 @@ def job(state: State, run_id: str, token_seconds: float) -> dict[str, str]:
     run, workspace = state.run(run_id), state.workspace
     return {
         "AZUREML_RUN_ID": run_id,
-        "AZUREML_RUN_TOKEN": job_token(run_id, token_seconds),
+        "AZUREML_RUN_TOKEN": jwt(token_seconds, runid=run_id, role="Contributor"),
         "AZUREML_RUN_CONFIGURATION": "azureml-setup/mutated_run_configuration.json",
         "AZUREML_ARM_SUBSCRIPTION": workspace.subscription_id,
         "AZUREML_ARM_RESOURCEGROUP": workspace.resource_group,

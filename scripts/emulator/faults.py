@@ -58,15 +58,12 @@ class Fault:
         """End it; requests that it holds (silence) go on: their connections are closed."""
         self.lifted.set()
 
-    @property
-    def active(self) -> bool:
-        """Whether it would still hit a request."""
+    def meets(self, group: str, address: str) -> bool:
+        """Return whether it would hit a request of a route group (`group`) at `address` (host + path)."""
         if self.remaining() == 0:
             self.lift()
-        return not self.lifted.is_set() and (self.requests is None or self.hits < self.requests)
-
-    def concerns(self, group: str, address: str) -> bool:
-        """Return whether it is meant for a request of a route group (`group`) at `address` (host + path)."""
+        if self.lifted.is_set() or (self.requests is not None and self.hits >= self.requests):
+            return False
         return self.on is None or self.on == group or re.search(self.on, address) is not None
 
     def remaining(self) -> float | None:
@@ -98,7 +95,7 @@ class Faults:
     def strike(self, group: str, address: str) -> list[Fault]:
         """Return the faults that hit this request, and count it: all latencies, then at most one other."""
         with self._lock:
-            concerned = [fault for fault in self._faults if fault.active and fault.concerns(group, address)]
+            concerned = [fault for fault in self._faults if fault.meets(group, address)]
             struck = [fault for fault in concerned if fault.kind == "latency"]
             struck += [fault for fault in concerned if fault.kind not in ("latency", "refuse")][:1]
             for fault in struck:

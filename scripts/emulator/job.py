@@ -127,7 +127,7 @@ class Job:
             self._finish()
         except Exception as error:
             self._processes.kill()
-            self._sweep()
+            self._processes.sweep([node.home for node in self._nodes])
             self._fail(f"{type(error).__name__}: {error}" if not isinstance(error, DataError) else str(error))
         finally:
             for log in self._logs:
@@ -168,9 +168,6 @@ class Job:
         if not self._processes.wait(self._definition.get("maxRunDurationSeconds")):
             self._end("Canceled")
         self._processes.terminate()
-        self._sweep()
-
-    def _sweep(self) -> None:
         self._processes.sweep([node.home for node in self._nodes])
 
     def _finish(self) -> None:

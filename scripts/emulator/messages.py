@@ -45,13 +45,13 @@ class Response:
     headers: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, content: Any) -> "Response":
+    def of(cls, content: Any, status: int = 200) -> "Response":
         """Make an answer of what a route returned: a `Response`, None (no body), or content for JSON."""
         if isinstance(content, Response):
             return content
         if content is None:
-            return cls()
-        return cls(body=json.dumps(content).encode(), headers={"Content-Type": "application/json"})
+            return cls(status)
+        return cls(status, json.dumps(content).encode(), {"Content-Type": "application/json"})
 
 
 class RefusalError(Exception):
@@ -71,8 +71,7 @@ class RefusalError(Exception):
             "message": self.message,
             "code": self.code,
         }
-        answer = Response.of(content)
-        answer.status = self.status
+        answer = Response.of(content, self.status)
         answer.headers.update(headers or {})
         return answer
 

@@ -103,11 +103,6 @@ class Node:
             self.read_only[target] = mounted
             return target
         found = blobs.names(state, container)
-        if path in found:  # a single file
-            target.mkdir()
-            file = target / path.rsplit("/", 1)[-1]
-            file.write_bytes(blobs.read(state, container, path))
-            return file
         prefix = path + "/" if path else ""
         inside = [blob for blob in found if blob.startswith(prefix)]
         if not inside and reference.get("mode") == "download":
@@ -129,10 +124,8 @@ class Node:
         Raises:
             DataError: if there is neither a command nor a script.
         """
-        command = definition.get("command")
-        if command:
-            text = command if isinstance(command, str) else " ".join(command)
-            return ["bash", "-c", text]
+        if command := definition.get("command"):
+            return ["bash", "-c", command]
         script = definition.get("script")
         if not script:
             raise DataError("the run definition has neither a command nor a script")

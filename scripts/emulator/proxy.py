@@ -2,11 +2,12 @@
 
 import contextlib
 import socket
+import socketserver
 import struct
 import sys
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -33,39 +34,28 @@ class Proxy:
         self.state, self.router, self.authority, self.faults = state, router, authority, faults
         self.closing = threading.Event()
         self._lock = threading.Lock()
-        self._server: _Server | None = None  # the one that listens
-        self._held: _Server | None = None  # bound, not listening: keeps the port while connections are refused
-        self.port = 0
+        self._server = _Server(self)  # bound, and so in possession of its port, even where it does not listen
+        self._listening = False
+        self.port = self._server.server_address[1]
 
     def start(self) -> None:
         """Listen on a free port; after `refuse`, on the same port again."""
         with self._lock:
-            if self._server is not None:
+            if self._listening or self.closing.is_set():
                 return
-            self._server, self._held = self._held or _Server((LOOPBACK, 0), self), None
+            self._listening = True
             self._server.server_activate()
-            self.port = self._server.server_port
             threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-
-    def _stop(self, hold: bool) -> None:
-        with self._lock:
-            server, self._server = self._server, None
-            if server is None:
-                return
-            server.shutdown()
-            server.server_close()
-            server.drop_connections()
-            if hold:
-                self._held = _Server((LOOPBACK, self.port), self)
 
     def refuse(self, fault: Fault) -> None:
         """Drop every connection and refuse new ones until the fault is lifted."""
-        self._stop(hold=True)
+        with self._lock:
+            self._stop()
+            self._server = _Server(self, self.port)
 
         def come_back() -> None:
             fault.lifted.wait(fault.remaining())
-            if not self.closing.is_set():
-                self.start()
+            self.start()
             fault.back.set()
 
         threading.Thread(target=come_back, daemon=True).start()
@@ -73,33 +63,29 @@ class Proxy:
     def close(self) -> None:
         """Stop for good; requests that are being held (latency, silence) end at once."""
         self.closing.set()
-        self._stop(hold=False)
         with self._lock:
-            if self._held is not None:
-                self._held.server_close()
+            self._stop()
+
+    def _stop(self) -> None:
+        if self._listening:
+            self._server.shutdown()
+        self._listening = False
+        self._server.server_close()
+        for connection in list(self._server.open):
+            connection.reset()
 
 
-class _Server(ThreadingHTTPServer):
+class _Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
     daemon_threads = True
     block_on_close = False
     request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], proxy: Proxy) -> None:
+    def __init__(self, proxy: Proxy, port: int = 0) -> None:
         self.proxy = proxy
-        self.open: set[socket.socket] = set()
-        super().__init__(address, _Connection, bind_and_activate=False)
+        self.open: set[_Connection] = set()
+        super().__init__((LOOPBACK, port), _Connection, bind_and_activate=False)
         self.server_bind()
-
-    def server_bind(self) -> None:
-        # The standard library's would look up this machine's name, which can take seconds.
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        socket.socket.bind(self.socket, self.server_address)
-        self.server_address = self.socket.getsockname()
-        self.server_name, self.server_port = LOOPBACK, self.server_address[1]
-
-    def drop_connections(self) -> None:
-        for connection in list(self.open):
-            _reset(connection)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         error = sys.exception()
@@ -116,16 +102,24 @@ class _Connection(BaseHTTPRequestHandler):
     server: _Server
     host = ""  # the tunnel's; "" before CONNECT
     disable_nagle_algorithm = True
+    wbufsize = -1
 
     def setup(self) -> None:
         super().setup()
-        self.raw = self.connection
-        self.server.open.add(self.raw)
+        self.server.open.add(self)
 
     def finish(self) -> None:
-        self.server.open.discard(self.raw)
+        self.server.open.discard(self)
         with contextlib.suppress(OSError, ValueError):
             super().finish()
+
+    def reset(self) -> None:
+        """Cut the connection off so that its peer notices at once, in whatever it is doing."""
+        self.close_connection = True
+        with contextlib.suppress(OSError):
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.shutdown(socket.SHUT_RDWR)
+            self.connection.close()
 
     def do_CONNECT(self) -> None:
         proxy = self.server.proxy
@@ -133,57 +127,47 @@ class _Connection(BaseHTTPRequestHandler):
         if not proxy.router.knows_host(host):
             proxy.state.note_unexpected(f"unknown host: CONNECT {host}")
             self.send_error(403, "unknown host")
-            self.close_connection = True
             return
         self.send_response_only(200, "Connection established")
         self.end_headers()
         self.wfile.flush()
         self.host = host
-        self.server.open.discard(self.raw)
-        tunnel = proxy.authority.context(host).wrap_socket(self.connection, server_side=True)
-        self.raw = self.connection = tunnel
-        self.server.open.add(tunnel)
-        self.rfile = tunnel.makefile("rb")
-        self.wfile = tunnel.makefile("wb")
+        self.request = proxy.authority.context(host).wrap_socket(self.connection, server_side=True)
+        self.setup()
         self.close_connection = False
 
     def answer(self) -> None:
         request = self._read()
-        proxy = self.server.proxy
-        found = proxy.router.find(request.method, request.host, request.path)
-        if found:
-            request.route = found[0].group
-        proxy.state.record(request)
-        response: Response | None = None
-        if "transfer-encoding" in request.headers:  # the SDK sends all bodies with their length: this one is unread
-            proxy.state.note_unexpected(f"body without a length: {request.method} {request.host}{request.path}")
-        elif found is None:
-            response = self._unexpected(request)
-        else:
-            route, parameters = found
-            struck = proxy.faults.strike(request.route, request.host + request.path)
-            request.fault = struck[-1].kind if struck else ""
-
-            def process() -> Response:
-                return call(route, proxy.state, request, parameters)
-
-            response = misbehave(struck, process, proxy.closing)
+        response = self._response(request)
         if response is None:
-            _reset(self.raw)
-            self.close_connection = True
+            self.reset()
             return
         request.status = response.status
         self._send(response)
 
-    def _unexpected(self, request: Request) -> Response:
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = answer  # noqa: N815
+
+    def _response(self, request: Request) -> Response | None:
+        """Return the answer; None: the connection is cut off."""
         proxy, address = self.server.proxy, f"{request.method} {request.host}{request.path}"
-        if proxy.router.knows_host(request.host):
+        found = proxy.router.find(request.method, request.host, request.path)
+        if found:
+            request.route = found[0].group
+        with proxy.state.lock:
+            proxy.state.requests.append(request)
+        if "transfer-encoding" in request.headers:  # the SDK sends all bodies with their length: this one is unread
+            proxy.state.note_unexpected(f"body without a length: {address}")
+            return None
+        if not proxy.router.knows_host(request.host):
+            proxy.state.note_unexpected(f"unknown host: {address}")
+            return RefusalError(403, "UnknownHost", "the emulator forwards nothing").response()
+        if found is None:
             proxy.state.note_unexpected(f"unknown route: {address}")
             return RefusalError(501, "NotImplemented", "the emulator does not know this request").response()
-        proxy.state.note_unexpected(f"unknown host: {address}")
-        return RefusalError(403, "UnknownHost", "the emulator forwards nothing").response()
-
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = answer  # noqa: N815
+        route, parameters = found
+        struck = proxy.faults.strike(request.route, request.host + request.path)
+        request.fault = struck[-1].kind if struck else ""
+        return misbehave(struck, lambda: call(route, proxy.state, request, parameters), proxy.closing)
 
     def _read(self) -> Request:
         arrived = time.monotonic()
@@ -207,13 +191,3 @@ class _Connection(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Print nothing: the state records every request."""
-
-
-def _reset(connection: socket.socket) -> None:
-    """Cut a connection off so that its peer notices at once, in whatever it is doing."""
-    with contextlib.suppress(OSError):
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    with contextlib.suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
-    with contextlib.suppress(OSError):
-        connection.close()

@@ -17,6 +17,9 @@ WORKSPACE = (
 )
 _SCOPE = {"subscription", "group", "workspace"}
 
+SERVICES = r".*\.api\.azureml\.ms|.*\.experiments\.azureml\.net"
+"""Hosts of Azure ML's own services."""
+
 Handler = Callable[..., Any]
 
 
@@ -48,23 +51,24 @@ class Routes:
         self._group, self._host, self._public = group, re.compile(host), public
         self.routes: list[Route] = []
 
-    def __call__(self, method: str, template: str) -> Callable[[Handler], Handler]:
-        """Register the decorated function for a path such as `/a/{name}/b`; `{name:path}` may contain slashes.
+    def __call__(self, method: str, *templates: str) -> Callable[[Handler], Handler]:
+        """Register the decorated function for paths such as `/a/{name}/b`; `{name:path}` may contain slashes.
 
         The function is called with the state, the request, and the parameters by name, unquoted.
         """
-        pattern = ""
-        for literal, name, kind in re.findall(r"([^{]*)(?:\{(\w+)(?::(\w+))?\})?", template):
-            pattern += re.escape(literal)
-            if name:
-                pattern += f"(?P<{name}>{'.*' if kind == 'path' else '[^/]+'})"
 
         def enter(handler: Handler) -> Handler:
-            path = re.compile(pattern + "/?", re.IGNORECASE)
-            self.routes.append(Route(self._group, method, self._host, path, handler, self._public))
+            for template in templates:
+                path = re.compile(_pattern(template) + "/?", re.IGNORECASE)
+                self.routes.append(Route(self._group, method, self._host, path, handler, self._public))
             return handler
 
         return enter
+
+
+def _pattern(template: str) -> str:
+    literal = template.replace(".", r"\.")
+    return re.sub(r"\{(\w+)(:path)?\}", lambda found: f"(?P<{found[1]}>{'.*' if found[2] else '[^/]+'})", literal)
 
 
 class Router:

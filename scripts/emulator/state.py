@@ -1,7 +1,6 @@
 """What the emulator keeps: the workspace, and everything that it has received."""
 
 import datetime
-import re
 import threading
 import uuid
 from pathlib import Path
@@ -66,20 +65,10 @@ class State:
             message = f"The Resource '{resource}' under resource group '{group}' was not found."
             raise RefusalError(404, "ResourceNotFound", message)
 
-    def record(self, request: Request) -> None:
-        """Record a request."""
-        with self.lock:
-            self.requests.append(request)
-
     def note_unexpected(self, what: str) -> None:
         """Record what should not have happened; the test that caused it fails."""
         with self.lock:
             self.unexpected.append(what)
-
-    def forgive(self, pattern: str) -> None:
-        """Remove the unexpected requests in which the regular expression is found."""
-        with self.lock:
-            self.unexpected = [what for what in self.unexpected if not re.search(pattern, what)]
 
     def experiment_id(self, name: str) -> str:
         """Return the id of an experiment, which is made if it is new."""

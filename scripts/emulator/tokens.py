@@ -18,11 +18,6 @@ def jwt(seconds: float, **claims: Any) -> str:
     return pyjwt.encode(content, _KEY)
 
 
-def job_token(run_id: str, seconds: float) -> str:
-    """Return the token in a job's environment."""
-    return jwt(seconds, runid=run_id, role="Contributor")
-
-
 def check_token(authorization: str) -> None:
     """Check the Authorization header of a request.
 

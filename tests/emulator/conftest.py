@@ -16,6 +16,12 @@ from tests.sdk import run_with_sdk
 Script = Callable[..., str]
 
 
+def pytorch(nodes: int, processes: int | None) -> dict[str, object]:
+    """Return what `PyTorchConfiguration("Gloo", process_count=processes, node_count=nodes)` adds to a definition."""
+    world = {"pytorch": {"processCount": processes, "nodeCount": nodes}, "nodeCount": nodes}
+    return world | {"framework": "PyTorch", "communicator": "gloo"}
+
+
 @pytest.fixture
 def script(tmp_path_factory: pytest.TempPathFactory) -> Script:
     """Return a function that runs a script with exactly the given environment, and returns what it prints."""

@@ -5,12 +5,13 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.deadline import deadline, wait_until
-from tests.emulator.definitions import pytorch
+from tests.emulator.conftest import pytorch
 
 FOREVER = "import signal; print('up', flush=True); signal.pause()"
 
@@ -44,8 +45,20 @@ def test_a_failure_keeps_what_was_written_and_ends_the_other_ranks(azure, submit
     assert "status code 3" in message and "std_log_process_1.txt" in message and "went wrong" in message
 
 
+@pytest.fixture
+def cancel(azure, session) -> Callable[[str], None]:
+    """Return a function that cancels a run, as the SDK does."""
+    client = session(azure)
+
+    def send(run_id: str) -> None:
+        experiment = f"https://eastus.api.azureml.ms/execution/v1.0{azure.workspace.scope}/experiments/jobs"
+        assert client.post(f"{experiment}/runs/{run_id}/cancel", timeout=deadline(1)).status_code == 200
+
+    return send
+
+
 @pytest.mark.parametrize("obedient", [True, False])
-def test_cancelling_asks_the_processes_to_end_before_it_kills_them(azure, submit, session, obedient: bool) -> None:
+def test_cancelling_asks_the_processes_to_end_before_it_kills_them(azure, submit, cancel, obedient: bool) -> None:
     azure.grace = deadline(3) if obedient else 0.1
     code = f"""
         import signal, sys
@@ -60,21 +73,16 @@ def test_cancelling_asks_the_processes_to_end_before_it_kills_them(azure, submit
     run_id = submit({"say.py": code}, script="say.py")
     job = azure.start_job(run_id)
     wait_until(lambda: "ready" in job.log)
-    url = f"https://eastus.api.azureml.ms/execution/v1.0{azure.workspace.scope}/experiments/jobs/runs/{run_id}/cancel"
-    assert session(azure).post(url, timeout=deadline(1)).status_code == 200
+    cancel(run_id)
     assert azure.wait(run_id, deadline(5)) == "Canceled"
     assert job.log == "ready\nasked to stop\n" and gone(job.pids[0])
 
 
-def test_a_job_can_be_cancelled_while_it_starts(azure, submit, session) -> None:
-    client = session(azure)
+def test_a_job_can_be_cancelled_while_it_starts(azure, submit, cancel) -> None:
     for _ in range(5):
         run_id = submit({"say.py": FOREVER}, script="say.py", **pytorch(2, 4))
         azure.start_job(run_id)
-        url = (
-            f"https://eastus.api.azureml.ms/execution/v1.0{azure.workspace.scope}/experiments/jobs/runs/{run_id}/cancel"
-        )
-        assert client.post(url, timeout=deadline(1)).status_code == 200
+        cancel(run_id)
         assert azure.wait(run_id, deadline(5)) == "Canceled"
 
 

@@ -9,7 +9,9 @@ import pytest
 from scripts.emulator import isolation
 from scripts.emulator.node import Node
 from tests.deadline import deadline, wait_until
-from tests.emulator.definitions import data_reference, pytorch
+from tests.emulator.conftest import pytorch
+
+STORE = {"dataStoreName": "workspaceblobstore"}
 
 
 @pytest.mark.parametrize("method", [isolation.method(), isolation.RANDOM_PATHS])
@@ -48,7 +50,10 @@ def test_mounted_data_can_be_read_and_not_written(azure, submit, tmp_path) -> No
         except OSError as error:
             print(error.strerror)
     """
-    data, arguments = {"images": data_reference("cifar", "mount")}, ["$AZUREML_DATAREFERENCE_images"]
+    data, arguments = (
+        {"images": STORE | {"pathOnDataStore": "cifar", "mode": "mount"}},
+        ["$AZUREML_DATAREFERENCE_images"],
+    )
     run_id = submit({"say.py": code}, script="say.py", arguments=arguments, dataReferences=data)
     assert azure.start_job(run_id).wait(deadline(3)) == "Completed"
     printed = azure.job(run_id).log.splitlines()
@@ -61,23 +66,11 @@ def test_uploaded_data_are_downloaded_and_missing_ones_fail_the_job(azure, submi
     azure.state.blobs["azureml-blobstore-" + azure.workspace.id] = {"set/a/b.txt": b"B", "set/c.txt": b"C"}
     code = "import glob, sys; print(sorted(glob.glob('**/*.txt', root_dir=sys.argv[1], recursive=True)))"
     for path, status in (("set", "Completed"), ("nothing", "Failed")):
-        data = {"dataReferences": {"d": data_reference(path, "download")}}
+        data = {"dataReferences": {"d": STORE | {"pathOnDataStore": path, "mode": "download"}}}
         run_id = submit({"say.py": code}, command="python say.py $AZUREML_DATAREFERENCE_d", **data)
         assert azure.start_job(run_id).wait(deadline(3)) == status
     assert azure.job("job-0").log == "['a/b.txt', 'c.txt']\n"
     assert "no files at 'nothing'" in azure.run("job-1").error["error"]["message"]
-
-
-def test_the_snapshots_package_is_imported_and_never_the_checkouts(azure, submit, tmp_path, monkeypatch) -> None:
-    checkout = tmp_path / "checkout"
-    (checkout / "elsewhere").mkdir(parents=True)
-    (checkout / "elsewhere" / "__init__.py").touch()
-    monkeypatch.setenv("PYTHONPATH", str(checkout))
-    code = "import pkg.helper, sys; print(pkg.helper.__file__.startswith(sys.argv[1]))\nimport elsewhere"
-    run_id = submit({"pkg/__main__.py": code}, command="python -m pkg $PWD")
-    assert azure.start_job(run_id).wait(deadline(3)) == "Failed"
-    assert azure.job(run_id).log.startswith("True")
-    assert "No module named 'elsewhere'" in azure.run(run_id).error["error"]["message"]
 
 
 def test_an_editable_installation_does_not_reach_into_a_job(tmp_path: Path) -> None:

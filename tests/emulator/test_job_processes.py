@@ -1,81 +1,9 @@
 """What was submitted runs: every process with its rank, its environment and its command line."""
 
-import json
-
 import pytest
 
-from scripts.emulator import Emulator
 from tests.deadline import deadline
-from tests.emulator.definitions import pytorch
-
-WITH_THE_SDK = """
-import sys
-from azureml.core import Environment, Experiment, ScriptRunConfig, Workspace
-from azureml.core.runconfig import PyTorchConfiguration
-from azureml.data.data_reference import DataReference
-
-folder = sys.argv[1]
-workspace = Workspace.from_config(folder)
-environment = Environment("mine")
-environment.python.user_managed_dependencies = True
-data = DataReference(workspace.get_default_datastore(), "images", "cifar").as_mount()
-config = ScriptRunConfig(
-    folder,
-    command=["python", "-m", "pkg", "--data", str(data), "--of", "$FRUIT"],
-    compute_target="cpu-cluster",
-    environment=environment,
-    distributed_job_config=PyTorchConfiguration("Gloo", process_count=2, node_count=2),
-)
-config.run_config.data_references = {"images": data.to_config()}
-config.run_config.environment_variables = {"FRUIT": "apple"}
-run = Experiment(workspace, "rehearsed").submit(config)
-run.wait_for_completion(show_output=True)
-run.download_files(prefix="outputs", output_directory=folder + "/back")
-print(run.get_status(), sorted(run.get_file_names()), run.get_metrics())
-"""
-IN_THE_JOB = """
-import json, os, pathlib, sys
-print("hello from rank", os.environ["RANK"], flush=True)
-names = ("MASTER_ADDR", "WORLD_SIZE", "NODE_RANK", "LOCAL_RANK", "RANK", "AZUREML_RUN_ID")
-seen = {name: os.environ[name] for name in names}
-seen["data"] = sorted(os.listdir(sys.argv[2]))
-seen["arguments"] = sys.argv[3:]
-pathlib.Path(f"outputs/rank{os.environ['RANK']}.json").write_text(json.dumps(seen))
-if os.environ["RANK"] == "0":
-    from azureml.core import Run
-    run = Run.get_context()
-    run.log("loss", 0.5, step=1)
-    run.flush()
-"""
-
-
-def test_a_distributed_job_runs_as_it_would_in_the_cloud(script, project, tmp_path) -> None:
-    (tmp_path / "images").mkdir()
-    (tmp_path / "images" / "cat.png").touch()
-    (project / "pkg" / "__main__.py").write_text(IN_THE_JOB)
-    with Emulator(run_jobs=True, mounts={"cifar": tmp_path / "images"}) as azure:
-        azure.write_config(project)
-        printed = script(WITH_THE_SDK, azure.client_environment(), project)
-        (run,) = azure.runs("rehearsed")
-        assert "hello from rank 0" in printed and "hello from rank 1" not in printed
-        assert printed.splitlines()[-1] == (
-            "Completed ['outputs/rank0.json', 'outputs/rank1.json', 'user_logs/std_log_process_0.txt', "
-            "'user_logs/std_log_process_1.txt'] {'loss': 0.5}"
-        )
-        assert b"hello from rank 1" in azure.artifacts(run.id)["user_logs/std_log_process_1.txt"]
-        assert [(one.name, one.step, one.value) for one in azure.metrics(run.id)] == [("loss", 1, 0.5)]
-        assert not azure.unexpected
-    for rank in (0, 1):
-        assert json.loads((project / "back" / "outputs" / f"rank{rank}.json").read_text()) == {
-            "MASTER_ADDR": "127.0.0.1",
-            "WORLD_SIZE": "2",
-            "NODE_RANK": str(rank),
-            "LOCAL_RANK": "0",
-            "RANK": str(rank),
-            "AZUREML_RUN_ID": run.id,
-            "data": ["cat.png"],
-            "arguments": ["--of", "apple"],
-        }
+from tests.emulator.conftest import pytorch
 
 
 @pytest.mark.parametrize(
@@ -94,6 +22,17 @@ def test_every_process_knows_its_rank_and_all_meet_at_one_port(azure, submit, no
     printed = [line.split() for line in job.log.splitlines()]
     assert [tuple(line[:3]) for line in printed] == ranks
     assert len({line[3] for line in printed}) == 1
+
+
+def test_a_command_and_a_scripts_arguments_get_what_the_run_defines(azure, submit) -> None:
+    code = "import os, sys; print(*sys.argv[1:], os.environ['FRUIT'])"
+    fruit = {"environmentVariables": {"FRUIT": "apple"}}
+    for how, printed in (
+        ({"command": "python say.py $FRUIT"}, "apple apple\n"),
+        ({"script": "say.py", "arguments": ["--of", "$FRUIT", 1]}, "--of $FRUIT 1 apple\n"),
+    ):
+        job = azure.start_job(submit({"say.py": code}, **how, environment=fruit))
+        assert (job.wait(deadline(3)), job.log) == ("Completed", printed)
 
 
 def test_a_job_of_one_process_has_no_variables_of_a_distributed_one(azure, submit) -> None:

@@ -21,13 +21,10 @@ RUN = {
     [
         (None, True),
         ("(Status eq Running)", True),
-        ("(Status eq Failed)", False),
         ("(ParentRunId eq null)", True),
         ("(RunType eq azureml.scriptrun or Properties/azureml.runsource eq azureml.scriptrun)", True),
-        ("(RunType eq hyperdrive or Properties/azureml.runsource eq hyperdrive)", True),
         ("(RunType eq other or Properties/azureml.runsource eq other)", False),
         ("(Tags/owner eq me)", True),
-        ("(Tags/owner eq you)", False),
         ("(Tags/absent eq me)", False),
         ("(Tags/owner ne null or Tags/owner eq null)", True),
         ("(Tags/empty ne null or Tags/empty eq null)", True),

@@ -14,20 +14,20 @@ from scripts.emulator.routes import (
     metrics,
     models,
 )
+from scripts.emulator.routing import Routes
 
-GROUPS = (
-    metrics.routes,
-    history.routes,
-    artifacts.routes,
-    blobs.routes,
-    content.routes,
-    execution.routes,
-    environments.routes,
-    computes.routes,
-    datastores.routes,
-    models.routes,
-    management.routes,
-    management.discovery_routes,
-    login.routes,
-    login.identity_routes,
+_SERVICES = (
+    metrics,
+    history,
+    artifacts,
+    blobs,
+    content,
+    execution,
+    environments,
+    computes,
+    datastores,
+    models,
+    management,
+    login,
 )
+GROUPS = [group for service in _SERVICES for group in vars(service).values() if isinstance(group, Routes)]

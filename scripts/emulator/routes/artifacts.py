@@ -3,12 +3,12 @@
 from typing import Any
 
 from scripts.emulator.messages import RefusalError, Request
-from scripts.emulator.routing import WORKSPACE, Routes
+from scripts.emulator.routing import SERVICES, WORKSPACE, Routes
 from scripts.emulator.state import State, now, signed
 
 ARTIFACTS = f"/artifact/v2.0{WORKSPACE}/artifacts"
 
-routes = Routes("artifacts", r".*\.api\.azureml\.ms|.*\.experiments\.azureml\.net")
+routes = Routes("artifacts", SERVICES)
 
 
 def _information(origin: str, container: str, path: str) -> dict[str, Any]:
@@ -48,8 +48,7 @@ def create(state: State, request: Request, origin: str, container: str) -> dict[
     }
 
 
-@routes("GET", ARTIFACTS + "/contentinfo/{origin}/{container}/{path:path}")
-@routes("GET", ARTIFACTS + "/write/{origin}/{container}/{path:path}")
+@routes("GET", *(f"{ARTIFACTS}/{kind}/{{origin}}/{{container}}/{{path:path}}" for kind in ("contentinfo", "write")))
 def content_information(state: State, request: Request, origin: str, container: str, path: str) -> dict[str, Any]:
     """Return the address of one artifact."""
     if path not in _paths(state, origin, container):
@@ -60,10 +59,8 @@ def content_information(state: State, request: Request, origin: str, container: 
 @routes("GET", ARTIFACTS + "/prefix/contentinfo/{origin}/{container}/{path:path}")
 def prefix_information(state: State, request: Request, origin: str, container: str, path: str) -> dict[str, Any]:
     """Return the addresses of all artifacts below a path."""
-    prefix = path.strip("/")
-    found = [
-        known for known in _paths(state, origin, container) if f"{known}/".startswith(f"{prefix}/" if prefix else "")
-    ]
+    prefix = f"{path.strip('/')}/".lstrip("/")
+    found = [known for known in _paths(state, origin, container) if f"{known}/".startswith(prefix)]
     return {"value": [_information(origin, container, known) for known in found], "continuationToken": None}
 
 

@@ -41,6 +41,10 @@ def _headers(**more: str) -> dict[str, str]:
     }
 
 
+def _md5(content: bytes) -> str:
+    return base64.b64encode(hashlib.md5(content).digest()).decode()
+
+
 def read(state: State, container: str, path: str) -> bytes:
     """Return a blob's content, from what was sent or from a mounted folder.
 
@@ -79,14 +83,12 @@ def put(state: State, request: Request, container: str, path: str) -> Response:
         blocks = state.blocks.pop((container, path), {})
         wanted = re.findall(r"<(?:Latest|Uncommitted|Committed)>([^<]+)<", request.body.decode())
         blobs[path] = b"".join(blocks[unquote(name)] for name in wanted)
-    elif request.headers.get("if-none-match") == "*" and blobs.get(
-        path
-    ):  # an artifact is not replaced; empty it may be
+    elif blobs.get(path) and request.headers.get("if-none-match") == "*":
+        # An artifact's blob is there, and empty, before its content comes.
         raise BlobRefusalError(409, "BlobAlreadyExists", "The specified blob already exists.")
     else:
         blobs[path] = request.body
-    digest = base64.b64encode(hashlib.md5(request.body).digest()).decode()
-    return Response(201, headers=_headers(x_ms_request_server_encrypted="true", Content_MD5=digest))
+    return Response(201, headers=_headers(x_ms_request_server_encrypted="true", Content_MD5=_md5(request.body)))
 
 
 @routes("GET", "/{container}/{path:path}")
@@ -94,22 +96,14 @@ def put(state: State, request: Request, container: str, path: str) -> Response:
 def get(state: State, request: Request, container: str, path: str) -> Response:
     """Return a blob or a range of it."""
     content = read(state, container, path)
-    headers = _headers(Accept_Ranges="bytes", Content_Type="application/octet-stream", x_ms_blob_type="BlockBlob") | {
-        "x-ms-lease-status": "unlocked",
-        "x-ms-lease-state": "available",
-        "x-ms-server-encrypted": "true",
-    }
-    headers["x-ms-creation-time"] = headers["Last-Modified"]
+    headers = _headers(Accept_Ranges="bytes", Content_Type="application/octet-stream", x_ms_blob_type="BlockBlob")
     wanted = request.headers.get("x-ms-range") or request.headers.get("range")
     if request.method == "HEAD":
-        digest = base64.b64encode(hashlib.md5(content).digest()).decode()
-        return Response(200, headers=headers | {"Content-Length": str(len(content)), "Content-MD5": digest})
+        return Response(200, headers=headers | {"Content-Length": str(len(content)), "Content-MD5": _md5(content)})
     if wanted and (match := re.fullmatch(r"bytes=(\d+)-(\d*)", wanted)):
         first = int(match[1])
         if first >= len(content):
-            raise BlobRefusalError(
-                416, "InvalidRange", "The range specified is invalid for the current size of the resource."
-            )
+            raise BlobRefusalError(416, "InvalidRange", "The range is invalid for the current size of the resource.")
         last = min(int(match[2] or len(content) - 1), len(content) - 1)
         headers["Content-Range"] = f"bytes {first}-{last}/{len(content)}"
         return Response(206, content[first : last + 1], headers)
@@ -133,11 +127,9 @@ def container_list(state: State, request: Request, container: str) -> Response:
 
 def _entry(state: State, container: str, name: str) -> str:
     content = read(state, container, name)
-    digest = base64.b64encode(hashlib.md5(content).digest()).decode()
     return (
         f"<Blob><Name>{escape(name)}</Name><Properties><Last-Modified>{formatdate(usegmt=True)}</Last-Modified>"
         f"<Etag>0x8D0000000000000</Etag><Content-Length>{len(content)}</Content-Length>"
-        f"<Content-Type>application/octet-stream</Content-Type><Content-MD5>{digest}</Content-MD5>"
-        f"<BlobType>BlockBlob</BlobType><LeaseStatus>unlocked</LeaseStatus><LeaseState>available</LeaseState>"
-        f"</Properties></Blob>"
+        f"<Content-Type>application/octet-stream</Content-Type><Content-MD5>{_md5(content)}</Content-MD5>"
+        f"<BlobType>BlockBlob</BlobType></Properties></Blob>"
     )

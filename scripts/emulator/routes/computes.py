@@ -13,16 +13,13 @@ routes = Routes("computes", r".*\.api\.azureml\.ms|management\.azure\.com")
 
 
 def _resource(state: State, compute: Compute) -> dict[str, Any]:
+    scale = {"minNodeCount": 0, "maxNodeCount": compute.max_nodes, "nodeIdleTimeBeforeScaleDown": "PT120S"}
     cluster = {
         "osType": "Linux",
         "vmSize": compute.vm_size,
         "vmPriority": "Dedicated",
         "subnet": None,
-        "scaleSettings": {
-            "minNodeCount": 0,
-            "maxNodeCount": compute.max_nodes,
-            "nodeIdleTimeBeforeScaleDown": "PT120S",
-        },
+        "scaleSettings": scale,
         "allocationState": "Steady",
         "currentNodeCount": 0,
         "targetNodeCount": 0,
@@ -53,8 +50,7 @@ def list_computes(state: State, request: Request) -> dict[str, Any]:
     return {"value": [_resource(state, compute) for compute in list(state.computes.values())]}
 
 
-@routes("GET", COMPUTES + "/{name}")
-@routes("GET", f"{WORKSPACE}/computes/{{name}}")
+@routes("GET", COMPUTES + "/{name}", WORKSPACE + "/computes/{name}")
 def get_compute(state: State, request: Request, name: str) -> dict[str, Any]:
     """Return a cluster."""
     if name not in state.computes:

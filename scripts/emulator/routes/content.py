@@ -5,13 +5,13 @@ from typing import Any
 
 from scripts.emulator.messages import RefusalError, Request
 from scripts.emulator.routes.blobs import read
-from scripts.emulator.routing import WORKSPACE, Routes
+from scripts.emulator.routing import SERVICES, WORKSPACE, Routes
 from scripts.emulator.state import State, signed
 
 NONE = "00000000-0000-0000-0000-000000000000"
 _CONTAINER = "snapshots"
 
-routes = Routes("snapshots", r".*\.api\.azureml\.ms|.*\.experiments\.azureml\.net")
+routes = Routes("snapshots", SERVICES)
 
 
 @routes("GET", f"/content/v1.0{WORKSPACE}/snapshots/latest/metadata")

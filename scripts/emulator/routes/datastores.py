@@ -4,14 +4,14 @@ import base64
 from typing import Any
 
 from scripts.emulator.messages import RefusalError, Request
-from scripts.emulator.routing import WORKSPACE, Routes
+from scripts.emulator.routing import SERVICES, WORKSPACE, Routes
 from scripts.emulator.state import ACCOUNT, State
 
 DATASTORES = f"/datastore/v1.0{WORKSPACE}"
 DEFAULT = "workspaceblobstore"
 _KEY = base64.b64encode(b"emulator: signatures are not checked").decode()
 
-routes = Routes("datastores", r".*\.api\.azureml\.ms|.*\.experiments\.azureml\.net")
+routes = Routes("datastores", SERVICES)
 
 
 def add(state: State, name: str, container: str) -> None:
@@ -44,8 +44,7 @@ def list_datastores(state: State, request: Request) -> dict[str, Any]:
     return {"value": list(state.datastores.values()), "continuationToken": None}
 
 
-@routes("GET", DATASTORES + "/default")
-@routes("GET", DATASTORES + "/datastores/{name}")
+@routes("GET", DATASTORES + "/default", DATASTORES + "/datastores/{name}")
 def get_datastore(state: State, request: Request | None, name: str = DEFAULT) -> dict[str, Any]:
     """Return a datastore."""
     if name not in state.datastores:

@@ -3,12 +3,12 @@
 from typing import Any
 
 from scripts.emulator.messages import RefusalError, Request
-from scripts.emulator.routing import WORKSPACE, Routes
+from scripts.emulator.routing import SERVICES, WORKSPACE, Routes
 from scripts.emulator.state import State
 
 ENVIRONMENTS = f"/environment/v1.0{WORKSPACE}/environments"
 
-routes = Routes("environments", r".*\.api\.azureml\.ms|.*\.experiments\.azureml\.net")
+routes = Routes("environments", SERVICES)
 
 # What an environment is made of; the SDK sends more of it with a submission than at a registration.
 _CONTENT = ("python", "docker", "environmentVariables", "spark", "inferencingStackVersion", "r")
@@ -26,7 +26,7 @@ def register(state: State, definition: dict[str, Any], version: str | None = Non
     name = content["name"]
     version = version or content.pop("version", None)
     content.pop("version", None)
-    known = versions(state, name)
+    known = _versions(state, name)
     latest = known[-1] if known else None
     if version is None and latest and all(latest.get(key) == content.get(key) for key in _CONTENT):
         return latest
@@ -35,30 +35,25 @@ def register(state: State, definition: dict[str, Any], version: str | None = Non
     return state.environments.setdefault((name, str(version)), content | {"version": str(version)})
 
 
-def versions(state: State, name: str) -> list[dict[str, Any]]:
+def _versions(state: State, name: str) -> list[dict[str, Any]]:
     """Return all versions of an environment, oldest first."""
     return [definition for (known, _), definition in state.environments.items() if known == name]
-
-
-def _latest(state: State, name: str) -> dict[str, Any]:
-    known = versions(state, name)
-    if not known:
-        raise RefusalError(404, "UserError", f"Environment {name!r} not found")
-    return known[-1]
 
 
 @routes("GET", ENVIRONMENTS)
 def list_environments(state: State, request: Request) -> dict[str, Any]:
     """List the environments, each in its latest version."""
     names = dict.fromkeys(name for name, _ in state.environments)
-    return {"value": [_latest(state, name) for name in names], "continuationToken": None}
+    return {"value": [get_latest(state, None, name) for name in names], "continuationToken": None}
 
 
-@routes("GET", ENVIRONMENTS + "/{name}")
-@routes("GET", ENVIRONMENTS + "/{name}/labels/latest")
-def get_latest(state: State, request: Request, name: str) -> dict[str, Any]:
+@routes("GET", ENVIRONMENTS + "/{name}", ENVIRONMENTS + "/{name}/labels/latest")
+def get_latest(state: State, request: Request | None, name: str) -> dict[str, Any]:
     """Return the latest version of an environment."""
-    return _latest(state, name)
+    known = _versions(state, name)
+    if not known:
+        raise RefusalError(404, "UserError", f"Environment {name!r} not found")
+    return known[-1]
 
 
 @routes("GET", ENVIRONMENTS + "/{name}/versions/{version}")
@@ -69,13 +64,7 @@ def get_version(state: State, request: Request, name: str, version: str) -> dict
     return state.environments[name, version]
 
 
-@routes("PUT", ENVIRONMENTS + "/{name}")
-def put_latest(state: State, request: Request, name: str) -> dict[str, Any]:
-    """Register an environment; the service counts its version."""
-    return register(state, request.json() | {"name": name})
-
-
-@routes("PUT", ENVIRONMENTS + "/{name}/versions/{version}")
-def put_version(state: State, request: Request, name: str, version: str) -> dict[str, Any]:
-    """Register a version of the client's choice."""
+@routes("PUT", ENVIRONMENTS + "/{name}", ENVIRONMENTS + "/{name}/versions/{version}")
+def put(state: State, request: Request, name: str, version: str | None = None) -> dict[str, Any]:
+    """Register an environment; the service counts its version, unless the client has chosen one."""
     return register(state, request.json() | {"name": name}, version)

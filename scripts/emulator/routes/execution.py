@@ -5,12 +5,12 @@ from typing import Any
 from scripts.emulator.messages import RefusalError, Request
 from scripts.emulator.routes.environments import register
 from scripts.emulator.routes.management import API
-from scripts.emulator.routing import WORKSPACE, Routes
+from scripts.emulator.routing import SERVICES, WORKSPACE, Routes
 from scripts.emulator.state import FINAL, State
 
 EXECUTION = f"/execution/v1.0{WORKSPACE}"
 
-routes = Routes("execution", r".*\.api\.azureml\.ms|.*\.experiments\.azureml\.net")
+routes = Routes("execution", SERVICES)
 
 
 @routes("POST", EXECUTION + "/experiments/{experiment}/snapshotrun")

@@ -1,37 +1,37 @@
 """Run history: experiments, runs, their status, tags, properties and events."""
 
 import datetime
-import uuid
 from typing import Any
 
 from scripts.emulator.messages import RefusalError, Request
 from scripts.emulator.records import RunRecord
 from scripts.emulator.routes.queries import matches, ordered
-from scripts.emulator.routing import WORKSPACE, Routes
+from scripts.emulator.routing import SERVICES, WORKSPACE, Routes
 from scripts.emulator.state import State, now, signed
-from scripts.emulator.tokens import job_token
+from scripts.emulator.tokens import jwt
 
 HISTORY = f"/history/v1.0{WORKSPACE}"
+RUN = HISTORY + "/experiments/{experiment}/runs/{run_id}"
+RUN_BY_ID = HISTORY + "/experimentids/{experiment}/runs/{run_id}"
 _STATUSES = ("Queued", "Completed", "Failed", "Canceled", "CancelRequested")
 # Fields of a run that mean nothing to the emulator, and are returned as they came.
 _KEPT = ("description", "hidden", "scriptName", "primaryMetricName", "options", "name", "heartbeatEnabled", "runTypeV2")
 
-routes = Routes("history", r".*\.api\.azureml\.ms|.*\.experiments\.azureml\.net")
+# https://learn.microsoft.com/azure/machine-learning/resource-limits-capacity#tags (per run)
+MAX_TAGS, MAX_TAG_KEY, MAX_TAG_VALUE = 50, 100, 1000
+
+routes = Routes("history", SERVICES)
 
 
 def run_dto(state: State, run: RunRecord) -> dict[str, Any]:
     """Return a run as the service describes it."""
-    root = state.runs[run.root] if run.root else run
     return run.extra | {
         "runNumber": run.number,
-        "rootRunId": root.id,
+        "rootRunId": run.root or run.id,
         "experimentId": state.experiment_id(run.experiment),
         "createdUtc": run.created,
-        "userId": "emulator",
         "createdBy": {"userName": "emulator"},
         "runId": run.id,
-        "runUuid": str(uuid.uuid5(uuid.NAMESPACE_OID, run.id)),
-        "rootRunUuid": str(uuid.uuid5(uuid.NAMESPACE_OID, root.id)),
         "parentRunId": run.parent,
         "status": run.status,
         "startTimeUtc": run.started,
@@ -43,9 +43,6 @@ def run_dto(state: State, run: RunRecord) -> dict[str, Any]:
         "tags": run.tags,
         "properties": run.properties,
         "error": run.error,
-        "warnings": [],
-        "inputDatasets": [],
-        "outputDatasets": [],
     }
 
 
@@ -76,10 +73,7 @@ def get_experiment_by_id(state: State, request: Request, experiment_id: str) -> 
 @routes("POST", HISTORY + "/experiments:query")
 def query_experiments(state: State, request: Request) -> dict[str, Any]:
     """List all experiments."""
-    return {
-        "value": [_experiment_dto(state, name) for name in list(state.experiments)],
-        "continuationToken": None,
-    }
+    return {"value": [_experiment_dto(state, name) for name in state.experiments], "continuationToken": None}
 
 
 @routes("POST", HISTORY + "/experiments/{experiment}/runs:query")
@@ -95,29 +89,29 @@ def query_runs(state: State, request: Request, experiment: str) -> dict[str, Any
     return {"value": runs[first : first + size], "continuationToken": str(first + size) if more else None}
 
 
-@routes("GET", HISTORY + "/runs/{run_id}")
-@routes("GET", HISTORY + "/experiments/{experiment}/runs/{run_id}")
-@routes("GET", HISTORY + "/experimentids/{experiment}/runs/{run_id}")
+@routes("GET", HISTORY + "/runs/{run_id}", RUN, RUN_BY_ID)
 def get_run(state: State, request: Request, run_id: str, experiment: str = "") -> dict[str, Any]:
     """Return a run."""
     return run_dto(state, state.run(run_id))
 
 
-@routes("PATCH", HISTORY + "/experiments/{experiment}/runs/{run_id}")
-@routes("PATCH", HISTORY + "/experimentids/{experiment_id}/runs/{run_id}")
-def patch_run(
-    state: State, request: Request, run_id: str, experiment: str = "", experiment_id: str = ""
-) -> dict[str, Any]:
+@routes("PATCH", RUN, HISTORY + "/experimentids/{experiment_id}/runs/{run_id}")
+def patch_run(state: State, request: Request, run_id: str, experiment: str = "", **by_id: str) -> dict[str, Any]:
     """Make a run or change it."""
     dto = request.json() or {}
-    run = state.add_run(run_id, experiment or state.experiment_name(experiment_id))
+    run = state.add_run(run_id, experiment or state.experiment_name(by_id["experiment_id"]))
     if parent := dto.get("parentRunId"):
         run.parent = parent
         run.root = state.run(parent).root or parent
     run.display_name = dto.get("displayName") or run.display_name
     run.target = dto.get("target") or run.target
     run.type = dto.get("runType") or run.type
-    _merge_tags(run, dto.get("tags") or {})
+    tags = {key: str(value) for key, value in (dto.get("tags") or {}).items()}
+    too_long = any(len(key) > MAX_TAG_KEY or len(value) > MAX_TAG_VALUE for key, value in tags.items())
+    if too_long or len(run.tags | tags) > MAX_TAGS:
+        limits = f"{MAX_TAGS} tags, with keys of {MAX_TAG_KEY} and values of {MAX_TAG_VALUE} characters"
+        raise RefusalError(400, "UserError", f"A run has at most {limits}")
+    run.tags |= tags
     run.properties |= {key: str(value) for key, value in (dto.get("properties") or {}).items()}
     run.extra |= {key: dto[key] for key in _KEPT if dto.get(key) is not None}
     if dto.get("status") and dto["status"] != run.status:
@@ -125,26 +119,7 @@ def patch_run(
     return run_dto(state, run)
 
 
-# https://learn.microsoft.com/azure/machine-learning/resource-limits-capacity#tags (per run)
-MAX_TAGS, MAX_TAG_KEY, MAX_TAG_VALUE = 50, 100, 1000
-
-
-def _merge_tags(run: RunRecord, tags: dict[str, Any]) -> None:
-    """Add tags.
-
-    Raises:
-        RefusalError: 400, over the service's limits.
-    """
-    merged = run.tags | {key: str(value) for key, value in tags.items()}
-    if len(merged) > MAX_TAGS:
-        raise RefusalError(400, "UserError", f"A run has at most {MAX_TAGS} tags")
-    for key, value in tags.items():
-        if len(key) > MAX_TAG_KEY or len(str(value)) > MAX_TAG_VALUE:
-            raise RefusalError(400, "UserError", f"Tag {key[:MAX_TAG_KEY]!r}: key or value is too long")
-    run.tags = merged
-
-
-@routes("DELETE", HISTORY + "/experiments/{experiment}/runs/{run_id}/tags")
+@routes("DELETE", RUN + "/tags")
 def delete_tags(state: State, request: Request, experiment: str, run_id: str) -> dict[str, Any]:
     """Delete tags."""
     run = state.run(run_id)
@@ -152,7 +127,7 @@ def delete_tags(state: State, request: Request, experiment: str, run_id: str) ->
     return run_dto(state, run)
 
 
-@routes("GET", HISTORY + "/experiments/{experiment}/runs/{run_id}/children")
+@routes("GET", RUN + "/children")
 def children(state: State, request: Request, experiment: str, run_id: str) -> dict[str, Any]:
     """List a run's children."""
     found = [run_dto(state, run) for run in state.runs.values() if run.parent == run_id]
@@ -160,8 +135,7 @@ def children(state: State, request: Request, experiment: str, run_id: str) -> di
     return {"value": ordered(found, request.query.get("$orderby")), "continuationToken": None}
 
 
-@routes("GET", HISTORY + "/experiments/{experiment}/runs/{run_id}/details")
-@routes("GET", HISTORY + "/experimentids/{experiment}/runs/{run_id}/details")
+@routes("GET", RUN + "/details", RUN_BY_ID + "/details")
 def details(state: State, request: Request, experiment: str, run_id: str) -> dict[str, Any]:
     """Return status, run definition, and the addresses of the log files."""
     run = state.run(run_id)
@@ -174,17 +148,15 @@ def details(state: State, request: Request, experiment: str, run_id: str) -> dic
     }
 
 
-@routes("GET", HISTORY + "/experiments/{experiment}/runs/{run_id}/token")
-@routes("GET", HISTORY + "/experimentids/{experiment}/runs/{run_id}/token")
+@routes("GET", RUN + "/token", RUN_BY_ID + "/token")
 def new_token(state: State, request: Request, experiment: str, run_id: str) -> dict[str, Any]:
     """Return a new token for a run."""
     state.run(run_id)
     expiry = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=12)
-    return {"token": job_token(run_id, 12 * 3600), "expiryTimeUtc": expiry.isoformat()}
+    return {"token": jwt(12 * 3600, runid=run_id, role="Contributor"), "expiryTimeUtc": expiry.isoformat()}
 
 
-@routes("POST", HISTORY + "/experiments/{experiment}/runs/{run_id}/events")
-@routes("POST", HISTORY + "/experimentids/{experiment}/runs/{run_id}/events")
+@routes("POST", RUN + "/events", RUN_BY_ID + "/events")
 def post_event(state: State, request: Request, experiment: str, run_id: str) -> None:
     """Record an event, which may change the run's status."""
     event = request.json()

@@ -23,9 +23,7 @@ class SignInError(RefusalError):
 
     def response(self, headers: dict[str, str] | None = None) -> Response:
         """Return it as an answer."""
-        answer = Response.of({"error": self.code, "error_description": self.message})
-        answer.status = self.status
-        return answer
+        return Response.of({"error": self.code, "error_description": self.message}, self.status)
 
 
 @routes("GET", "/{tenant}/v2.0/.well-known/openid-configuration")

@@ -6,7 +6,7 @@ from typing import Any
 
 from scripts.emulator.messages import RefusalError, Request, Response
 from scripts.emulator.records import Metric, MetricSeries, RunRecord
-from scripts.emulator.routing import WORKSPACE, Routes
+from scripts.emulator.routing import SERVICES, WORKSPACE, Routes
 from scripts.emulator.state import ISO, State, now
 
 # https://learn.microsoft.com/azure/machine-learning/resource-limits-capacity#metrics
@@ -17,7 +17,7 @@ MAX_COLUMNS = 15
 MAX_ROWS_PER_BATCH = 250
 _PAGE = 5_000
 
-routes = Routes("metrics", r".*\.api\.azureml\.ms|.*\.experiments\.azureml\.net")
+routes = Routes("metrics", SERVICES)
 
 
 @routes("POST", f"/metric/v2.0{WORKSPACE}/runs/{{run_id}}/batch")
@@ -39,9 +39,7 @@ def post_batch(state: State, request: Request, run_id: str) -> Response:
     for dto in dtos:
         if problem := _store(state, run, dto, request.arrived):
             errors.append({"metric": dto, "errorResponse": {"error": {"code": "UserError", "message": problem}}})
-    response = Response.of({"errors": errors})
-    response.status = 207 if errors else 200
-    return response
+    return Response.of({"errors": errors}, 207 if errors else 200)
 
 
 def _store(state: State, run: RunRecord, dto: dict[str, Any], arrived: float) -> str:
@@ -50,19 +48,17 @@ def _store(state: State, run: RunRecord, dto: dict[str, Any], arrived: float) ->
     columns = dto.get("columns") or {}
     kind = (dto.get("properties") or {}).get("uxMetricType") or ""
     series = run.metrics.get(name) or MetricSeries(columns, kind)
-    if len(name) > MAX_NAME_LENGTH:
-        return f"Metric name is longer than {MAX_NAME_LENGTH} characters"
-    if name not in run.metrics and len(run.metrics) >= MAX_NAMES:
-        return f"Run has more than {MAX_NAMES} metric names: {name!r} is not stored"
-    if len(columns) > MAX_COLUMNS:
-        return f"Metric {name!r} has more than {MAX_COLUMNS} columns"
-    if len(series.values) + len(values) > MAX_VALUES:
-        return f"Metric {name!r} has more than {MAX_VALUES} values"
-    stepped = {value.get("step") is not None for value in values} | {
-        known.step is not None for known in series.values[:1]
+    steps = [value.get("step") for value in values] + [known.step for known in series.values[:1]]
+    names = {*run.metrics, name}
+    problems = {
+        f"Metric name is longer than {MAX_NAME_LENGTH} characters": len(name) > MAX_NAME_LENGTH,
+        f"Run has more than {MAX_NAMES} metric names: {name!r} is not stored": len(names) > MAX_NAMES,
+        f"Metric {name!r} has more than {MAX_COLUMNS} columns": len(columns) > MAX_COLUMNS,
+        f"Metric {name!r} has more than {MAX_VALUES} values": len(series.values) + len(values) > MAX_VALUES,
+        f"Metric {name!r} must be logged either always or never with a step": len({step is None for step in steps}) > 1,
     }
-    if len(stepped) > 1:
-        return f"Metric {name!r} must be logged either always or never with a step"
+    if problem := next((text for text, holds in problems.items() if holds), ""):
+        return problem
     known_ids = {known.id for known in series.values} if state.idempotent else set()
     run.metrics[name] = series
     series.columns = series.columns | columns
@@ -86,13 +82,9 @@ def _utc(stamp: str | None) -> str:
 @routes("POST", f"/metric/v2.0{WORKSPACE}/runs/{{run_id}}/list")
 def list_names(state: State, request: Request, run_id: str) -> dict[str, Any]:
     """List the metrics of a run."""
-    return {
-        "value": [
-            {"metricKey": {"namespace": "", "name": name}, "columns": series.columns}
-            for name, series in state.run(run_id).metrics.items()
-        ],
-        "continuationToken": None,
-    }
+    known = state.run(run_id).metrics.items()
+    found = [{"metricKey": {"namespace": "", "name": name}, "columns": series.columns} for name, series in known]
+    return {"value": found, "continuationToken": None}
 
 
 @routes("POST", f"/metric/v2.0{WORKSPACE}/runs/{{run_id}}/full")
