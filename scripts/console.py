@@ -19,11 +19,7 @@ class Parser(argparse.ArgumentParser):
     """argparse, which reports a bad flag in one line instead of a page of usage."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise what argparse has found.
-
-        Raises:
-            UserError: always.
-        """
+        """Raise what argparse has found as a UserError."""
         raise UserError(f"{message}; `python -m scripts.{self.prog.split()[0]} --help` lists what there is")
 
 

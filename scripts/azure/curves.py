@@ -3,22 +3,18 @@
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from rich.table import Table
 
 from lightning_cifar.files import atomic_write
 from scripts.azure.submitter import Curves
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 _FIRST = ("loss", "val_loss", "val_acc", "test_acc", "test_loss")
 _NO_RESULT = ("epoch", "lr")
 
 
-def table(curves: Curves) -> "Table":
+def table(curves: Curves) -> Table:
     """Return a row for each metric: how many values, from which step to which, first, last and extremes."""
-    from rich.table import Table
-
     laid_out = Table("metric", title="metrics that arrived", title_justify="left")
     for column in ("values", "steps", "first", "last", "lowest", "highest"):
         laid_out.add_column(column, justify="right")

@@ -14,9 +14,6 @@ from scripts.azure.environment import EnvironmentSpec
 OUTPUTS = "outputs"
 """The folder of a job that Azure ML keeps; everything that training leaves goes there."""
 
-MAX_TAGS, MAX_TAG_KEY, MAX_TAG_VALUE = 50, 100, 1000
-"""Limits of the service for the tags of a run."""
-
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -113,17 +110,11 @@ def flag_value(flags: Sequence[str], name: str) -> str | None:
 
 
 def read_data(text: str) -> DatastorePath | str:
-    """Parse `DATA=`: `cifar10`, `synthetic` or `DATASTORE:PATH`.
-
-    Raises:
-        UserError: it is a folder of this machine, or nothing of the kind.
-    """
+    """Parse `DATA=`: `cifar10`, `synthetic` or `DATASTORE:PATH`; a UserError for anything else."""
     if text in ("cifar10", "synthetic"):
         return text
     if Path(text).exists():
-        raise UserError(
-            f"DATA={text} is a folder of this machine, which no job sees; first `make upload-data DATA={text}`"
-        )
+        raise UserError(f"DATA={text} is a folder of this machine, which no job sees: `make upload-data DATA={text}`")
     datastore, colon, path = text.partition(":")
     if colon and re.fullmatch(r"\w+", datastore) and path.strip("/"):
         return DatastorePath(datastore, path.strip("/"))
@@ -140,21 +131,11 @@ def read_duration(text: str) -> int:
 
 
 def read_tags(texts: Sequence[str]) -> dict[str, str]:
-    """Parse `KEY=VALUE` pairs.
-
-    Raises:
-        UserError: one is no pair, or longer than the service allows, or there are too many.
-    """
+    """Parse `KEY=VALUE` pairs; a UserError for anything else."""
     tags = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
             raise UserError(f"--tag {text!r} is no KEY=VALUE; write for instance --tag owner=me")
-        if len(key) > MAX_TAG_KEY or len(value) > MAX_TAG_VALUE:
-            raise UserError(
-                f"--tag {key[:20]}…: longer than {MAX_TAG_KEY} (key) or {MAX_TAG_VALUE} (value); shorten it"
-            )
         tags[key.strip()] = value
-    if len(tags) > MAX_TAGS:
-        raise UserError(f"{len(tags)} tags, but Azure ML allows {MAX_TAGS} per run; leave some out")
     return tags
