@@ -31,10 +31,7 @@ def run(main: Callable[[Sequence[str]], int]) -> NoReturn:
 
 
 def exit_code(main: Callable[[Sequence[str]], int], args: Sequence[str]) -> int:
-    """Run a command line; return its exit code: 1 after a `UserError`, which becomes the last line on stderr.
-
-    `LIGHTNING_CIFAR_DEBUG=1` prints the error's traceback before that line.
-    """
+    """Run a command line; return its exit code: 1 after a `UserError`, which becomes the last line on stderr."""
     try:
         return main(args)
     except UserError as error:

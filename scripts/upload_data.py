@@ -54,10 +54,7 @@ def choose(folder: Path) -> dict[str, Path]:
             return dict(_below(folder, folder / name))
     files = {part: dict(_below(folder, folder / part)) for part in ("train", "test")}
     if missing := [part for part, found in files.items() if not found]:
-        raise UserError(
-            f"{folder} has no images in {' and '.join(missing)}; they lie in train/<class> and test/<class>, "
-            f"or the folder holds {ARCHIVE[0]}"
-        )
+        raise UserError(f"{folder} has no images in {' and '.join(missing)}; they lie in train/<class>, test/<class>")
     return files["train"] | files["test"]
 
 

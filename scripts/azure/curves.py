@@ -1,7 +1,6 @@
 """Metrics that arrived, as a table and as a picture."""
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 
 from rich.table import Table
@@ -28,13 +27,7 @@ def table(curves: Curves) -> Table:
 
 
 def draw(runs: Mapping[str, Curves], names: Sequence[str], file: Path) -> None:
-    """Draw each metric in a panel of its own, one line for each run.
-
-    Args:
-        runs: what to call a run in the legend, and its metrics.
-        names: the metrics, from left to right.
-        file: a PNG, overwritten.
-    """
+    """Draw the metrics `names` side by side into a PNG, with a line for each of the runs, which have labels."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(1 + 4.5 * len(names), 4), layout="constrained")
@@ -58,9 +51,8 @@ def draw(runs: Mapping[str, Curves], names: Sequence[str], file: Path) -> None:
 
 def worth_drawing(curves: Sequence[Curves]) -> list[str]:
     """Choose up to three metrics: losses and accuracies before others, curves before single values."""
-    longest: dict[str, int] = {}
-    for name, points in chain.from_iterable(each.items() for each in curves):
-        longest[name] = max(longest.get(name, 0), len(points))
+    found = {name for each in curves for name in each}
+    longest = {name: max(len(each.get(name, ())) for each in curves) for name in found}
     names = [name for name in longest if name not in _NO_RESULT and "/" not in name] or list(longest)
     several = [name for name in names if longest[name] > 1] or names
     return sorted(several, key=lambda name: (_FIRST.index(name) if name in _FIRST else len(_FIRST), name))[:3]

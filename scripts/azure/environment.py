@@ -21,8 +21,7 @@ With their tags, so that the same name means the same software tomorrow. PyTorch
 CUDA; the image adds what else a GPU needs.
 """
 
-_OF_THIS_MACHINE = ("-e", "--editable", "-r", "--requirement", "-c", "--constraint")
-"""Options of a requirements file that name other files."""
+_OF_THIS_MACHINE = ("-e", "--editable", "-r", "--requirement", "-c", "--constraint")  # options that name files
 
 
 @dataclass(frozen=True)
@@ -60,11 +59,7 @@ def read_named(text: str) -> tuple[str, str | None]:
 
 
 def read_requirements(file: Path) -> tuple[str, ...]:
-    """Read a pip requirements file, without comments and blank lines.
-
-    Raises:
-        UserError: it is missing, or a line of it means nothing to a machine elsewhere.
-    """
+    """Read a pip requirements file; a UserError where a line of it means nothing to a machine elsewhere."""
     lines = []
     for number, raw in enumerate(_read(file).splitlines(), start=1):
         line = re.sub(r"(^|\s)#.*$", "", raw).strip()
@@ -82,11 +77,7 @@ def read_requirements(file: Path) -> tuple[str, ...]:
 
 
 def conda_text(file: Path) -> str:
-    """Read a conda environment file.
-
-    Raises:
-        UserError: it is missing, no YAML, or names no Python version.
-    """
+    """Read a conda environment file; a UserError where it is no YAML or names no Python version."""
     text = _read(file)
     try:
         content = yaml.safe_load(text)

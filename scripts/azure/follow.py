@@ -45,13 +45,7 @@ class _Log:
 
 
 def until_done(run: RunHandle) -> int:
-    """Print a run's log until it ends.
-
-    Returns: 0 for Completed, 130 for Canceled or if the user stops watching.
-
-    Raises:
-        UserError: the run failed; its last lines have been printed.
-    """
+    """Print a run's log until it ends; return 0 for Completed, 130 for Canceled or unwatched; raise for Failed."""
     log = _Log()
     while True:
         try:

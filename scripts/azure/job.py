@@ -77,11 +77,7 @@ class Job:
         return self.wants_gpu if self.gpu is None else self.gpu
 
     def arguments(self, data_folder: str) -> list[str]:
-        """Return all that follows `python -m lightning_cifar`, the flags of the user last and unchanged.
-
-        Args:
-            data_folder: where the job finds the data of a `DatastorePath`.
-        """
+        """Return what follows `python -m lightning_cifar`, the user's flags last; `data_folder`: a datastore's data."""
         source = ["--data.source", str(self.data)]
         if isinstance(self.data, DatastorePath):
             archive = ["--data.source", "cifar10", "--data.data_dir", data_folder]
@@ -100,12 +96,9 @@ class Job:
 
 def flag_value(flags: Sequence[str], name: str) -> str | None:
     """Return the value of `--name VALUE` or `--name=VALUE`; the last one counts, as in the parser of the job."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument(name, dest="value")
-    try:
-        value: str | None = parser.parse_known_args(list(flags))[0].value
-    except argparse.ArgumentError:
-        return None
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument(name, dest="value", nargs="?")
+    value: str | None = parser.parse_known_args(list(flags))[0].value
     return value
 
 

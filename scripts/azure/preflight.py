@@ -46,18 +46,11 @@ def check_paths(flags: Sequence[str], snapshot: Snapshot) -> None:
     for flag in _FILES:
         value = flag_value(flags, flag)
         if value and Path(value).exists() and Path(value) not in sent:
-            raise UserError(
-                f"{flag} {value} exists here but is not sent with the job: copy it into the project and name it "
-                "relatively to that, or edit .amlignore"
-            )
+            raise UserError(f"{flag} {value} exists here but is not sent; copy it into the project, or edit .amlignore")
 
 
 def check_compute(job: Job, computes: Mapping[str, Compute], workspace: str) -> bool:
-    """Return whether the job will use GPUs of its compute target.
-
-    Raises:
-        UserError: there is no such target, it is too small, or has no GPU where one is asked for.
-    """
+    """Return whether the job will use GPUs; a UserError where its compute is missing, too small or lacks them."""
     if job.compute not in computes:
         raise not_there(f"compute {job.compute!r}", workspace, computes)
     size, most = computes[job.compute]
@@ -71,11 +64,7 @@ def check_compute(job: Job, computes: Mapping[str, Compute], workspace: str) -> 
 
 
 def check_data(store: Datastore, data: DatastorePath) -> bool:
-    """Return whether a path of a datastore holds the official archive; images otherwise.
-
-    Raises:
-        UserError: there is nothing at the path.
-    """
+    """Return whether a path of a datastore holds the official archive, or else images; a UserError for nothing."""
     if not store.is_blob_storage:  # a file share or a data lake: the job will see
         return False
     if not store.holds(f"{data.path}/"):

@@ -26,11 +26,7 @@ _LONGEST = 300
 
 @contextmanager
 def explained(what: str) -> Iterator[None]:
-    """Run what talks to Azure ML; `what` names the thing that is asked for or done.
-
-    Raises:
-        UserError: instead of anything that an SDK or the layers below it raise; mistakes of this program stay.
-    """
+    """Raise a UserError about `what` instead of anything that an SDK raises; mistakes of this program stay."""
     try:
         yield
     except Exception as error:

@@ -72,11 +72,7 @@ class Snapshot:
 
 
 def take(root: Path) -> Snapshot:
-    """List what a job takes along.
-
-    Raises:
-        UserError: `.amlignore` is missing, or nothing is left.
-    """
+    """List what a job takes along; a UserError where `.amlignore` is missing or leaves too little."""
     import pathspec
 
     ignore_file = root / ".amlignore"

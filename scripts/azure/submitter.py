@@ -84,8 +84,6 @@ class Datastore(Protocol):
 class Submitter(Protocol):
     """A workspace through one SDK; methods raise as those of `RunHandle`."""
 
-    workspace: str
-
     @staticmethod
     def describe(job: Job) -> str:
         """Return the definition of a job as YAML, as it would be sent; ask nobody."""

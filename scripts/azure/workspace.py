@@ -74,11 +74,7 @@ def find(args: argparse.Namespace, root: Path) -> Address:
 
 
 def choose_sign_in(auth: str) -> str:
-    """Return the way to sign in that `auto` stands for, or `auth` itself.
-
-    Raises:
-        UserError: it would be the browser, and there is no terminal; or a service principal's variable is missing.
-    """
+    """Return the way to sign in that `auto` stands for, or `auth` itself; a UserError where there is none."""
     missing = [variable for variable in SERVICE_PRINCIPAL if not os.environ.get(variable)]
     if auth == "service-principal" and missing:
         raise UserError(f"--auth service-principal needs {', '.join(missing)} in the environment; set them")
