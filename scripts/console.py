@@ -19,11 +19,7 @@ class Parser(argparse.ArgumentParser):
     """argparse, which reports a bad flag in one line instead of a page of usage."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise what argparse has found.
-
-        Raises:
-            UserError: always.
-        """
+        """Raise what argparse has found as a UserError."""
         raise UserError(f"{message}; `python -m scripts.{self.prog.split()[0]} --help` lists what there is")
 
 
@@ -35,10 +31,7 @@ def run(main: Callable[[Sequence[str]], int]) -> NoReturn:
 
 
 def exit_code(main: Callable[[Sequence[str]], int], args: Sequence[str]) -> int:
-    """Run a command line; return its exit code: 1 after a `UserError`, which becomes the last line on stderr.
-
-    `LIGHTNING_CIFAR_DEBUG=1` prints the error's traceback before that line.
-    """
+    """Run a command line; return its exit code: 1 after a `UserError`, which becomes the last line on stderr."""
     try:
         return main(args)
     except UserError as error:

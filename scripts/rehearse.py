@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lightning_cifar.errors import UserError
+from lightning_cifar.errors import DEBUG, UserError
 from scripts import console
 from scripts.azure import curves
 from scripts.azure.environment import read_named
@@ -42,16 +42,17 @@ def main(arguments: Sequence[str]) -> int:
     from scripts.emulator import Emulator
 
     with Emulator(run_jobs=True) as azure:
-        data = provide(args.data, azure)
+        named = provide(args.data, azure)
         if args.compute:
             azure.add_compute(args.compute, _VM_SIZE, _MAX_NODES)
+            named += ["--compute", args.compute]
         if args.environment:
             name, version = read_named(args.environment)
             azure.add_environment(name, version or "1")
+            named += ["--environment", args.environment]
         config = azure.write_config(azure.folder)
         print("rehearsal: nothing leaves this machine, and links to studio lead nowhere; starting scripts.submit …")
-        named = [f"--{name}={value}" for name in ("compute", "environment") if (value := getattr(args, name))]
-        code = submit(azure, ["--config", str(config), "--wait", *data, *named, *for_submit, "--", *flags])
+        code = submit(azure, ["--config", str(config), "--wait", *named, *for_submit, "--", *flags])
         if not azure.runs():
             return code or 1
         complaints = report(azure, azure.runs()[-1], args.to)
@@ -79,11 +80,7 @@ def read_flags(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]
 
 
 def provide(data: str, azure: "Emulator") -> list[str]:
-    """Provide the job's data; return the flags for `scripts.submit`.
-
-    Raises:
-        UserError: the data is not on this machine, and a rehearsal has no internet.
-    """
+    """Provide the job's data, which must be on this machine; return the flags for `scripts.submit`."""
     if data == "synthetic":
         return ["--data", data]
     if data == "cifar10":
@@ -99,8 +96,8 @@ def provide(data: str, azure: "Emulator") -> list[str]:
 def submit(azure: "Emulator", arguments: Sequence[str]) -> int:
     """Submit as a user would, in a process that knows nothing but the emulator; return its exit code."""
     command = [sys.executable, "-m", "scripts.submit", *arguments]
-    debugging = {name: os.environ[name] for name in ("LIGHTNING_CIFAR_DEBUG",) if name in os.environ}
-    process = subprocess.Popen(command, cwd=ROOT, env=azure.client_environment() | debugging)
+    environment = azure.client_environment() | {DEBUG: os.environ.get(DEBUG, "")}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment)
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is a question that scripts.submit asks
     try:
         return process.wait()
@@ -117,8 +114,9 @@ def report(azure: "Emulator", run: "RunRecord", file: Path) -> list[str]:
     print(f"the job's folders were hidden from each other by {azure.job(run.id).isolation}")
     complaints = [f"the emulator did not expect {request}" for request in azure.unexpected]
     if not found:
-        missing = ["no metric arrived; is AzureMLLogger among the loggers?"] if run.status == "Completed" else []
-        return complaints + missing
+        if run.status == "Completed":
+            complaints.append("no metric arrived; is AzureMLLogger among the loggers?")
+        return complaints
     console.show(curves.table(found))
     curves.draw({run.id: found}, curves.worth_drawing([found]), file)
     print(f"the curves are in {file}")

@@ -14,7 +14,7 @@ from rich.table import Table
 from lightning_cifar.errors import UserError
 from lightning_cifar.files import newest
 from scripts import console
-from scripts.azure import curves, follow, last_run, submitter, workspace
+from scripts.azure import curves, follow, submitter, workspace
 from scripts.azure.submitter import RunHandle, Submitter
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     args = read_flags(arguments)
     address = workspace.find(args, ROOT)
     if "run" in args and args.run is None:
-        args.run = last_run.load(address.memory)
+        args.run = address.last_run()
     command: Command = args.command
     return command(submitter.connect(address, args.auth), args)
 
@@ -121,11 +121,7 @@ def cancel(azure: Submitter, args: argparse.Namespace) -> int:
 
 
 def register(azure: Submitter, args: argparse.Namespace) -> int:
-    """Register a run's best checkpoint, the newest of several, as a model.
-
-    Raises:
-        UserError: the run left no checkpoint.
-    """
+    """Register a run's best checkpoint, the newest of several, as a model."""
     run = azure.open(args.run)
     paths = [PurePosixPath(name) for name in run.files() if name.startswith("outputs/") and name.endswith(".ckpt")]
     chosen = newest([path for path in paths if not path.stem.startswith("last")] or paths)

@@ -15,8 +15,8 @@ import yaml
 
 from lightning_cifar.errors import UserError
 from scripts import console
-from scripts.azure import follow, job, last_run, preflight, snapshot, submitter, workspace
-from scripts.azure.environment import EnvironmentSpec, read_named
+from scripts.azure import follow, job, preflight, snapshot, submitter, workspace
+from scripts.azure.environment import EnvironmentSpec, read_named, read_requirements
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -29,7 +29,6 @@ def main(arguments: Sequence[str]) -> int:
     preflight.check_flags(wanted)
     files = snapshot.take(ROOT)
     files.check()
-    wanted.environment.check()
     preflight.check_paths(flags, files)
     if not args.dry_run:
         print("reading the training's flags with its own parser …", flush=True)
@@ -45,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
     wanted = azure.check(wanted)
     print("sending the snapshot and starting the job …", flush=True)
     run = azure.submit(wanted, files)
-    last_run.save(run, wanted.experiment, address.memory)
+    address.remember(run.id, wanted.experiment, run.studio_url)
     print(f"run {run.id}\nwatch it in Azure ML studio: {run.studio_url}", flush=True)
     code = follow.until_done(run) if args.wait or args.download else 0
     if args.download and code == 0:
@@ -95,19 +94,15 @@ def read_flags(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def read_job(args: argparse.Namespace, flags: Sequence[str]) -> job.Job:
-    """Return the job that the flags describe.
-
-    Raises:
-        UserError: flags that contradict each other or mean nothing in a job.
-    """
+    """Return the job that the flags describe; a UserError where they mean nothing in a job."""
     if args.environment and args.image:
         raise UserError("--image and --environment: an environment of the workspace brings its own; give one of them")
     if args.environment:
-        name, version = read_named(args.environment)
-        environment = EnvironmentSpec(name=name, version=version)
+        environment = EnvironmentSpec(*read_named(args.environment))
     else:
-        requirements = None if args.conda else args.requirements
-        environment = EnvironmentSpec(requirements=requirements, conda=args.conda, image=args.image)
+        packages = () if args.conda else read_requirements(args.requirements)
+        environment = EnvironmentSpec(packages=packages, conda=args.conda, image=args.image)
+        environment.built_name(gpu=False)  # reads the conda file
     return job.Job(
         flags=tuple(flags),
         environment=environment,

@@ -46,26 +46,16 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def choose(folder: Path) -> dict[str, Path]:
-    """List what is to be uploaded: the name below the target, and the file.
-
-    Raises:
-        UserError: it is neither a folder of images nor the official archive.
-    """
+    """List what is to be uploaded, name below the target and file; a UserError for neither images nor the archive."""
     if folder.name == ARCHIVE[0] and folder.is_file():
         return {folder.name: folder}
-    if not folder.is_dir():
-        raise UserError(f"{folder} is no folder; give one with train/<class>/* and test/<class>/*, or {ARCHIVE[0]}")
     for name in ARCHIVE:
         if (folder / name).exists():
             return dict(_below(folder, folder / name))
-    parts = [folder / part for part in ("train", "test")]
-    missing = [part.name for part in parts if not part.is_dir()]
-    if missing:
-        raise UserError(f"{folder} has no {' and no '.join(missing)} folder; images lie in train/<class>, test/<class>")
-    files = dict(pair for part in parts for pair in _below(folder, part))
-    if not files:
-        raise UserError(f"{folder} holds no files; images lie in train/<class> and test/<class>")
-    return files
+    files = {part: dict(_below(folder, folder / part)) for part in ("train", "test")}
+    if missing := [part for part, found in files.items() if not found]:
+        raise UserError(f"{folder} has no images in {' and '.join(missing)}; they lie in train/<class>, test/<class>")
+    return files["train"] | files["test"]
 
 
 def _below(root: Path, place: Path) -> Iterator[tuple[str, Path]]:
@@ -76,11 +66,7 @@ def _below(root: Path, place: Path) -> Iterator[tuple[str, Path]]:
 
 
 def upload(files: dict[str, Path], path: str, store: Datastore) -> None:
-    """Upload what is not there yet, several files at a time.
-
-    Raises:
-        UserError: the storage refuses or cannot be reached; what is up already stays.
-    """
+    """Upload what is not there yet, several files at a time; what is up stays where the storage fails."""
     there = store.files(f"{path}/")
 
     def send(name: str) -> bool:

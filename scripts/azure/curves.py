@@ -1,24 +1,19 @@
 """Metrics that arrived, as a table and as a picture."""
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from rich.table import Table
 
 from lightning_cifar.files import atomic_write
 from scripts.azure.submitter import Curves
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 _FIRST = ("loss", "val_loss", "val_acc", "test_acc", "test_loss")
 _NO_RESULT = ("epoch", "lr")
 
 
-def table(curves: Curves) -> "Table":
+def table(curves: Curves) -> Table:
     """Return a row for each metric: how many values, from which step to which, first, last and extremes."""
-    from rich.table import Table
-
     laid_out = Table("metric", title="metrics that arrived", title_justify="left")
     for column in ("values", "steps", "first", "last", "lowest", "highest"):
         laid_out.add_column(column, justify="right")
@@ -32,13 +27,7 @@ def table(curves: Curves) -> "Table":
 
 
 def draw(runs: Mapping[str, Curves], names: Sequence[str], file: Path) -> None:
-    """Draw each metric in a panel of its own, one line for each run.
-
-    Args:
-        runs: what to call a run in the legend, and its metrics.
-        names: the metrics, from left to right.
-        file: a PNG, overwritten.
-    """
+    """Draw the metrics `names` side by side into a PNG, with a line for each of the runs, which have labels."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(1 + 4.5 * len(names), 4), layout="constrained")
@@ -62,9 +51,8 @@ def draw(runs: Mapping[str, Curves], names: Sequence[str], file: Path) -> None:
 
 def worth_drawing(curves: Sequence[Curves]) -> list[str]:
     """Choose up to three metrics: losses and accuracies before others, curves before single values."""
-    longest: dict[str, int] = {}
-    for name, points in chain.from_iterable(each.items() for each in curves):
-        longest[name] = max(longest.get(name, 0), len(points))
+    found = {name for each in curves for name in each}
+    longest = {name: max(len(each.get(name, ())) for each in curves) for name in found}
     names = [name for name in longest if name not in _NO_RESULT and "/" not in name] or list(longest)
     several = [name for name in names if longest[name] > 1] or names
     return sorted(several, key=lambda name: (_FIRST.index(name) if name in _FIRST else len(_FIRST), name))[:3]

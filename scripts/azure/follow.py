@@ -45,13 +45,7 @@ class _Log:
 
 
 def until_done(run: RunHandle) -> int:
-    """Print a run's log until it ends.
-
-    Returns: 0 for Completed, 130 for Canceled or if the user stops watching.
-
-    Raises:
-        UserError: the run failed; its last lines have been printed.
-    """
+    """Print a run's log until it ends; return 0 for Completed, 130 for Canceled or unwatched; raise for Failed."""
     log = _Log()
     while True:
         try:
@@ -100,13 +94,11 @@ def _end(run: RunHandle, details: RunDetails, log: _Log) -> int:
 
 def _go_on(run: RunHandle) -> bool:
     """Ask what Ctrl-C is to mean; without a terminal it ends the watching, never the job."""
-    answer = "s"
-    if sys.stdin.isatty():
-        question = "\n[c]ancel the job, [s]top watching (it goes on and costs on), or [w]atch on? "
-        try:
-            answer = input(question).strip().lower()
-        except (EOFError, KeyboardInterrupt):
-            answer = "s"
+    question = "\n[c]ancel the job, [s]top watching (it goes on and costs on), or [w]atch on? "
+    try:
+        answer = input(question).strip().lower() if sys.stdin.isatty() else ""
+    except (EOFError, KeyboardInterrupt):
+        answer = ""
     if answer.startswith("c"):
         cancel(run)
     elif not answer.startswith("w"):
@@ -116,11 +108,7 @@ def _go_on(run: RunHandle) -> bool:
 
 
 def cancel(run: RunHandle) -> None:
-    """Ask the platform to end a run.
-
-    Raises:
-        UserError: it has ended already, or the service refuses.
-    """
+    """Ask the platform to end a run; a UserError where it has ended already."""
     if (status := run.details().status) in FINAL:
         raise UserError(f"run {run.id} has ended already: {status}; there is nothing to cancel")
     run.cancel()

@@ -14,9 +14,6 @@ from scripts.azure.environment import EnvironmentSpec
 OUTPUTS = "outputs"
 """The folder of a job that Azure ML keeps; everything that training leaves goes there."""
 
-MAX_TAGS, MAX_TAG_KEY, MAX_TAG_VALUE = 50, 100, 1000
-"""Limits of the service for the tags of a run."""
-
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -80,11 +77,7 @@ class Job:
         return self.wants_gpu if self.gpu is None else self.gpu
 
     def arguments(self, data_folder: str) -> list[str]:
-        """Return all that follows `python -m lightning_cifar`, the flags of the user last and unchanged.
-
-        Args:
-            data_folder: where the job finds the data of a `DatastorePath`.
-        """
+        """Return what follows `python -m lightning_cifar`, the user's flags last; `data_folder`: a datastore's data."""
         source = ["--data.source", str(self.data)]
         if isinstance(self.data, DatastorePath):
             archive = ["--data.source", "cifar10", "--data.data_dir", data_folder]
@@ -103,27 +96,18 @@ class Job:
 
 def flag_value(flags: Sequence[str], name: str) -> str | None:
     """Return the value of `--name VALUE` or `--name=VALUE`; the last one counts, as in the parser of the job."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument(name, dest="value")
-    try:
-        value: str | None = parser.parse_known_args(list(flags))[0].value
-    except argparse.ArgumentError:
-        return None
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument(name, dest="value", nargs="?")
+    value: str | None = parser.parse_known_args(list(flags))[0].value
     return value
 
 
 def read_data(text: str) -> DatastorePath | str:
-    """Parse `DATA=`: `cifar10`, `synthetic` or `DATASTORE:PATH`.
-
-    Raises:
-        UserError: it is a folder of this machine, or nothing of the kind.
-    """
+    """Parse `DATA=`: `cifar10`, `synthetic` or `DATASTORE:PATH`; a UserError for anything else."""
     if text in ("cifar10", "synthetic"):
         return text
     if Path(text).exists():
-        raise UserError(
-            f"DATA={text} is a folder of this machine, which no job sees; first `make upload-data DATA={text}`"
-        )
+        raise UserError(f"DATA={text} is a folder of this machine, which no job sees: `make upload-data DATA={text}`")
     datastore, colon, path = text.partition(":")
     if colon and re.fullmatch(r"\w+", datastore) and path.strip("/"):
         return DatastorePath(datastore, path.strip("/"))
@@ -140,21 +124,11 @@ def read_duration(text: str) -> int:
 
 
 def read_tags(texts: Sequence[str]) -> dict[str, str]:
-    """Parse `KEY=VALUE` pairs.
-
-    Raises:
-        UserError: one is no pair, or longer than the service allows, or there are too many.
-    """
+    """Parse `KEY=VALUE` pairs; a UserError for anything else."""
     tags = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
             raise UserError(f"--tag {text!r} is no KEY=VALUE; write for instance --tag owner=me")
-        if len(key) > MAX_TAG_KEY or len(value) > MAX_TAG_VALUE:
-            raise UserError(
-                f"--tag {key[:20]}…: longer than {MAX_TAG_KEY} (key) or {MAX_TAG_VALUE} (value); shorten it"
-            )
         tags[key.strip()] = value
-    if len(tags) > MAX_TAGS:
-        raise UserError(f"{len(tags)} tags, but Azure ML allows {MAX_TAGS} per run; leave some out")
     return tags

@@ -29,18 +29,11 @@ class Compute(NamedTuple):
 
 
 def check_flags(job: Job) -> None:
-    """Refuse flags that would mean something else in a job than here.
-
-    Raises:
-        UserError: naming the flag and what to write instead.
-    """
+    """Raise a UserError for flags that would mean something else in a job than here; say what to write instead."""
     if job.accelerator not in ("auto", "cpu", "gpu", "cuda"):
         raise UserError(f"Azure ML has no accelerator {job.accelerator!r}; ACCELERATOR=gpu or ACCELERATOR=cpu")
-    checkpoint = flag_value(job.flags, "--ckpt_path")
-    if checkpoint in ("last", "best"):
-        raise UserError(
-            f"--ckpt_path {checkpoint} in ARGS: a job starts without the results of other runs; leave it out"
-        )
+    if (checkpoint := flag_value(job.flags, "--ckpt_path")) in ("last", "best"):
+        raise UserError(f"--ckpt_path {checkpoint} in ARGS: a job starts without results of other runs; leave it out")
     for flag, variable in (("--trainer.num_nodes", "NODES"), ("--trainer.devices", "DEVICES")):
         value = flag_value(job.flags, flag)
         if value is not None and (job.distributed or variable == "NODES"):
@@ -48,29 +41,16 @@ def check_flags(job: Job) -> None:
 
 
 def check_paths(flags: Sequence[str], snapshot: Snapshot) -> None:
-    """Compare the paths in the flags with the snapshot; what does not exist here is left to the job.
-
-    Raises:
-        UserError: a path exists on this machine but is not sent, or lies outside the project.
-    """
+    """Raise a UserError for a path that exists on this machine but is not sent; others are left to the job."""
+    sent = {parent for file in snapshot.files for parent in (Path(file), *Path(file).parents)}
     for flag in _FILES:
         value = flag_value(flags, flag)
-        if not value or not Path(value).exists():
-            continue
-        path = Path(value)
-        if path.is_absolute() or ".." in path.parts:
-            raise UserError(f"{flag} {value}: a job sees only files of the project; copy it there, name it relatively")
-        sent = path.as_posix()
-        if not any(file == sent or file.startswith(f"{sent}/") for file in snapshot.files):
-            raise UserError(f"{flag} {value} exists here but is not sent with the job; move it, or edit .amlignore")
+        if value and Path(value).exists() and Path(value) not in sent:
+            raise UserError(f"{flag} {value} exists here but is not sent; copy it into the project, or edit .amlignore")
 
 
 def check_compute(job: Job, computes: Mapping[str, Compute], workspace: str) -> bool:
-    """Return whether the job will use GPUs of its compute target.
-
-    Raises:
-        UserError: there is no such target, it is too small, or has no GPU where one is asked for.
-    """
+    """Return whether the job will use GPUs; a UserError where its compute is missing, too small or lacks them."""
     if job.compute not in computes:
         raise not_there(f"compute {job.compute!r}", workspace, computes)
     size, most = computes[job.compute]
@@ -84,11 +64,7 @@ def check_compute(job: Job, computes: Mapping[str, Compute], workspace: str) -> 
 
 
 def check_data(store: Datastore, data: DatastorePath) -> bool:
-    """Return whether a path of a datastore holds the official archive; images otherwise.
-
-    Raises:
-        UserError: there is nothing at the path.
-    """
+    """Return whether a path of a datastore holds the official archive, or else images; a UserError for nothing."""
     if not store.is_blob_storage:  # a file share or a data lake: the job will see
         return False
     if not store.holds(f"{data.path}/"):

@@ -1,23 +1,28 @@
-"""A workspace through SDK v1 (azureml-core): sign in, check, submit, find runs; another SDK can stand beside it."""
+"""A workspace, its runs and datastores through SDK v1 (azureml-core); another SDK can stand beside it."""
 
+import base64
 import difflib
 import logging
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import requests
+from azureml._vendor.azure_storage.blob import ContentSettings
 from azureml.core import Datastore, Environment, Experiment, Run, Workspace, authentication
 
 from lightning_cifar.errors import UserError
 from scripts.azure import git_address, preflight, sdk_v1_definition
 from scripts.azure.job import DatastorePath, Job
-from scripts.azure.sdk_v1_errors import ask, explained, find
-from scripts.azure.sdk_v1_run import DatastoreV1, RunV1
+from scripts.azure.service_errors import ask, explained, find
 from scripts.azure.snapshot import Snapshot
-from scripts.azure.submitter import not_there
+from scripts.azure.submitter import Curves, Point, RunDetails, not_there
 from scripts.azure.workspace import SERVICE_PRINCIPAL, Address, azure_cli_token, choose_sign_in
 
 
@@ -58,7 +63,7 @@ class SubmitterV1:
             job = replace(job, data_is_archive=preflight.check_data(store, job.data))
         return job
 
-    def submit(self, job: Job, snapshot: Snapshot) -> RunV1:
+    def submit(self, job: Job, snapshot: Snapshot) -> "_RunV1":
         """Make the environment where it is new, send the snapshot and start the job."""
         environment = self._environment(job)
         git_address.hide_passwords()
@@ -72,35 +77,31 @@ class SubmitterV1:
                 run.display_name = job.display_name
             if job.tags:
                 run.set_tags(job.tags)
-        return RunV1(run)
+        return _RunV1(run)
 
-    def runs(self, experiment: str, number: int) -> list[RunV1]:
+    def runs(self, experiment: str, number: int) -> "list[_RunV1]":
         """Return the latest runs of an experiment, at most `number`."""
         what = f"the runs of experiment {experiment}"
         names = ask(what, lambda: {each.name for each in Experiment.list(self._azure)})
         if experiment not in names:
             raise not_there(f"experiment {experiment!r}", self.workspace, names)
         runs = ask(what, lambda: list(islice(Experiment(self._azure, experiment).get_runs(), number)))
-        return [RunV1(run) for run in runs]
+        return [_RunV1(run) for run in runs]
 
-    def open(self, run_id: str) -> RunV1:
+    def open(self, run_id: str) -> "_RunV1":
         """Return the run with this id."""
-        return RunV1(ask(f"run {run_id}", lambda: Run.get(self._azure, run_id)))
+        return _RunV1(ask(f"run {run_id}", lambda: Run.get(self._azure, run_id)))
 
-    def datastore(self, name: str | None) -> DatastoreV1:
+    def datastore(self, name: str | None) -> "_DatastoreV1":
         """Return a datastore; None: the workspace's own."""
         what = "the datastores of the workspace"
         default = self._azure.get_default_datastore
         if store := find(what, lambda: Datastore.get(self._azure, name) if name else default()):
-            return DatastoreV1(store)
+            return _DatastoreV1(store)
         raise not_there(f"datastore {name!r}", self.workspace, ask(what, lambda: list(self._azure.datastores)))
 
     def _environment(self, job: Job) -> Environment:
-        """Return the environment that a job names, or the one of its packages, registered where it is new.
-
-        Raises:
-            UserError: the workspace knows no such environment.
-        """
+        """Return the environment that a job names, or the one of its packages, registered where it is new."""
         spec = job.environment
         name = spec.name or spec.built_name(job.uses_gpu)
         what = f"environment {name}"
@@ -110,14 +111,97 @@ class SubmitterV1:
             with explained(what):
                 return sdk_v1_definition.build_environment(job).register(self._azure)
         known = ask(what, lambda: list(Environment.list(self._azure)))
-        near = difflib.get_close_matches(name, known, n=5, cutoff=0.4)
-        near += [other for other in known if name.lower() in other.lower() and other not in near]
+        near = ", ".join(difflib.get_close_matches(name, known, n=5, cutoff=0.4)) or "none; Studio lists all"
         version = f" in version {spec.version}" if spec.version else ""
-        raise UserError(
-            f"no environment {name!r}{version} in workspace {self.workspace}; "
-            f"near names: {', '.join(near[:8]) or 'none'}; "
-            f"without --environment one is built from requirements.txt"
-        )
+        raise UserError(f"no environment {name!r}{version} in workspace {self.workspace}; near names: {near}")
+
+
+class _RunV1:
+    """A submitted run; see `scripts.azure.submitter.RunHandle`."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._addresses: dict[str, str] = {}
+        self.id: str = run.id
+        self.display_name: str = run.display_name or ""
+        self.studio_url: str = run.get_portal_url()
+
+    def details(self) -> RunDetails:
+        details = ask(f"the state of run {self.id}, which goes on", self._run.get_details)
+        self._addresses = details.get("logFiles") or {}
+        error = (details.get("error") or {}).get("error") or {}
+        times = (_time(details.get(key)) for key in ("startTimeUtc", "endTimeUtc"))
+        return RunDetails(details["status"], error.get("message") or "", list(self._addresses), *times)
+
+    def log(self, name: str, offset: int = 0) -> bytes:
+        headers = {"Range": f"bytes={offset}-"} if offset else {}
+        get = partial(requests.get, self._addresses[name], headers=headers, timeout=30)
+        answer = ask(f"the log of run {self.id}, which goes on", get)
+        if answer.status_code == 206:
+            return answer.content
+        return answer.content[offset:] if answer.ok else b""
+
+    def cancel(self) -> None:
+        ask(f"cancelling run {self.id}", self._run.cancel)
+
+    def metrics(self, names: Sequence[str] | None = None) -> Curves:
+        # `Run.get_metrics` returns no steps; this asks as it does, one layer below.
+        client, what = self._run._client.metrics, f"the metrics of run {self.id}"
+        there = set(ask(what, lambda: list(client.list_metric_names_for_run_id(self.id))))
+        curves = {}
+        for name in sorted(there if names is None else there & set(names)):
+            series = ask(what, partial(client.get_metric_dto_for_run_v2, name, run_id=self.id))
+            values = series.value if series is not None else ()
+            numbers = [(value.step, value.data.get(name)) for value in values if isinstance(value.data, dict)]
+            points = [Point(step, float(number)) for step, number in numbers if isinstance(number, int | float)]
+            if points:
+                curves[name] = sorted(points, key=lambda point: (point.step is None, point.step))
+        return curves
+
+    def files(self) -> list[str]:
+        return list(ask(f"the files of run {self.id}", self._run.get_file_names))
+
+    def download(self, folder: Path) -> None:
+        with explained(f"the outputs of run {self.id}"):
+            self._run.download_files(prefix="outputs/", output_directory=str(folder), append_prefix=True)
+
+    def register_model(self, name: str, path: str) -> str:
+        with explained(f"registering {path} of run {self.id}"):
+            return str(self._run.register_model(name, model_path=path).version)
+
+
+class _DatastoreV1:
+    """A datastore of the workspace; see `scripts.azure.submitter.Datastore`."""
+
+    def __init__(self, datastore: Any) -> None:
+        self.name: str = datastore.name
+        self.is_blob_storage = hasattr(datastore, "blob_service")
+        if self.is_blob_storage:
+            self._container = datastore.blob_service.get_container_client(datastore.container_name)
+
+    def holds(self, prefix: str) -> bool:
+        with explained(f"the content of {self.name}:{prefix}"):
+            return any(True for _ in self._container.list_blobs(name_starts_with=prefix, results_per_page=1))
+
+    def files(self, prefix: str) -> dict[str, tuple[int, bytes | None]]:
+        with explained(f"the content of {self.name}:{prefix}"):
+            blobs = list(self._container.list_blobs(name_starts_with=prefix))
+        return {blob.name: (blob.size, _md5(blob)) for blob in blobs}
+
+    def upload(self, path: str, content: bytes, md5: bytes) -> None:
+        # With its MD5: the service computes none of what comes in blocks.
+        settings = ContentSettings(content_type="application/octet-stream", content_md5=bytearray(md5))
+        with explained(f"the upload to {self.name}:{path}; call it again to go on"):
+            self._container.upload_blob(path, content, overwrite=True, content_settings=settings)
+
+
+def _md5(blob: Any) -> bytes | None:
+    md5 = blob.content_settings.content_md5
+    return base64.b64decode(md5) if isinstance(md5, str) else bytes(md5) if md5 else None
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text).astimezone(UTC) if text else None
 
 
 def _compute(target: Any) -> preflight.Compute:

@@ -24,11 +24,8 @@ def define(job: Job, folder: Path, environment: Environment) -> ScriptRunConfig:
     processes = None
     if job.distributed:
         nodes = job.nodes or 1
-        processes = PyTorchConfiguration(
-            communication_backend="Nccl" if job.uses_gpu else "Gloo",
-            process_count=nodes * (job.devices or 1),
-            node_count=nodes,
-        )
+        backend = "Nccl" if job.uses_gpu else "Gloo"
+        processes = PyTorchConfiguration(backend, process_count=nodes * (job.devices or 1), node_count=nodes)
     limit = {} if job.max_seconds is None else {"max_run_duration_seconds": job.max_seconds}
     config = ScriptRunConfig(
         source_directory=str(folder),
@@ -60,7 +57,7 @@ def build_environment(job: Job) -> Environment:
     else:
         environment = Environment(name)
         packages = environment.python.conda_dependencies
-        packages.set_pip_requirements(spec.packages())  # as Environment.from_pip_requirements, less the comments
+        packages.set_pip_requirements(list(spec.packages))  # as Environment.from_pip_requirements, less the comments
         packages.add_conda_package("pip")
         packages.set_python_version(PYTHON_VERSION)
     environment.docker.base_image = spec.base_image(job.uses_gpu)

@@ -1,26 +1,64 @@
-"""Explain in one line, and with a remedy, what an SDK raised; no SDK is imported for it."""
+"""Explain in one line, and with a remedy, what an SDK raised; ask again what may pass. No SDK is imported for it."""
 
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
 
-from lightning_cifar.azure.service_errors import causes, http_status
+from lightning_cifar.azure.service_errors import causes, http_status, retried
+from lightning_cifar.errors import UserError
+
+Answer = TypeVar("Answer")
 
 PAUSES = [1.0, 2.0, 4.0]
 """Seconds before a question is asked once more."""
 
+_SDKS = ("azure", "azureml", "msrest")
 _BUSY = (408, 429, 500, 502, 503, 504)
+_REFUSED = re.compile("^Authentication(Error|Exception):|AADSTS|invalid_client")
 _UNREACHABLE = re.compile(
-    "ConnectionError|NewConnectionError|ConnectTimeout|ReadTimeout|Timeout|ProxyError|SSLError|MaxRetryError|"
-    "ClientRequestError|ServiceRequestError|ServiceResponseError"
+    r"^\w*(ConnectionError|Timeout|ProxyError|SSLError|MaxRetryError|ClientRequestError|Service(Request|Response)Error):"
 )
-"""Names of the exceptions of requests, urllib3, msrest and azure-core that stand for a missing answer."""
+"""Exceptions of requests, urllib3, msrest and azure-core that stand for a missing answer."""
 
 _LONGEST = 300
+
+
+@contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Raise a UserError about `what` instead of anything that an SDK raises; mistakes of this program stay."""
+    try:
+        yield
+    except Exception as error:
+        if not _of_the_sdk(error):
+            raise
+        raise UserError(explanation(error, what)) from error
+
+
+def ask(what: str, question: Callable[[], Answer]) -> Answer:
+    """Return the service's answer, or what `explained` raises; ask again where the SDK does not do so itself."""
+    with explained(what):
+        return retried(question, lambda error: _of_the_sdk(error) and may_pass(error), PAUSES)
+
+
+def find(what: str, question: Callable[[], Answer]) -> Answer | None:
+    """Return the service's answer, or what `explained` raises; None where the service knows no such thing."""
+
+    def found() -> Answer | None:
+        try:
+            return question()
+        except Exception as error:
+            if http_status(error) != 404 and not re.search("not (be )?f(ind|ound)", str(error), re.IGNORECASE):
+                raise
+            return None
+
+    return ask(what, found)
 
 
 def explanation(error: BaseException, what: str) -> str:
     """Return what happened to `what` and what to do next, in one line."""
     code, message = http_status(error), _message(error)
-    if _refused(error):
+    if _is(error, _REFUSED):
         return f"sign-in refused for {what}: {message}; check the account, or choose another way with --auth"
     if "have access to" in message and "subscription" in message:
         return f"not found: the subscription of {what}, among those of this account; check its id in config.json"
@@ -30,7 +68,7 @@ def explanation(error: BaseException, what: str) -> str:
         return f"not found: {what} ({message}); check the names"
     if code in _BUSY:
         return f"Azure ML answered {code} for {what}, several times over; try again in some minutes ({message})"
-    if _unreachable(error):
+    if _is(error, _UNREACHABLE):
         host = re.search(r"host='([\w.-]+)'", " ".join(map(str, causes(error))))
         silent = f"no answer from {host[1]}" if host else "no connection"
         return f"cannot reach Azure ML for {what} ({silent}); check the network, the VPN and HTTPS_PROXY"
@@ -39,20 +77,17 @@ def explanation(error: BaseException, what: str) -> str:
 
 def may_pass(error: BaseException) -> bool:
     """Return whether asking once more can help."""
-    return http_status(error) in _BUSY or _unreachable(error)
+    return http_status(error) in _BUSY or _is(error, _UNREACHABLE)
 
 
-def _refused(error: BaseException) -> bool:
-    return any(
-        type(cause).__name__ in ("AuthenticationException", "AuthenticationError")
-        or "AADSTS" in str(cause)
-        or "invalid_client" in str(cause)
-        for cause in causes(error)
-    )
+def _of_the_sdk(error: BaseException) -> bool:
+    packages = {base.__module__.partition(".")[0] for base in type(error).__mro__}
+    # The SDK raises bare `Exception` as well; those of requests are OSErrors.
+    return isinstance(error, OSError) or type(error) is Exception or not packages.isdisjoint(_SDKS)
 
 
-def _unreachable(error: BaseException) -> bool:
-    return any(_UNREACHABLE.fullmatch(type(cause).__name__) for cause in causes(error))
+def _is(error: BaseException, kind: re.Pattern[str]) -> bool:
+    return any(kind.search(f"{type(cause).__name__}: {cause}") for cause in causes(error))
 
 
 def _message(error: BaseException) -> str:

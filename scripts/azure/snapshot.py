@@ -6,7 +6,7 @@ what must never leave this machine is not there to be sent, whatever `.amlignore
 
 import os
 import shutil
-from collections import defaultdict
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +23,6 @@ NEVER = (
     *("*credentials*.json", "credentials", "secrets.*", "*service-principal*.json"),
 )
 """Addresses and sign-in, in the syntax of .gitignore: these stay here even if `.amlignore` is edited."""
-
-_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -51,33 +49,20 @@ class Snapshot:
         return sum(self.files.values())
 
     def check(self) -> None:
-        """Compare with the limits of the service.
-
-        Raises:
-            UserError: over a limit; says what is largest and how to leave it out.
-        """
+        """Raise a UserError that names what is largest, if the service would not accept the snapshot."""
         if self.size > MAX_BYTES:
             excess = f"{megabytes(self.size)}, more than the {MAX_BYTES >> 20} MB"
         elif len(self.files) > MAX_FILES:
             excess = f"{len(self.files)} files, more than the {MAX_FILES}"
         else:
             return
-        largest = ", ".join(self._largest())
-        raise UserError(
-            f"the snapshot has {excess} that Azure ML accepts; add to .amlignore what is not needed: {largest}"
-        )
-
-    def _largest(self) -> list[str]:
-        """Describe the files and folders of the upper two levels that weigh most, each with its line of .amlignore."""
-        sizes: dict[str, list[int]] = defaultdict(list)
+        sizes, counts = Counter[str](), Counter[str]()
         for path, size in self.files.items():
-            first, *others = path.split("/", 2)
-            sizes[f"{first}/" if others else first].append(size)
-            if others:
-                sizes[f"{first}/{others[0]}/" if others[1:] else path].append(size)
-        weigh = sum if self.size > MAX_BYTES else len
-        largest = sorted(sizes, key=lambda name: weigh(sizes[name]), reverse=True)[:_SHOWN]
-        return [f"{_weight(sizes[name])} → /{name}" for name in largest]
+            sizes[path.partition("/")[0]] += size
+            counts[path.partition("/")[0]] += 1
+        largest = (sizes if self.size > MAX_BYTES else counts).most_common(5)
+        names = ", ".join(f"/{name} ({megabytes(sizes[name])}, {counts[name]} files)" for name, _ in largest)
+        raise UserError(f"the snapshot has {excess} that Azure ML accepts; add to .amlignore what can go: {names}")
 
     def copy_to(self, folder: Path) -> None:
         """Copy the files into an empty folder."""
@@ -87,11 +72,7 @@ class Snapshot:
 
 
 def take(root: Path) -> Snapshot:
-    """List what a job takes along.
-
-    Raises:
-        UserError: `.amlignore` is missing or cannot be read, or nothing is left.
-    """
+    """List what a job takes along; a UserError where `.amlignore` is missing or leaves too little."""
     import pathspec
 
     ignore_file = root / ".amlignore"
@@ -100,8 +81,6 @@ def take(root: Path) -> Snapshot:
         ignored = pathspec.PathSpec.from_lines("gitwildmatch", patterns)
     except FileNotFoundError:
         raise UserError(f"{ignore_file} is missing, so data would be sent; restore it from git") from None
-    except ValueError as error:
-        raise UserError(f"{ignore_file}: {error}; the syntax is that of .gitignore") from None
     never = pathspec.PathSpec.from_lines("gitwildmatch", NEVER)
     files: dict[str, int] = {}
     withheld: list[str] = []
@@ -121,10 +100,6 @@ def take(root: Path) -> Snapshot:
     if "lightning_cifar/__main__.py" not in files:
         raise UserError(f"the snapshot of {root} lacks lightning_cifar/__main__.py; see .amlignore")
     return Snapshot(root, dict(sorted(files.items())), tuple(withheld))
-
-
-def _weight(sizes: list[int]) -> str:
-    return megabytes(sum(sizes)) + (f" in {len(sizes)} files" if len(sizes) > 1 else "")
 
 
 def megabytes(size: int) -> str:

@@ -27,14 +27,7 @@ Curves = dict[str, list[Point]]
 
 
 class RunDetails(NamedTuple):
-    """A run at one moment.
-
-    Attributes:
-        status: `Running`, `Completed`, …, as Azure ML spells them.
-        reason: why it failed; empty otherwise.
-        logs: the names of its log files, for instance `user_logs/std_log.txt`.
-        started, ended: None where it has not yet.
-    """
+    """A run at one moment: its status as Azure ML spells it, why it failed, the names of its logs, and its times."""
 
     status: str
     reason: str
@@ -44,12 +37,7 @@ class RunDetails(NamedTuple):
 
 
 class RunHandle(Protocol):
-    """A submitted run; every method raises UserError where the service refuses, fails or cannot be reached.
-
-    Attributes:
-        display_name: what Studio calls it; empty where it has no such name.
-        studio_url: where Studio shows it.
-    """
+    """A submitted run; every method raises UserError where the service refuses, fails or cannot be reached."""
 
     id: str
     display_name: str
@@ -77,20 +65,8 @@ class RunHandle(Protocol):
         """Register an artifact as a model; return the model's version."""
 
 
-class StoredFile(NamedTuple):
-    """A file in a datastore: its size in bytes, and the MD5 that was stored with it, if one was."""
-
-    size: int
-    md5: bytes | None
-
-
 class Datastore(Protocol):
-    """A storage of the workspace; methods raise as those of `RunHandle`.
-
-    Attributes:
-        name: how the workspace calls it.
-        is_blob_storage: whether the methods work; they do not for a file share, say.
-    """
+    """A storage of the workspace; only those of blobs have methods, which raise as those of `RunHandle`."""
 
     name: str
     is_blob_storage: bool
@@ -98,21 +74,15 @@ class Datastore(Protocol):
     def holds(self, prefix: str) -> bool:
         """Return whether the path of any file begins with `prefix`."""
 
-    def files(self, prefix: str) -> dict[str, StoredFile]:
-        """Return all files whose path begins with `prefix`."""
+    def files(self, prefix: str) -> dict[str, tuple[int, bytes | None]]:
+        """Return all files whose path begins with `prefix`: size in bytes, and the MD5 stored with it, if one was."""
 
     def upload(self, path: str, content: bytes, md5: bytes) -> None:
         """Write a file, over an existing one, and store its MD5 with it."""
 
 
 class Submitter(Protocol):
-    """A workspace through one SDK; methods raise as those of `RunHandle`.
-
-    Attributes:
-        workspace: its name.
-    """
-
-    workspace: str
+    """A workspace through one SDK; methods raise as those of `RunHandle`."""
 
     @staticmethod
     def describe(job: Job) -> str:
@@ -140,8 +110,7 @@ class Submitter(Protocol):
 
 def load() -> type[Submitter]:
     """Return the submitter; its SDK is imported here and no earlier."""
-    # Seconds after a first 429; twice and four times as many after the next. SDK v1's own 32 are for machines, and it
-    # reads this variable when it is imported.
+    # Seconds after a first 429, doubled twice; SDK v1, which reads this when it is imported, has 32 for machines.
     os.environ.setdefault("AZUREML_DEFAULT_BACKOFF", "4")
     from scripts.azure.sdk_v1 import SubmitterV1
 

@@ -1,4 +1,4 @@
-"""Which workspace, and who asks: config.json or flags, and the choice of how to sign in."""
+"""Which workspace, and who asks: config.json or flags, the run submitted last, and the choice of how to sign in."""
 
 import argparse
 import functools
@@ -13,26 +13,35 @@ from pathlib import Path
 
 from lightning_cifar.azure.run import find_config, read_config
 from lightning_cifar.errors import UserError
+from lightning_cifar.files import atomic_write
 
 SERVICE_PRINCIPAL = tuple(f"AZUREML_SERVICE_PRINCIPAL_{part}" for part in ("TENANT_ID", "ID", "PASSWORD"))
 """The variables that SDK v1's own sign-in reads (azureml/core/authentication.py)."""
 
+_LAST_RUN = "last_run.json"
 _TOKEN_SECONDS = 240
-_IDENTITY = ("MSI_ENDPOINT", "IDENTITY_ENDPOINT")
 
 
 @dataclass(frozen=True)
 class Address:
-    """A workspace by name.
-
-    Attributes:
-        memory: the folder where the run submitted last is remembered.
-    """
+    """A workspace by name, and the folder `memory` where the run submitted last is remembered."""
 
     subscription: str
     resource_group: str
     workspace: str
     memory: Path
+
+    def remember(self, run_id: str, experiment: str, studio_url: str) -> None:
+        """Write which run was submitted, for the commands that come after."""
+        with atomic_write(self.memory / _LAST_RUN) as file:
+            file.write(json.dumps({"run_id": run_id, "experiment": experiment, "studio": studio_url}).encode())
+
+    def last_run(self) -> str:
+        """Return the id of the run submitted last; a UserError where there is none."""
+        try:
+            return str(json.loads((self.memory / _LAST_RUN).read_text(encoding="utf-8"))["run_id"])
+        except (OSError, ValueError, KeyError):
+            raise UserError("no run has been submitted from here yet; name one, `make runs` lists them") from None
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -52,11 +61,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def find(args: argparse.Namespace, root: Path) -> Address:
-    """Return the workspace that is meant, without asking anybody.
-
-    Raises:
-        UserError: no config.json, one that is not JSON or lacks a key, or half of the three flags.
-    """
+    """Return the workspace that is meant, without asking anybody; a UserError where it is named by halves or not."""
     flags = {"workspace": args.workspace, "resource-group": args.resource_group, "subscription": args.subscription}
     if any(flags.values()):
         if missing := [f"--{name}" for name, value in flags.items() if not value]:
@@ -69,11 +74,7 @@ def find(args: argparse.Namespace, root: Path) -> Address:
 
 
 def choose_sign_in(auth: str) -> str:
-    """Return the way to sign in that `auto` stands for, or `auth` itself.
-
-    Raises:
-        UserError: it would be the browser, and there is no terminal; or a service principal's variable is missing.
-    """
+    """Return the way to sign in that `auto` stands for, or `auth` itself; a UserError where there is none."""
     missing = [variable for variable in SERVICE_PRINCIPAL if not os.environ.get(variable)]
     if auth == "service-principal" and missing:
         raise UserError(f"--auth service-principal needs {', '.join(missing)} in the environment; set them")
@@ -81,7 +82,7 @@ def choose_sign_in(auth: str) -> str:
         return auth
     if not missing:
         return "service-principal"
-    if any(os.environ.get(variable) for variable in _IDENTITY):
+    if os.environ.get("MSI_ENDPOINT") or os.environ.get("IDENTITY_ENDPOINT"):
         return "managed-identity"
     session = Path(os.environ.get("AZURE_CONFIG_DIR") or Path.home() / ".azure", "azureProfile.json")
     if shutil.which("az") and session.exists():
@@ -95,12 +96,9 @@ def choose_sign_in(auth: str) -> str:
 
 
 def azure_cli_token(audience: str) -> str:
-    """Return a token of the Azure CLI's session for a service, the same one for some minutes.
+    """Return a token of the Azure CLI's session for a service, the same one for some minutes; else a UserError.
 
     SDK v1 asks before each of its requests, and `az` takes a second; the tokens that it returns last five minutes more.
-
-    Raises:
-        UserError: there is no `az`, or nobody has signed in with it.
     """
     return _azure_cli_token(audience, time.monotonic() // _TOKEN_SECONDS)
 

@@ -47,12 +47,15 @@ def check_flags(args):
 """
 
 
-def make_project(folder: Path) -> Path:
-    """Put the scripts around a package that trains nothing."""
+def make_project(folder: Path, package: Path | None = None) -> Path:
+    """Put the scripts around a package: one that trains nothing, or the one given."""
     ignore = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "scripts", folder / "scripts", ignore=ignore)
     for name in (".amlignore", ".gitignore", "requirements.txt"):
         shutil.copy(ROOT / name, folder / name)
+    if package:
+        shutil.copytree(package, folder / "lightning_cifar", ignore=ignore)
+        return folder
     package = folder / "lightning_cifar"
     shutil.copytree(ROOT / "lightning_cifar" / "azure", package / "azure", ignore=ignore)
     for name in ("errors.py", "files.py"):

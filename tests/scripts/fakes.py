@@ -10,7 +10,7 @@ from lightning_cifar.errors import UserError
 from scripts.azure import preflight
 from scripts.azure.job import DatastorePath, Job
 from scripts.azure.snapshot import Snapshot
-from scripts.azure.submitter import Curves, RunDetails, StoredFile, not_there
+from scripts.azure.submitter import Curves, RunDetails, not_there
 
 LOG = "user_logs/std_log.txt"
 
@@ -69,21 +69,21 @@ class FakeStore:
 
     name: str = "store"
     is_blob_storage: bool = True
-    contents: dict[str, StoredFile] = field(default_factory=dict)
+    contents: dict[str, tuple[int, bytes | None]] = field(default_factory=dict)
     uploads: list[str] = field(default_factory=list)
     broken_after: int = 1000
 
     def holds(self, prefix: str) -> bool:
         return any(path.startswith(prefix) for path in self.contents)
 
-    def files(self, prefix: str) -> dict[str, StoredFile]:
+    def files(self, prefix: str) -> dict[str, tuple[int, bytes | None]]:
         return {path: file for path, file in self.contents.items() if path.startswith(prefix)}
 
     def upload(self, path: str, content: bytes, md5: bytes) -> None:
         if len(self.uploads) >= self.broken_after:
             raise UserError("not allowed: the upload; call it again to go on")
         self.uploads.append(path)
-        self.contents[path] = StoredFile(len(content), md5)
+        self.contents[path] = (len(content), md5)
 
 
 @dataclass

@@ -12,23 +12,16 @@ def fail(arguments):
     raise UserError("no config.json\nhere; download it")
 
 
-def test_an_error_is_one_line_and_exit_code_1(monkeypatch, capsys):
-    monkeypatch.delenv("LIGHTNING_CIFAR_DEBUG", raising=False)
+@pytest.mark.parametrize("debugging", ["", "1"])
+def test_an_error_is_one_line_after_its_traceback_if_that_is_wanted(monkeypatch, capsys, debugging):
+    monkeypatch.setenv("LIGHTNING_CIFAR_DEBUG", debugging)
 
     assert console.exit_code(fail, []) == 1
 
-    assert capsys.readouterr() == ("", "error: no config.json here; download it\n")
-
-
-def test_debugging_shows_the_traceback_above_that_line(monkeypatch, capsys):
-    monkeypatch.setenv("LIGHTNING_CIFAR_DEBUG", "1")
-
-    assert console.exit_code(fail, []) == 1
-
-    error = capsys.readouterr().err
-    assert error.startswith("Traceback (most recent call last):\n")
-    assert "in fail\n" in error
-    assert error.endswith("\nerror: no config.json here; download it\n")
+    out, error = capsys.readouterr()
+    traceback, line = error.splitlines()[:-1], error.splitlines()[-1]
+    assert (out, line) == ("", "error: no config.json here; download it")
+    assert ("Traceback (most recent call last):" in traceback) == (debugging == "1") == bool(traceback)
 
 
 def test_ctrl_c_gives_130(capsys):

@@ -13,7 +13,7 @@ from lightning_cifar.errors import UserError
 from scripts.azure import follow
 from scripts.emulator import Emulator
 from tests.deadline import deadline
-from tests.scripts.fakes import LOG, FakeAzure, FakeRun, details
+from tests.scripts.fakes import LOG, FakeRun, details
 
 FIRST, SECOND = "user_logs/std_log_process_0.txt", "user_logs/std_log_process_1.txt"
 
@@ -122,14 +122,6 @@ def test_without_a_terminal_ctrl_c_ends_the_watching_and_never_the_job(monkeypat
     run = FakeRun(states=[KeyboardInterrupt(), details("Running")])
 
     assert follow.until_done(run) == 130
-    assert not run.canceled
-
-
-def test_cancelling_what_has_ended_is_an_error(azure: FakeAzure):
-    run = FakeRun(states=[details("Completed")])
-
-    with pytest.raises(UserError, match="has ended already: Completed; there is nothing to cancel"):
-        follow.cancel(run)
     assert not run.canceled
 
 

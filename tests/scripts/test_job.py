@@ -15,7 +15,7 @@ NUMBERS = st.decimals(min_value=0, max_value=10_000, places=3, allow_nan=False)
 
 
 def make_job(*flags: str, **more: object) -> job.Job:
-    return job.Job(flags=flags, environment=EnvironmentSpec(name="any"), **more)  # type: ignore[arg-type]
+    return job.Job(flags=flags, environment=EnvironmentSpec("any"), **more)  # type: ignore[arg-type]
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), min_size=1))
@@ -27,17 +27,6 @@ def test_every_flag_survives_the_shell_of_the_job(flags: list[str]) -> None:
     done = subprocess.run(["bash", "-c", command], capture_output=True, check=True)
 
     assert done.stdout.decode().split("\0")[-len(flags) - 1 : -1] == flags
-
-
-def test_the_users_flags_come_last_and_unchanged() -> None:
-    flags = ("--trainer.max_epochs", "5", "--data.source=elsewhere")
-
-    arguments = make_job(*flags, nodes=2, devices=4).arguments("/mnt")
-
-    assert tuple(arguments[-3:]) == flags
-    assert arguments[:3] == ["fit", "--trainer.default_root_dir", "outputs"]
-    scale = ["--trainer.num_nodes", "2", "--trainer.devices", "4", "--trainer.strategy", "ddp"]
-    assert " ".join(scale) in " ".join(arguments)
 
 
 def test_a_datastore_path_is_unquoted_so_that_the_job_can_replace_it() -> None:
@@ -52,12 +41,10 @@ def test_a_datastore_path_is_unquoted_so_that_the_job_can_replace_it() -> None:
     ("flags", "value"),
     [
         (["--trainer.accelerator", "gpu"], "gpu"),
-        (["--trainer.accelerator=gpu"], "gpu"),
-        (["--trainer.accelerator", "gpu", "--x", "1", "--trainer.accelerator", "cpu"], "cpu"),
+        (["--trainer.accelerator", "gpu", "--x", "1", "--trainer.accelerator=cpu"], "cpu"),
         (["--trainer.accelerator_x", "gpu"], "auto"),
         (["--trainer.accel", "gpu"], "auto"),
         (["--trainer.accelerator"], "auto"),
-        ([], "auto"),
     ],
 )
 def test_the_accelerator_is_read_as_the_job_reads_it(flags: list[str], value: str) -> None:
@@ -75,45 +62,14 @@ def test_durations_are_whole_seconds_of_any_unit(number: object, unit: str) -> N
             assert seconds - 1 < job.read_duration(text) <= seconds
 
 
-@given(st.text(max_size=6))
-@example("3.5h")
-@example("1e3s")
-@example("٣h")
-@example("inf")
-@example("-1h")
-@example("3 hours")
+@pytest.mark.parametrize("text", ["1e3s", "٣h", "inf", "-1h", "3 hours", "", "h", "0"])
 def test_any_other_text_is_refused_with_an_example(text: str) -> None:
-    try:
-        assert job.read_duration(text) >= 1
-        assert text.strip()[0] in "0123456789"
-    except argparse.ArgumentTypeError as error:
-        assert "write for instance 3.5h" in str(error)
+    with pytest.raises(argparse.ArgumentTypeError, match=r"write for instance 3\.5h"):
+        job.read_duration(text)
 
 
-TAG = st.tuples(
-    st.text(min_size=1, max_size=100).filter(lambda key: "=" not in key and key.strip()), st.text(max_size=1000)
-)
-
-
-@given(st.lists(TAG, max_size=50))
-@settings(max_examples=30)
-def test_tags_are_what_was_written_whatever_the_value(tags: list[tuple[str, str]]) -> None:
-    read = job.read_tags([f"{key}={value}" for key, value in tags])
-
-    assert read == {key.strip(): value for key, value in tags}
-
-
-@pytest.mark.parametrize(
-    ("tags", "message"),
-    [
-        (["owner"], "KEY=VALUE"),
-        (["=me"], "KEY=VALUE"),
-        ([" =me"], "KEY=VALUE"),
-        (["k" * 101 + "=v"], "100"),
-        (["k=" + "v" * 1001], "1000"),
-        ([f"k{n}=v" for n in range(51)], "50"),
-    ],
-)
-def test_tags_that_the_service_would_refuse_are_refused_here(tags: list[str], message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        job.read_tags(tags)
+def test_tags_are_pairs_whatever_the_value() -> None:
+    assert job.read_tags(["owner=me", " why =a=b ", "empty="]) == {"owner": "me", "why": "a=b ", "empty": ""}
+    for text in ("owner", "=me", " =me"):
+        with pytest.raises(UserError, match="KEY=VALUE"):
+            job.read_tags([text])

@@ -3,8 +3,7 @@
 import pytest
 
 from lightning_cifar.errors import UserError
-from scripts.azure.sdk_v1_errors import ask, explained
-from scripts.azure.service_errors import PAUSES, explanation, may_pass
+from scripts.azure.service_errors import PAUSES, ask, explained, explanation, may_pass
 
 
 @pytest.fixture(autouse=True)

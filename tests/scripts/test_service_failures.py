@@ -41,7 +41,6 @@ def config(**changes: str) -> Callable[[Emulator, Path, dict[str, str]], None]:
 
 STATES: dict[str, tuple[Callable[[Emulator, Path, dict[str, str]], object], str]] = {
     "no workspace": (config(workspace_name="elsewhere"), "not found: workspace elsewhere"),
-    "no group": (config(resource_group="other"), "not found: workspace emulator of resource group other"),
     "no subscription": (
         config(subscription_id="0" * 8 + "-0000-0000-0000-00000000000f"),
         "not found: the subscription",
@@ -60,7 +59,6 @@ STATES: dict[str, tuple[Callable[[Emulator, Path, dict[str, str]], object], str]
     ),
     "429": (lambda service, project, env: service.misbehave("429", on="execution"), "Azure ML answered 429 for"),
     "500": (lambda service, project, env: service.misbehave("500", on="management"), "Azure ML answered 500 for work"),
-    "503": (lambda service, project, env: service.misbehave("503", on="snapshots"), "Azure ML answered 503 for"),
     "forbidden": (
         lambda service, project, env: service.misbehave("403", on="management"),
         "not allowed: workspace emu",

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from lightning_cifar.data.folder import FolderSource
 from lightning_cifar.errors import UserError
 from scripts import upload_data
 from scripts.upload_data import choose
@@ -54,49 +55,36 @@ def test_an_upload_that_broke_off_goes_on_where_it_was(azure: FakeAzure, images:
     assert len(azure.store.uploads) == len(set(azure.store.uploads)) == 10
 
 
-@pytest.mark.parametrize("name", [".DS_Store", "Thumbs.db", "desktop.ini", ".cache/1.png", ".hidden.png"])
-def test_files_that_training_passes_over_are_not_uploaded(images: Path, name: str) -> None:
-    from lightning_cifar.data.folder import FolderSource
-
+def test_files_that_training_passes_over_are_not_uploaded(images: Path) -> None:
     before = choose(images)
-    for part in ("train", "test"):
-        for file in (images / part / name, images / part / "red cats" / name):
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.touch()
+    for name in (".DS_Store", "Thumbs.db", "desktop.ini", ".cache/1.png", ".hidden.png"):
+        for folder in ("train", "test/red cats"):
+            (images / folder / name).parent.mkdir(exist_ok=True)
+            (images / folder / name).touch()
 
     assert choose(images) == before
     (images / "train" / "dogs").mkdir()
     assert FolderSource(images).class_names() == ["dogs", "red cats"]
 
 
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda folder: None, "is no folder"),
-        (lambda folder: folder.mkdir(), "has no train and no test folder"),
-        (lambda folder: (folder / "train" / "cat").mkdir(parents=True), "has no test folder"),
-        (lambda folder: [(folder / part).mkdir(parents=True) for part in ("train", "test")], "holds no files"),
-    ],
-)
-def test_what_holds_no_images_is_refused(tmp_path: Path, make: object, message: str) -> None:
-    make(tmp_path / "images")  # type: ignore[operator]
-
-    with pytest.raises(UserError, match=message):
-        choose(tmp_path / "images")
-
-
 def test_of_a_folder_with_the_official_archive_only_that_is_uploaded(tmp_path: Path) -> None:
-    (tmp_path / "cifar-10-python.tar.gz").touch()
-    (tmp_path / "cache.pt").touch()
+    for name in ("cifar-10-python.tar.gz", "cache.pt"):
+        (tmp_path / name).touch()
 
     assert list(choose(tmp_path)) == ["cifar-10-python.tar.gz"]
 
 
-def test_what_cannot_take_an_upload_is_named(azure: FakeAzure, images: Path) -> None:
-    with pytest.raises(UserError, match="no folder given: make upload-data DATA=FOLDER"):
-        upload_data.main([""])
-    with pytest.raises(UserError, match="no datastore 'files' in workspace fake; there is: store"):
-        upload_data.main([str(images), "--datastore", "files"])
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([""], "no folder given: make upload-data DATA=FOLDER"),
+        (["{images}/train"], "/train has no images in train and test; they lie in train/<class>"),
+        (["{images}", "--datastore", "files"], "no datastore 'files' in workspace fake; there is: store"),
+        (["{images}"], "datastore store is no blob storage; choose another with --datastore"),
+    ],
+)
+def test_what_cannot_be_uploaded_is_named(azure: FakeAzure, images: Path, words: list[str], message: str) -> None:
     azure.store.is_blob_storage = False
-    with pytest.raises(UserError, match="datastore store is no blob storage; choose another with --datastore"):
-        upload_data.main([str(images)])
+
+    with pytest.raises(UserError, match=message):
+        upload_data.main([word.format(images=images) for word in words])
