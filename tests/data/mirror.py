@@ -33,7 +33,7 @@ class Mirror:
         if manner == "silent":
             self.done.wait(deadline(10))
             return
-        if manner in ("404", "416", "503"):
+        if manner in ("404", "503"):
             request.send_error(int(manner))
             return
         if manner == "other size":
@@ -42,9 +42,8 @@ class Mirror:
             data = bytes(len(data))
         if wanted and manner != "ignores ranges":
             start = int(wanted.removeprefix("bytes=").removesuffix("-"))
-            first = 0 if manner == "other range" else start
             request.send_response(206)
-            request.send_header("Content-Range", f"bytes {first}-{len(data) - 1}/{len(data)}")
+            request.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
             data = data[start:]
         else:
             request.send_response(200)

@@ -107,17 +107,6 @@ def test_a_full_disk_costs_the_cache_but_not_the_run(folder: Path, decoded: list
     assert left == []
 
 
-def test_what_a_killed_process_left_is_cleared_away_but_not_what_is_being_written(folder: Path) -> None:
-    (folder / CACHE_FOLDER).mkdir()
-    old, new = (folder / CACHE_FOLDER / f".unfinished-{age}" for age in ("old", "new"))
-    old.touch()
-    new.touch()
-    os.utime(old, (0, 0))
-    prepared(folder)
-    assert not old.exists()
-    assert new.exists()
-
-
 def test_several_at_once_do_no_harm(folder: Path) -> None:
     sources = []
     threads = [threading.Thread(target=lambda: sources.append(prepared(folder))) for _ in range(4)]
