@@ -121,15 +121,6 @@ def test_a_disk_that_fills_up_while_unpacking_is_one_line_and_leaves_no_batch(
     assert visible(data_dir) == {CIFAR10.filename, CIFAR10.base_folder}
 
 
-def test_a_process_that_another_was_quicker_than_takes_its_batches(data_dir: Path, published: StandIn) -> None:
-    published.put_archive(data_dir)
-    source = Cifar10Source(data_dir, mirrors=())
-    source.prepare()
-    source._unpack()  # as where no lock can be held
-    assert visible(data_dir) == {CIFAR10.filename, CIFAR10.base_folder}
-    assert len(source.load("test").labels) == BATCH
-
-
 class Runs:
     """A pickle of this calls a function."""
 
