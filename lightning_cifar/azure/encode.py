@@ -4,6 +4,7 @@ import json
 import math
 import numbers
 import time
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -30,8 +31,7 @@ class Encoder:
 
     Every value becomes a float: the service fixes a column's type by its first value, so an epoch's 0 followed by
     0.5 must not arrive as int and double. One (name, step) is one point: Azure ML cannot replace it, so the first
-    value stands. A value without step goes to the last known step, or to the one after the name's latest. What
-    cannot be sent is recorded all the same, with the reason under `skip`.
+    value stands. What cannot be sent is recorded all the same, with the reason under `skip`.
     """
 
     def __init__(self) -> None:
@@ -43,7 +43,10 @@ class Encoder:
         self._step = 0
 
     def lines(self, metrics: Mapping[str, Any], step: int | None) -> str:
-        """Return one line for each scalar among `metrics`, at `step` (None: none known)."""
+        """Return one line for each scalar among `metrics`.
+
+        Without a step a value goes to the last known one, or to the one after the name's latest.
+        """
         if new := [key for key in metrics if key not in self._series]:
             self._add_names(new)
         if step is not None:
@@ -56,7 +59,9 @@ class Encoder:
             if number is None:
                 self._warn(series, f"{key!r} is no scalar ({type(value).__name__}): left out")
                 continue
-            at = self._next_step(series) if step is None else step
+            at = self._step if step is None else step
+            if step is None and series.step is not None:
+                at = max(at, series.step + 1)
             if series.step is not None and at <= series.step and (at, number) != (series.step, series.value):
                 kept = "Azure ML keeps the first value of each step"
                 self._warn(series, f"{key!r} is logged at step {at} after step {series.step}; {kept}")
@@ -85,22 +90,17 @@ class Encoder:
         path = PurePosixPath(name)
         return name if number == 0 else str(path.with_name(f"{path.stem}-v{number}{path.suffix}"))
 
-    def _next_step(self, series: _Series) -> int:
-        return self._step if series.step is None or series.step < self._step else series.step + 1
-
     def _add_names(self, keys: list[Any]) -> None:
-        dropped: dict[str, list[str]] = {}
+        dropped = defaultdict(list)
         for key in keys:
-            name, limit = str(key), None
-            if len(name) > MAX_NAME_LENGTH:
-                limit = f"{MAX_NAME_LENGTH} characters"
-            elif self._names >= MAX_NAMES:
-                limit = f"{MAX_NAMES} names"
+            name, skip = str(key), None
+            if len(name) > MAX_NAME_LENGTH or self._names >= MAX_NAMES:
+                limit = f"{MAX_NAME_LENGTH} characters" if len(name) > MAX_NAME_LENGTH else f"{MAX_NAMES} names"
+                skip = f"over {limit}"
+                dropped[limit].append(name)
             else:
                 self._names += 1
-            if limit is not None:
-                dropped.setdefault(limit, []).append(name)
-            self._series[key] = _Series('{"metric": ' + json.dumps(name), None if limit is None else f"over {limit}")
+            self._series[key] = _Series('{"metric": ' + json.dumps(name), skip)
         for limit, names in dropped.items():
             rank_zero_warn(
                 f"AzureMLLogger: Azure ML takes at most {limit} for the metrics of a run; kept on disk but not sent: "

@@ -1,10 +1,7 @@
 """AzureMLLogger: metrics, hyperparameters, pictures and checkpoints of a Lightning run in Azure ML.
 
 In an Azure ML job they go to the job's own run; outside one the logger is silent and costs nothing, so the
-same script and the same config work in both places::
-
-    from lightning_cifar import AzureMLLogger
-    trainer = Trainer(logger=AzureMLLogger())
+same `Trainer(logger=AzureMLLogger())` works in both places.
 
 The training thread only appends a line to a file (see `outbox`); a process of its own sends it (see `relay`), so
 the service, whatever state it is in, neither slows the training nor keeps it from ending, and nothing is lost.
@@ -19,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+from lightning_fabric.loggers import CSVLogger
 from lightning_fabric.utilities.logger import _add_prefix, _convert_params, _flatten_dict, _sanitize_callable_params
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers.logger import Logger, rank_zero_experiment
@@ -27,8 +25,7 @@ from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from lightning_cifar.azure.delivery import Delivery
-from lightning_cifar.azure.encode import Encoder
-from lightning_cifar.azure.media import table_entry
+from lightning_cifar.azure.encode import Encoder, as_number
 from lightning_cifar.azure.run import RunAddress, RunProxy, sign_in_variables
 from lightning_cifar.azure.run_status import outcome, reason, seconds_left
 from lightning_cifar.azure.studio import StudioLogging
@@ -47,10 +44,9 @@ class AzureMLLogger(StudioLogging, Logger):
         experiment_name: outside a job, start a run of this experiment when something is first logged.
         workspace: where that run is started: an `azureml.core.Workspace`, or the path of a `config.json` or
             of its folder; None: found from the current folder upwards.
-        save_dir: folder for checkpoints and, outside a job, for the record of what was logged; None:
-            `outputs` in a job; outside, the trainer's `default_root_dir` for the one, the current folder for
-            the other. `version_…` is numbered in `save_dir` as well: set it where trainings outside a job
-            share a `default_root_dir` elsewhere.
+        save_dir: folder for checkpoints and, outside a job, for the record of what was logged and the numbers of
+            `version_…`; None: `outputs` in a job; outside, the trainer's `default_root_dir` for checkpoints, the
+            current folder for the rest.
         prefix: put before each metric's name, with `LOGGER_JOIN_CHAR` between.
         log_model: upload the best and the last checkpoint at the end (True), or each as soon as it is saved
             ("all"). What lies under `outputs/` in a job is uploaded by the platform, and by it alone.
@@ -58,7 +54,7 @@ class AzureMLLogger(StudioLogging, Logger):
             SIGTERM at most 20.
 
     Raises:
-        ValueError: an argument is none of these.
+        ValueError: `log_model` or `timeout` is none of these.
         UserError: a run is to be started, and the workspace's config is missing or cannot be used.
     """
 
@@ -75,27 +71,18 @@ class AzureMLLogger(StudioLogging, Logger):
         timeout: float = 60.0,
     ) -> None:
         super().__init__()
-        named = experiment_name is None or (isinstance(experiment_name, str) and experiment_name.strip())
-        # A mistake must not show first in the cloud.
-        for argument, value, wanted, fits in (
-            ("run", run, "an azureml.core.Run", run is None or hasattr(run, "id")),
-            ("experiment_name", experiment_name, "a name", named),
-            ("prefix", prefix, "a text", isinstance(prefix, str)),
-            ("log_model", log_model, 'True, False or "all"', log_model in (True, False, "all")),
-            ("timeout", timeout, "a number of seconds, 0 or more", isinstance(timeout, int | float) and timeout >= 0),
-        ):
-            if not fits:
-                raise ValueError(f"{argument} of AzureMLLogger is {value!r}, but must be {wanted}")
+        if log_model not in (True, False, "all") or not timeout >= 0:  # a mistake must not show first in the cloud
+            raise ValueError(f"log_model={log_model!r} must be True, False or 'all', timeout={timeout!r} at least 0")
         self._address = RunAddress.of_job() if run is None else RunAddress.of_run(run)
         self._experiment_name = experiment_name
         self._run, self._workspace = run, workspace if hasattr(workspace, "subscription_id") else None
         self._variables = sign_in_variables(workspace if run is None else run)
         self._save_dir = None if save_dir is None else os.fspath(save_dir)
         self._prefix, self._log_model, self._timeout = prefix, log_model, timeout
-        self._in_job = self._address is not None and self._address.in_its_job
+        in_job = self._address is not None and self._address.in_its_job
         # The platform uploads these two of a job, even a killed one, whatever folder the training changes to.
-        self._outputs, self._logs = Path("outputs").absolute(), Path("logs").absolute()
-        self._record_folder = self._outputs if self._in_job else Path(self._save_dir or ".").absolute()
+        self._uploaded = (Path("outputs").resolve(), Path("logs").resolve()) if in_job else ()
+        self._record_folder = self._uploaded[0] if self._uploaded else Path(self._save_dir or ".").absolute()
         self._maker: int | None = None
         is_rank_zero = rank_zero_only.rank == 0  # type: ignore[attr-defined]
         if self._address is None and run is None and experiment_name is not None and is_rank_zero:
@@ -103,7 +90,7 @@ class AzureMLLogger(StudioLogging, Logger):
             self._address = RunAddress.new(experiment_name, workspace)
             self._maker = os.getpid()
             atexit.register(self._at_exit)
-        self._local_version: int | None = None
+        self._folders = CSVLogger(self._save_dir or ".", self.name)  # only to find a free version outside a job
         self._logged_model_time: dict[str, float] = {}
         self._begin()
 
@@ -128,39 +115,28 @@ class AzureMLLogger(StudioLogging, Logger):
     @property
     def version(self) -> str | int:
         """Id of the run; outside a job the first number whose folder `version_…` is free."""
-        if self._address is not None:
-            return self._address.run_id
-        if self._local_version is None:
-            folders = (Path(self._save_dir or ".") / self.name).glob("version_*")
-            numbers = [folder.name.removeprefix("version_") for folder in folders]
-            self._local_version = max((int(n) for n in numbers if n.isdigit()), default=-1) + 1
-        return self._local_version
+        return self._address.run_id if self._address is not None else self._folders.version
 
     @property
     def save_dir(self) -> str | None:
         """Root of the checkpoints' folder; None lets Lightning take the trainer's `default_root_dir`."""
-        return os.path.relpath(self._outputs) if self._save_dir is None and self._in_job else self._save_dir
+        return os.path.relpath(self._uploaded[0]) if self._save_dir is None and self._uploaded else self._save_dir
 
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
         """The `azureml.core.Run`, opened at the first use of one of its attributes; outside a job a `NoRun`."""
-        if self._experiment is None and self._address is not None:
-            self._experiment = RunProxy(self._address, self._run, self._workspace)
-        elif self._experiment is None:
-            self._experiment = NoRun()
+        if self._experiment is None:
+            run, workspace = self._run, self._workspace
+            self._experiment = NoRun() if self._address is None else RunProxy(self._address, run, workspace)
         return self._experiment
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Record scalars: numbers, bools, numpy scalars, one-element tensors on any device.
-
-        Never raises because of the service, and costs some microseconds: the values are appended to a file.
-        """
-        if (delivery := self._open_delivery()) is not None:
-            metrics = _add_prefix(metrics, self._prefix, self.LOGGER_JOIN_CHAR)
-            if lines := self._encoder.lines(metrics, step):
-                delivery.write(lines)
+        """Record scalars: numbers, bools, numpy scalars, one-element tensors on any device."""
+        delivery, metrics = self._open_delivery(), _add_prefix(metrics, self._prefix, self.LOGGER_JOIN_CHAR)
+        if delivery is not None and (lines := self._encoder.lines(metrics, step)):
+            delivery.write(lines)
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
@@ -169,12 +145,9 @@ class AzureMLLogger(StudioLogging, Logger):
         A table, because a run has room for 50 tags, and properties can never be changed. Rows that are there
         already are not sent again, so a resumed run adds only what has changed.
         """
-        if (delivery := self._open_delivery()) is None:
-            return
-        name = self._name("hyperparameters")
         flat = _sanitize_callable_params(_flatten_dict(_convert_params(params)))
-        if flat and self._encoder.claim(name):
-            delivery.add("metrics", table_entry(name, ("name", "value"), [(key, str(flat[key])) for key in flat]))
+        if flat:
+            self.log_table("hyperparameters", ("name", "value"), [(key, str(flat[key])) for key in flat])
 
     @rank_zero_only
     def log_graph(self, model: Any, input_array: Any = None) -> None:
@@ -194,10 +167,7 @@ class AzureMLLogger(StudioLogging, Logger):
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Wait until everything has arrived, at most `timeout` seconds, and warn of what has not.
-
-        Does nothing on a logger that was never used.
-        """
+        """Wait until everything has arrived, at most `timeout` seconds, and warn of what has not."""
         if self._checkpoint_callback is not None:
             self._log_checkpoints(self._checkpoint_callback)
         self._encoder.shift = 0  # it was that of the evaluation that ends
@@ -246,11 +216,7 @@ class AzureMLLogger(StudioLogging, Logger):
                 self._delivery.at_exit()
 
     def _name(self, key: str) -> str:
-        return next(iter(_add_prefix({key: 0.0}, self._prefix, self.LOGGER_JOIN_CHAR)))
-
-    def _platform_uploads(self, path: Path) -> bool:
-        folders = (self._outputs.resolve(), self._logs.resolve())
-        return self._in_job and any(path.resolve().is_relative_to(folder) for folder in folders)
+        return f"{self._prefix}{self.LOGGER_JOIN_CHAR}{key}" if self._prefix else key
 
     def _log_checkpoints(self, callback: ModelCheckpoint) -> None:
         found = _scan_checkpoints(callback, self._logged_model_time)
@@ -258,13 +224,12 @@ class AzureMLLogger(StudioLogging, Logger):
             self.log_artifact(path, f"checkpoints/{Path(path).name}")
             self._logged_model_time[path] = modified
         if found and (delivery := self._open_delivery()) is not None:
-            score = callback.best_model_score
             tags = {
-                "best_model_path": callback.best_model_path,
-                "best_model_score": "" if score is None else str(float(score)),
-                "last_model_path": callback.last_model_path,
+                "best_model_path": callback.best_model_path or None,
+                "best_model_score": as_number(callback.best_model_score),
+                "last_model_path": callback.last_model_path or None,
             }
-            delivery.add("media", {"tags": {name: value for name, value in tags.items() if value}})
+            delivery.add("media", {"tags": {name: str(value) for name, value in tags.items() if value is not None}})
 
 
 class NoRun:
@@ -282,8 +247,8 @@ class NoRun:
 def _steps_of_checkpoint(trainer: Any) -> int:
     """Return the steps to add to a trainer's count: the checkpoint's, if it evaluates one without training.
 
-    Lightning restores the weights but not the count, so without this a standalone test would be a point at step 0.
-    A strategy that restores checkpoints later (FSDP, DeepSpeed) leaves it there.
+    Lightning restores the weights but not the count. A strategy that restores checkpoints later (FSDP, DeepSpeed)
+    leaves it at 0.
     """
     if trainer is None or trainer.global_step > 0 or trainer.state.fn not in (TrainerFn.VALIDATING, TrainerFn.TESTING):
         return 0

@@ -4,12 +4,11 @@ Named in a config by class path, `resume: {class_path: lightning_cifar.azure.res
 by the command line before `fit`, because a logger cannot set the trainer's `ckpt_path`.
 """
 
-import json
+import itertools
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from lightning_cifar.azure.process import child_environment
@@ -26,13 +25,11 @@ RETRY_SECONDS = 10.0
 class ResumeFromRun:
     """Finds the newest checkpoint of the job's own run: on this disk, or among the run's artifacts.
 
-    Outside an Azure ML job it finds nothing, at no cost: no SDK is imported. In a distributed job process 0 asks and
-    sends the others the answer, since nodes need not start with equal disks. The file is fetched where it is called;
-    with a `CheckpointIO` that loads on rank 0 only, the other ranks need no more than the answer.
+    Outside an Azure ML job it finds nothing, at no cost: no SDK is imported. The file is fetched where it is called: in
+    a distributed job by process 0, which sends the others the answer.
 
     Args:
-        pattern: the end of the path of a checkpoint to resume from, a glob. The newest version folder wins, then the
-            latest change.
+        pattern: the end of the path of a checkpoint to resume from, a glob.
         fetch_seconds: how long to go on asking a service that fails.
     """
 
@@ -51,24 +48,15 @@ class ResumeFromRun:
         """
         if RunAddress.of_job() is None:
             return None
-        found = newest(path for path in Path(results).rglob(self.pattern) if path.is_file())
-        return str(found) if found is not None else self._fetch(Path(results))
-
-    def _fetch(self, results: Path) -> str | None:
-        """Ask in a process of its own, so that the training process stays free of the SDK and its threads."""
-        command = [sys.executable, "-m", "lightning_cifar.azure.resume", str(results), self.pattern]
-        done = subprocess.run(
-            [*command, str(self.fetch_seconds)], env=child_environment(), stdout=subprocess.PIPE, text=True
-        )
-        try:
-            answer = json.loads(done.stdout.splitlines()[-1])
-        except (IndexError, ValueError):
-            raise UserError(
-                f"asking the run for a checkpoint failed with exit code {done.returncode}: see above"
-            ) from None
-        if "error" in answer:
-            raise UserError(answer["error"])
-        return answer["checkpoint"]
+        if found := newest(path for path in Path(results).rglob(self.pattern) if path.is_file()):
+            return str(found)
+        # In a process of its own, so that the training process stays free of the SDK and its threads.
+        command = [sys.executable, "-m", __name__, str(results), self.pattern, str(self.fetch_seconds)]
+        done = subprocess.run(command, env=child_environment(), stdout=subprocess.PIPE, text=True)
+        answer = next(reversed(done.stdout.splitlines()), "")  # the SDK may have printed something before it
+        if done.returncode != 0:
+            raise UserError(answer or f"asking the run for a checkpoint ended with {done.returncode}: see above")
+        return answer or None
 
 
 def fetch(address: RunAddress, results: Path, pattern: str, seconds: float) -> str | None:
@@ -78,14 +66,10 @@ def fetch(address: RunAddress, results: Path, pattern: str, seconds: float) -> s
         UserError: it could not be had within `seconds`, or no SDK is installed that could ask for it.
     """
     give_up = time.monotonic() + seconds
-
-    def pauses() -> Iterator[float]:
-        while (left := give_up - time.monotonic()) > 0:
-            yield min(RETRY_SECONDS, left)
-
+    pauses = itertools.takewhile(lambda _: time.monotonic() < give_up, itertools.repeat(RETRY_SECONDS))
     try:
         return retried(
-            lambda: _download(address, results, pattern), lambda error: not isinstance(error, UserError), pauses()
+            lambda: _download(address, results, pattern), lambda error: not isinstance(error, UserError), pauses
         )
     except UserError:
         raise
@@ -110,18 +94,12 @@ def _download(address: RunAddress, results: Path, pattern: str) -> str | None:
     return None if found is None else str(found)
 
 
-def main() -> None:
-    """Fetch for `ResumeFromRun`; print the answer as JSON, on the last line."""
-    results, pattern, seconds = sys.argv[1:]
+if __name__ == "__main__":
     address = RunAddress.of_job()
     assert address is not None
     try:
-        answer = {"checkpoint": fetch(address, Path(results), pattern, float(seconds))}
+        print(fetch(address, Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])) or "", flush=True)
     except UserError as error:
-        answer = {"error": str(error)}
-    print(json.dumps(answer), flush=True)
+        print(error, flush=True)
+        os._exit(1)
     os._exit(0)  # the SDK's threads may be slow to end
-
-
-if __name__ == "__main__":
-    main()

@@ -12,9 +12,7 @@ def outcome(status: str, error: BaseException | None) -> str:
         return "Completed"
     if isinstance(error, KeyboardInterrupt) or hasattr(error, "signum") or _is_sigterm(error):
         return "Canceled"
-    if isinstance(error, SystemExit) and not error.code:
-        return "Completed"
-    return "Failed"
+    return "Completed" if isinstance(error, SystemExit) and not error.code else "Failed"
 
 
 def reason(error: BaseException | None) -> str | None:

@@ -38,11 +38,7 @@ def http_status(error: BaseException | None) -> int | None:
 
 
 def retried(ask: Callable[[], Answer], is_passing: Callable[[Exception], bool], pauses: Iterable[float]) -> Answer:
-    """Return what `ask` returns, asking once more after each pause (seconds) while it raises what may pass.
-
-    Raises:
-        Exception: what `ask` raises, if it will not pass, or after the last pause.
-    """
+    """Return what `ask` returns, asking once more after each pause (seconds) while it raises what may pass."""
     for pause in pauses:
         try:
             return ask()

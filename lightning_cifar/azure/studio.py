@@ -1,16 +1,20 @@
 """The part of AzureMLLogger that logs more than metrics: what Azure ML Studio shows natively, and files."""
 
+import math
+import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from lightning_cifar.azure.delivery import Delivery
-from lightning_cifar.azure.encode import Encoder
-from lightning_cifar.azure.media import artifact_name, confusion_matrix_entry, save_image, table_entry
+from lightning_cifar.azure.encode import Encoder, as_number
+from lightning_cifar.azure.limits import MAX_CELL_LENGTH, MAX_COLUMNS
 
 
 class StudioLogging:
@@ -20,12 +24,12 @@ class StudioLogging:
     run's 50 names; one too many is warned of like a metric's.
     """
 
-    # What the logger brings: where to record (None: nowhere), the name under which a key arrives, and whether the
-    # job uploads a file anyway.
+    # What the logger brings: where to record (None: nowhere), the name under which a key arrives, and the folders
+    # that a job uploads anyway.
     _encoder: Encoder
     _open_delivery: Callable[[], Delivery | None]
     _name: Callable[[str], str]
-    _platform_uploads: Callable[[Path], bool]
+    _uploaded: tuple[Path, ...]
 
     @rank_zero_only
     def log_image(self, key: str, images: Any, step: int | None = None) -> None:
@@ -44,7 +48,7 @@ class StudioLogging:
         for index, image in enumerate(images):
             suffix = f"-{index}.png" if len(images) > 1 else ".png"
             path = artifact_name(f"images/{key}", self._encoder.shifted(step), suffix)
-            self._add_file(delivery, {"image": name}, path, partial(save_image, image))
+            self._add_file(delivery, path, partial(save_image, image), image=name)
 
     @rank_zero_only
     def log_figure(self, key: str, figure: Any, step: int | None = None) -> None:
@@ -81,23 +85,32 @@ class StudioLogging:
         """Keep a text as a file of the run, `texts/<key>.txt`."""
         if (delivery := self._open_delivery()) is not None:
             path = artifact_name(f"texts/{key}", self._encoder.shifted(step), ".txt")
-            self._add_file(delivery, {}, path, lambda file: file.write_text(text, encoding="utf-8"))
+            self._add_file(delivery, path, lambda file: file.write_text(text, encoding="utf-8"))
 
     @rank_zero_only
     def log_confusion_matrix(self, key: str, matrix: Any, class_names: Sequence[str], step: int | None = None) -> None:
         """Draw a confusion matrix of counts, (true class, predicted class).
 
         Studio keeps one under each name: a second one gets the step, or a number, added to its own.
+
+        Raises:
+            ValueError: it is not square, or there are not as many names as classes.
         """
         if (delivery := self._open_delivery()) is None:
             return
+        counts = np.asarray(_plain(matrix))
+        if counts.shape != (len(class_names), len(class_names)):
+            raise ValueError(f"confusion matrix {key!r} has shape {counts.shape} for {len(class_names)} class names")
         key = artifact_name(key)  # it names the artifact, too
         free = self._encoder.new_file(key)
         if free != key:
             key = free if step is None else f"{key}-step-{self._encoder.shifted(step)}"
-        entry = confusion_matrix_entry(self._name(key), matrix, class_names)
-        if self._encoder.claim(entry["confusion_matrix"]):
-            delivery.add("media", entry)
+        name = self._name(key)
+        data = {"class_labels": [str(label) for label in class_names], "matrix": counts.tolist()}
+        # https://learn.microsoft.com/python/api/azureml-core/azureml.core.run.run#azureml-core-run-run-log-confusion-matrix
+        value = {"schema_type": "confusion_matrix", "schema_version": "1.0.0", "data": data}
+        if self._encoder.claim(name):
+            delivery.add("media", {"confusion_matrix": name, "value": value})
 
     @rank_zero_only
     def log_artifact(self, path: str | Path, artifact_path: str | None = None) -> None:
@@ -107,16 +120,94 @@ class StudioLogging:
         `outputs/` or `logs/` in a job is left to the platform, which uploads it anyway.
         """
         delivery, path = self._open_delivery(), Path(path)
-        if delivery is not None and not self._platform_uploads(path):
-            name = artifact_name(artifact_path or path.name)
-            self._add_file(delivery, {}, name, partial(shutil.copyfile, path))
+        if delivery is not None and not any(path.resolve().is_relative_to(folder) for folder in self._uploaded):
+            self._add_file(delivery, artifact_name(artifact_path or path.name), partial(shutil.copyfile, path))
 
-    def _add_file(
-        self, delivery: Delivery, entry: dict[str, Any], artifact: str, save: Callable[[Path], object]
-    ) -> None:
+    def _add_file(self, delivery: Delivery, artifact: str, save: Callable[[Path], object], **entry: str) -> None:
         def write(file: Path) -> None:
             file.parent.mkdir(parents=True, exist_ok=True)
             save(file)
 
         artifact = self._encoder.new_file(artifact)
         delivery.add_file(entry or {"file": artifact}, artifact, write)
+
+
+def artifact_name(path: str, step: int | None = None, suffix: str = "") -> str:
+    """Return a name such as `images/val/samples-step-500.png`, of plain characters only.
+
+    The SDK escapes any other twice, so that the content goes to another name than the service knows.
+    """
+    parts = [re.sub(r"[^A-Za-z0-9._-]+", "-", part) for part in path.split("/")]
+    return "/".join(part for part in parts if part.strip(".")) + ("" if step is None else f"-step-{step}") + suffix
+
+
+def save_image(image: Any, path: Path) -> None:
+    """Write an image as PNG.
+
+    Args:
+        image: a matplotlib figure, a PIL image, a path, a tensor (C, H, W) or (H, W), or an array (H, W, C),
+            (H, W) or (C, H, W); floats are in [0, 1], integers in 0..255, bools black or white. C is 1, 3 or 4.
+        path: the file.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    if hasattr(image, "savefig"):
+        image.savefig(path, format="png")
+        return
+    if isinstance(image, str | Path):
+        image = Image.open(image)
+    elif not isinstance(image, Image.Image):
+        image = Image.fromarray(_pixels(image))
+    image.save(path, format="PNG")
+
+
+def table_entry(
+    name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], step: int | None = None
+) -> dict[str, Any]:
+    """Return a table as an entry, with a column `step` if there is one.
+
+    A column holds either finite numbers or strings, because the service fixes its type by the first value;
+    strings longer than `MAX_CELL_LENGTH` are cut.
+
+    Raises:
+        ValueError: more than `MAX_COLUMNS` columns, or a row of another length.
+    """
+    columns, table = [str(column) for column in columns], [list(row) for row in rows]
+    if step is not None and "step" not in columns:
+        columns, table = [*columns, "step"], [[*row, step] for row in table]
+    if len(columns) > MAX_COLUMNS:
+        raise ValueError(f"table {name!r} has {len(columns)} columns, Azure ML takes {MAX_COLUMNS}: leave some out")
+    if any(len(row) != len(columns) for row in table):
+        raise ValueError(f"table {name!r} has rows that are not as long as its {len(columns)} columns")
+    typed = [_of_one_type([row[index] for row in table]) for index in range(len(columns))]
+    return {"table": name, "columns": columns, "rows": [list(row) for row in zip(*typed, strict=True)]}
+
+
+def _pixels(image: Any) -> np.ndarray[Any, Any]:
+    is_tensor = hasattr(image, "detach")
+    if is_tensor and image.is_floating_point():
+        image = image.float()  # numpy knows no bfloat16
+    pixels = np.asarray(image.detach().cpu() if is_tensor else image)
+    if pixels.ndim == 3 and pixels.shape[0] in (1, 3, 4) and (is_tensor or pixels.shape[2] not in (1, 3, 4)):
+        pixels = pixels.transpose(1, 2, 0)
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[:, :, 0]
+    if pixels.ndim != 2 and (pixels.ndim != 3 or pixels.shape[2] not in (3, 4)):
+        raise ValueError(f"an image of shape {tuple(np.shape(image))} is neither (C, H, W), (H, W, C) nor (H, W)")
+    if pixels.dtype.kind in "fb":
+        pixels = (np.nan_to_num(pixels.astype(float)) * 255).round()
+    return np.ascontiguousarray(pixels.clip(0, 255)).astype(np.uint8)
+
+
+def _of_one_type(cells: list[Any]) -> list[Any]:
+    numbers = [as_number(cell) for cell in cells]
+    if all(number is not None and math.isfinite(number) for number in numbers):
+        return numbers
+    return [str(_plain(cell))[:MAX_CELL_LENGTH] for cell in cells]
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+    return value.tolist() if hasattr(value, "tolist") else value

@@ -4,7 +4,6 @@ Importing this package imports neither torch nor a source, so that commands whic
 """
 
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
@@ -20,9 +19,6 @@ SPLITS: tuple[Split, ...] = ("train", "test")
 
 IMAGE_SIZE = 32
 """Height and width of all images, in pixels."""
-
-SOURCES = {"cifar10": "cifar10.Cifar10Source", "synthetic": "synthetic.SyntheticSource"}
-"""The sources that have a name: a class of this package, made from `--data.data_dir`. To add one, add a line here."""
 
 
 class LabelledImages(NamedTuple):
@@ -97,23 +93,30 @@ def resolve_source(
     Raises:
         UserError: there is no such folder.
     """
-    if source not in SOURCES:
-        return _folder_source(source)
-    if source != "cifar10":
-        return _source_class(source)(data_dir)
-    cifar10 = _source_class(source)(data_dir, mirrors)
-    if fallback is None:
+    from pytorch_lightning.utilities import rank_zero_only
+
+    from lightning_cifar.data.cifar10 import Cifar10Source
+    from lightning_cifar.data.folder import FolderSource
+    from lightning_cifar.data.progress import say
+    from lightning_cifar.data.synthetic import SyntheticSource
+
+    if source == "synthetic":
+        return SyntheticSource(data_dir)
+    if source == "cifar10":
+        cifar10 = Cifar10Source(data_dir, mirrors)
+        try:
+            if fallback is not None:
+                cifar10.prepare()
+        except UserError as error:
+            rank_zero_only(say)(FALLBACK.format(reason=error))
+            return SyntheticSource(data_dir)
         return cifar10
-    try:
-        cifar10.prepare()
-    except UserError as error:
-        from pytorch_lightning.utilities import rank_zero_only
-
-        from lightning_cifar.data.progress import say
-
-        rank_zero_only(say)(FALLBACK.format(reason=error))
-        return _source_class(fallback)(data_dir)
-    return cifar10
+    folder = Path(source).expanduser()
+    if not source or not folder.is_dir():
+        raise UserError(f"no folder {source!r}: --data.source takes cifar10, synthetic, or a folder of images")
+    official = Cifar10Source(folder, mirrors=())
+    has_splits = any((folder / split).is_dir() for split in SPLITS)
+    return official if official.is_present() and not has_splits else FolderSource(folder)
 
 
 FALLBACK = """
@@ -123,22 +126,3 @@ FALLBACK = """
 ########################################################################
 {reason}
 """
-
-
-def _source_class(name: str) -> type:
-    module, _, class_name = SOURCES[name].rpartition(".")
-    return getattr(import_module(f"{__name__}.{module}"), class_name)
-
-
-def _folder_source(source: str) -> Source:
-    folder = Path(source).expanduser()
-    if not source or not folder.is_dir():
-        raise UserError(f"no folder {source!r}: --data.source takes {', '.join(SOURCES)}, or a folder of images")
-    from lightning_cifar.data.folder import FolderSource
-
-    if any((folder / split).is_dir() for split in SPLITS):
-        return FolderSource(folder)
-    from lightning_cifar.data.cifar10 import Cifar10Source
-
-    official = Cifar10Source(folder, mirrors=())
-    return official if official.is_present() else FolderSource(folder)

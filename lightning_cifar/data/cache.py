@@ -1,20 +1,19 @@
 """Decoded or drawn images in a file of their own, so that the next run reads them in a moment."""
 
-import time
 import warnings
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from lightning_cifar.data import IMAGE_SIZE, LabelledImages, Split
-from lightning_cifar.files import TEMPORARY, atomic_write
+from lightning_cifar.data import LabelledImages, Split
+from lightning_cifar.files import atomic_write
 
 FORMAT = "1"
 """Part of every key: to be raised when the same images would be stored in another way."""
-
-_STALE_SECONDS = 3600.0
 
 
 class Cache:
@@ -35,7 +34,7 @@ class Cache:
 
     def prepare(self, split: Split, key: str, make: Callable[[], LabelledImages]) -> None:
         """Make and write a split unless there is a file that was written under this key."""
-        if split in self._made or any(_key_of(path) == key for path in self._paths(split)):
+        if split in self._made or any(_stored(path, "key") == [key] for path in self._paths(split)):
             return
         data = make()
         if not self._write(split, key, data) or split == "train":  # the few test images are read back when needed
@@ -54,16 +53,8 @@ class Cache:
 
     def _read(self, split: Split, key: str) -> LabelledImages | None:
         for path in self._paths(split):
-            if _key_of(path) != key:
-                continue
-            try:
-                with np.load(path, allow_pickle=False) as file:
-                    images, labels = file["images"], file["labels"]
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-                continue
-            shape = (len(labels), IMAGE_SIZE, IMAGE_SIZE, 3)
-            if images.dtype == np.uint8 and images.shape == shape and labels.dtype == np.int64:
-                return LabelledImages.from_numpy(images, labels)
+            if _stored(path, "key") == [key] and (arrays := _stored(path, "images", "labels")):
+                return LabelledImages.from_numpy(*arrays)
         return None
 
     def _write(self, split: Split, key: str, data: LabelledImages) -> bool:
@@ -72,7 +63,6 @@ class Cache:
         for path in self._paths(split):
             try:
                 with atomic_write(path) as file:
-                    _remove_stale(path.parent)
                     images = data.images.permute(0, 2, 3, 1).numpy()
                     np.savez(file, key=np.array(key), images=images, labels=data.labels.numpy())
             except OSError as error:
@@ -83,19 +73,10 @@ class Cache:
         return False
 
 
-def _key_of(path: Path) -> str | None:
+def _stored(path: Path, *names: str) -> list[NDArray[Any]]:
+    """Return arrays of a file; none where it is absent or damaged."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            return str(file["key"])
+            return [file[name] for name in names]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None
-
-
-def _remove_stale(folder: Path) -> None:
-    """Clear away what a killed process left; a file that is being written now is younger than an hour."""
-    for path in folder.glob(f"{TEMPORARY}*"):
-        try:
-            if time.time() - path.stat().st_mtime > _STALE_SECONDS:
-                path.unlink()
-        except OSError:  # another process was quicker, or the folder is read-only
-            continue
+        return []

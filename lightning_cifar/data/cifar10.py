@@ -68,11 +68,6 @@ class Cifar10Source:
         """
         if self._unpacked():
             return
-        if not self._archive.is_file() and not self.mirrors:
-            raise UserError(
-                f"neither {CIFAR10.filename} nor {CIFAR10.base_folder} is in {self.data_dir}: put one of them there, "
-                "or name addresses to fetch it from with --data.mirrors"
-            )
         with self._lock():
             if self._unpacked():
                 return
@@ -91,9 +86,7 @@ class Cifar10Source:
         Raises:
             UserError: a batch is missing, or is not the published one.
         """
-        folder = self._unpacked()
-        if folder is None:
-            raise UserError(f"no {CIFAR10.base_folder} in {self.data_dir}: put {CIFAR10.filename} there")
+        folder = self._unpacked() or self.data_dir / CIFAR10.base_folder
         files = CIFAR10.train_list if split == "train" else CIFAR10.test_list
         images = np.empty((0, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
         labels: list[int] = []
@@ -147,12 +140,8 @@ def _read(path: Path, md5: str) -> tuple[NDArray[np.uint8], list[int]]:
 
     As torchvision does it, which would hold up to 1.8 times the set at the peak, even batch by batch; this takes 1.4.
     """
-    try:
-        if check_integrity(path, md5):
-            with path.open("rb") as file:
-                batch = pickle.load(file, encoding="bytes")
-            return batch[b"data"].reshape(-1, 3, IMAGE_SIZE, IMAGE_SIZE).transpose(0, 2, 3, 1), batch[b"labels"]
-        what = "is not the published file" if path.is_file() else "is missing"
-    except OSError as error:
-        what = f"cannot be read ({error.strerror or error})"
-    raise UserError(f"{path} {what}: delete {path.parent} to have it made anew")
+    if not check_integrity(path, md5):
+        raise UserError(f"{path} is missing or not the published file: delete {path.parent} to have it made anew")
+    with path.open("rb") as file:
+        batch = pickle.load(file, encoding="bytes")
+    return batch[b"data"].reshape(-1, 3, IMAGE_SIZE, IMAGE_SIZE).transpose(0, 2, 3, 1), batch[b"labels"]

@@ -2,18 +2,16 @@
 
 import os
 import warnings
-from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from lightning_cifar.data import IMAGE_SIZE
-from lightning_cifar.data.progress import progress
+from lightning_cifar.data.progress import progress, say
 from lightning_cifar.errors import UserError
 
 NAMED = 10
@@ -75,22 +73,19 @@ def read_files(paths: Sequence[str], what: str) -> NDArray[np.uint8]:
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
         blocks = pool.map(lambda at: _read_block(paths[at : at + _BLOCK], images[at : at + _BLOCK]), starts)
-        with progress(f"Decoding {len(paths):,} {what} images", len(paths)) as advance:
+        say(f"Decoding {len(paths):,} {what} images ...")
+        with progress("Decoding", len(paths)) as advance:
             for block in blocks:
                 found += block
                 advance(len(block))
     finally:
         pool.shutdown(cancel_futures=True)  # after Ctrl-C nobody waits for the rest
 
-    unreadable = [(path, reason) for path, reason in zip(paths, found, strict=True) if isinstance(reason, str)]
-    if unreadable:
-        _refuse(unreadable)
-    if resized := Counter(f"{size[0]}x{size[1]}" for size in found if size != _SIZE):
-        sizes = ", ".join(f"{count} of {size}" for size, count in resized.most_common(3))
-        more = ", …" if len(resized) > 3 else ""
-        warnings.warn(
-            f"{resized.total()} of {len(paths)} {what} images were resized to 32x32 ({sizes}{more})", stacklevel=2
-        )
+    if unreadable := [f"{path} ({size})" for path, size in zip(paths, found, strict=True) if isinstance(size, str)]:
+        named = ", ".join(unreadable[:NAMED]) + (", …" if len(unreadable) > NAMED else "")
+        raise UserError(f"cannot read {len(unreadable)} of {len(paths)} {what} images: {named}; remove or replace them")
+    if resized := sum(size != _SIZE for size in found):
+        warnings.warn(f"{resized} of {len(paths)} {what} images were resized to 32x32", stacklevel=2)
     return images
 
 
@@ -104,13 +99,3 @@ def _read_block(paths: Sequence[str], out: NDArray[np.uint8]) -> list[tuple[int,
         except UnreadableImageError as error:
             found.append(str(error))
     return found
-
-
-def _refuse(unreadable: Sequence[tuple[str, str]]) -> NoReturn:
-    (first, reason), *others = unreadable
-    says = f"{first} is not an image that can be read ({reason})"
-    if not others:
-        raise UserError(f"{says}: remove or replace it")
-    names = ", ".join([path for path, _ in others][: NAMED - 1])
-    more = ", …" if len(unreadable) > NAMED else ""
-    raise UserError(f"{says}, nor are {len(others)} more: remove or replace them ({names}{more})")

@@ -78,12 +78,7 @@ def download(mirrors: Sequence[str], target: Path, md5: str, size: int, *, timeo
 
 
 def _fetch(url: str, part: Path, size: int, timeout: float) -> None:
-    """Bring the part-file to its full size.
-
-    Raises:
-        _MirrorError: the mirror refused, stalled, dropped the connection or offers another file.
-        OSError: the part-file cannot be written.
-    """
+    """Bring the part-file to its full size, or raise `_MirrorError`, or OSError where it cannot be written."""
     have = _size(part)
     if have == size:
         return
@@ -91,11 +86,9 @@ def _fetch(url: str, part: Path, size: int, timeout: float) -> None:
     columns = (TextColumn(_host(url)), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with (
         response,
-        part.open("r+b" if have else "wb", buffering=0) as file,
-        progress(f"Downloading from {_host(url)}", size, have, columns, announced=True) as advance,
+        part.open("ab" if have else "wb") as file,
+        progress(f"Downloading from {_host(url)}", size, have, columns) as advance,
     ):
-        file.seek(have)
-        file.truncate()
         mark, mark_have = time.monotonic(), have
         while have < size:
             try:
@@ -104,9 +97,7 @@ def _fetch(url: str, part: Path, size: int, timeout: float) -> None:
                 raise _MirrorError(_reason(error, timeout)) from error
             if not chunk:
                 raise _MirrorError(f"dropped the connection after {have:,} of {size:,} bytes")
-            rest = memoryview(chunk)
-            while rest:  # an unbuffered file takes what fits, and reports a full disk with what is left
-                rest = rest[file.write(rest) :]
+            file.write(chunk)
             have += len(chunk)
             advance(len(chunk))
             seconds = time.monotonic() - mark
@@ -114,18 +105,12 @@ def _fetch(url: str, part: Path, size: int, timeout: float) -> None:
                 if have - mark_have < _LEAST_RATE * seconds:
                     raise _MirrorError(f"stalled after {have:,} of {size:,} bytes")
                 mark, mark_have = time.monotonic(), have
+        file.flush()
         os.fsync(file.fileno())
 
 
 def _open(url: str, start: int, size: int, timeout: float) -> tuple[Any, int]:
-    """Ask for a file from some byte on.
-
-    Returns:
-        The response, and the byte it starts at: 0 where the server ignores ranges or has nothing from there on.
-
-    Raises:
-        _MirrorError: no answer, another answer than the file, or a file of another size.
-    """
+    """Ask for a file from some byte on; return the response and the byte it starts at: 0 without support of ranges."""
     if not url.lower().startswith(("http://", "https://")):
         raise _MirrorError("not an http:// or https:// address")
     headers = {"User-Agent": "lightning-cifar", "Accept-Encoding": "identity"}
@@ -135,30 +120,19 @@ def _open(url: str, start: int, size: int, timeout: float) -> tuple[Any, int]:
         response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout)
     except urllib.error.HTTPError as error:
         error.close()
-        if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and start:
-            return _open(url, 0, size, timeout)
         raise _MirrorError(f"answers {error.code} {error.reason}") from error
-    except (OSError, http.client.HTTPException, ValueError) as error:
+    except (OSError, http.client.HTTPException) as error:
         raise _MirrorError(_reason(error, timeout)) from error
-    found, total, failure = 0, response.headers.get("Content-Length", ""), ""
-    if response.status == HTTPStatus.PARTIAL_CONTENT:
-        span, _, total = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
-        found = start
-        if not span.startswith(f"{start}-"):
-            failure = f"sends bytes {span or 'unknown'} when asked for those from {start} on"
+    is_rest = response.status == HTTPStatus.PARTIAL_CONTENT
+    total = response.headers.get("Content-Range" if is_rest else "Content-Length", "").rpartition("/")[2]
     if total.isdigit() and int(total) != size:
-        failure = f"offers {int(total):,} bytes where the archive has {size:,}"
-    if failure:
         response.close()
-        raise _MirrorError(failure)
-    return response, found
+        raise _MirrorError(f"offers {int(total):,} bytes where the archive has {size:,}")
+    return response, start if is_rest else 0
 
 
 def _host(url: str) -> str:
-    try:
-        return urlsplit(url).hostname or url
-    except ValueError:  # no address at all, as its failure will say
-        return url
+    return urlsplit(url).hostname or url
 
 
 def _reason(error: Exception, timeout: float) -> str:

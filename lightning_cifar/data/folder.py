@@ -56,7 +56,7 @@ class FolderSource:
         Raises:
             UserError: `train` or `test` is missing, there are fewer than two classes, or `test` has one more.
         """
-        train, test = (self._class_folders(split) for split in SPLITS)
+        train, test = (_scan(self.folder / split)[1] for split in SPLITS)
         if len(train) < 2:
             found = f"only one class, {train[0]}" if train else "no class folders"
             raise UserError(f"{self.folder / 'train'} holds {found}: put two or more folders of images there")
@@ -74,16 +74,13 @@ class FolderSource:
             UserError: as `class_names`; a class without images; a file that is no image.
         """
         classes = self.class_names()
-        if missing := sorted(set(classes) - set(self._class_folders("test"))):
+        if missing := [name for name in classes if not (self.folder / "test" / name).is_dir()]:
             warnings.warn(f"no test images of class {', '.join(missing)} in {self.folder / 'test'}", stacklevel=2)
         for split in reversed(SPLITS):  # the training images last: the cache keeps them in memory
             listing = self._listings[split] = self._list(split)
             if listing.passed_over:
-                more = f" and {len(listing.passed_over) - 1} more" if len(listing.passed_over) > 1 else ""
-                warnings.warn(
-                    f"passed over {listing.passed_over[0]}{more}: images belong directly into {split}/<class>/",
-                    stacklevel=2,
-                )
+                names = ", ".join(listing.passed_over[:3]) + (", …" if len(listing.passed_over) > 3 else "")
+                warnings.warn(f"passed over {names}: images belong directly into {split}/<class>/", stacklevel=2)
             self._cache.prepare(split, listing.key, listing.decode)
 
     def load(self, split: Split) -> LabelledImages:
@@ -95,56 +92,44 @@ class FolderSource:
         listing = self._listings.pop(split, None) or self._list(split)
         return self._cache.load(split, listing.key, listing.decode)
 
-    def _class_folders(self, split: Split) -> list[str]:
-        return sorted(entry.name for entry in self._entries(split) if entry.is_dir())
-
-    def _entries(self, split: Split) -> list["os.DirEntry[str]"]:
-        folder = self.folder / split
-        try:
-            return _visible(folder)
-        except OSError as error:
-            raise UserError(
-                f"cannot read {folder} ({error.strerror}): a data folder holds images as train/<class>/* and "
-                "test/<class>/*"
-            ) from error
-
     def _list(self, split: Split) -> _Listing:
+        strays, present = _scan(self.folder / split)
+        passed_over = [str(self.folder / split / name) for name in strays]
         paths: list[str] = []
         labels: list[int] = []
-        passed_over = [entry.path for entry in self._entries(split) if not entry.is_dir()]
         digest = hashlib.sha256(f"folder {FORMAT} {split}".encode())
-        present = set(self._class_folders(split))
         for label, name in enumerate(self.class_names()):
+            place = self.folder / split / name
             digest.update(os.fsencode(f"\0{name}/"))
-            files, folders = _files(self.folder / split / name) if name in present else ([], [])
-            passed_over += folders
+            files, folders = _scan(place) if name in present else ({}, [])
+            passed_over += [str(place / folder) for folder in folders]
             if split == "train" and not files:
-                raise UserError(f"{self.folder / split / name} holds no images: add some, or remove the folder")
-            prefix = len(os.fspath(self.folder / split / name))
-            for path, size, modified in files:
-                digest.update(os.fsencode(f"\0{path[prefix:]}\0{size}\0{modified}"))
-                paths.append(path)
-                labels.append(label)
+                raise UserError(f"{place} holds no images: add some, or remove the folder")
+            for file, stamp in files.items():
+                digest.update(os.fsencode(f"\0/{file}\0{stamp}"))
+                paths.append(f"{place}/{file}")
+            labels += [label] * len(files)
         if not paths:
             raise UserError(f"{self.folder / split} holds no images: put some into {split}/<class>/")
         return _Listing(split, paths, labels, digest.hexdigest(), passed_over)
 
 
-def _visible(folder: Path) -> list["os.DirEntry[str]"]:
-    with os.scandir(folder) as entries:
-        return [entry for entry in entries if not is_hidden(entry.name)]
-
-
-def _files(folder: Path) -> tuple[list[tuple[str, int, int]], list[str]]:
-    """Path, size in bytes and time of change in ns of each file, in order of names; and the folders among them."""
-    files, folders = [], []
+def _scan(folder: Path) -> tuple[dict[str, str], list[str]]:
+    """Return the files of a folder with their sizes (bytes) and times of change (ns), and its folders, in order."""
+    files, folders = {}, []
     try:
-        for entry in _visible(folder):
-            if entry.is_dir():
-                folders.append(entry.path)
-            else:
-                status = entry.stat()
-                files.append((entry.path, status.st_size, status.st_mtime_ns))
-    except OSError as error:  # a link to nowhere, or no right to read
-        raise UserError(f"cannot read {error.filename} ({error.strerror}): remove it, or change its rights") from error
-    return sorted(files), folders
+        with os.scandir(folder) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                if is_hidden(entry.name):
+                    continue
+                if entry.is_dir():
+                    folders.append(entry.name)
+                else:
+                    status = entry.stat()
+                    files[entry.name] = f"{status.st_size}\0{status.st_mtime_ns}"
+    except OSError as error:  # missing, a link to nowhere, or no right to read
+        raise UserError(
+            f"cannot read {error.filename} ({error.strerror}): a data folder holds images as train/<class>/* and "
+            "test/<class>/*"
+        ) from error
+    return files, folders

@@ -20,32 +20,22 @@ def say(line: str) -> None:
 
 @contextmanager
 def progress(
-    description: str, total: int, completed: int = 0, columns: tuple[ProgressColumn, ...] = (), announced: bool = False
+    description: str, total: int, completed: int = 0, columns: tuple[ProgressColumn, ...] = ()
 ) -> Iterator[Callable[[int], None]]:
-    """Show the progress of a step while the block runs.
-
-    Args:
-        description: what is being done.
-        total: its size, in whatever unit.
-        completed: how much of it was done before.
-        columns: rich's columns, by default its usual ones.
-        announced: whether a line has been printed already; otherwise a log begins with one, so that no step is silent.
+    """Show the progress of a step, by default in rich's usual columns, while the block runs.
 
     Yields:
-        The function to call with the amount that was done since the last call.
+        The function to call with the amount that was done since the last call, in the unit of `total`.
     """
+    last_line = time.monotonic()
     with Progress(*columns or Progress.get_default_columns(), console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(description, total=total, completed=completed)
-        if not (announced or console.is_terminal):
-            say(f"{description} ...")
-        last_line = time.monotonic()
 
         def advance(amount: int) -> None:
-            nonlocal completed, last_line
-            completed += amount
+            nonlocal last_line
             bar.advance(task, amount)
             if not console.is_terminal and time.monotonic() - last_line > LOG_SECONDS:
                 last_line = time.monotonic()
-                say(f"{description}: {completed / total:.0%}")
+                say(f"{description}: {bar.tasks[0].percentage:.0f}%")
 
         yield advance

@@ -58,10 +58,8 @@ def _stripes(u: Floats, v: Floats, r: Floats, p: Floats) -> Floats:
 
 def _checkers(u: Floats, v: Floats, r: Floats, p: Floats) -> Floats:
     p = p * np.float32(1.3)
-    a, b = (
-        _wave(u + p * np.float32(0.25), p),
-        _wave(v + p * np.float32(0.25), p),
-    )  # four fields meet in the middle
+    quarter = p * np.float32(0.25)  # so that four fields meet in the middle
+    a, b = _wave(u + quarter, p), _wave(v + quarter, p)
     return np.maximum(np.maximum(np.minimum(a, b), -np.maximum(a, b)), _patch(u, v, r))
 
 
@@ -118,10 +116,8 @@ def draw(labels: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.uint
         _paint(picture, np.maximum(np.abs(u) - across, np.abs(v) - along), between(20, 235, 3, 1, 1))
 
     x, y, r, period = between(9, 22), between(9, 22), between(4.5, 10), between(4.5, 7)
-    turn, sign = (
-        between(-1, 1),
-        np.float32(1) - np.float32(2) * rng.integers(0, 2, size=(n, 3, 1, 1), dtype=np.int32),
-    )
+    turn = between(-1, 1)
+    sign = np.float32(1) - np.float32(2) * rng.integers(0, 2, size=(n, 3, 1, 1), dtype=np.int32)
     colour = ground + sign.astype(np.float32) * between(22, 100, 3, 1, 1)
     distance = np.empty((n, IMAGE_SIZE, IMAGE_SIZE), np.float32)
     for kind, (_, shape, middle, spread) in enumerate(_KINDS):

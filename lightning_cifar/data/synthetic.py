@@ -9,7 +9,7 @@ import numpy as np
 
 from lightning_cifar.data import IMAGE_SIZE, SPLITS, LabelledImages, Split, shapes
 from lightning_cifar.data.cache import FORMAT, Cache
-from lightning_cifar.data.progress import progress
+from lightning_cifar.data.progress import progress, say
 from lightning_cifar.files import user_cache_folder
 
 # Pictures drawn at once: more fall out of the processor's cache. Part of what a seed stands for: to change it
@@ -70,10 +70,8 @@ class SyntheticSource:
             images[block] = shapes.draw(labels[block], np.random.default_rng([*stream, 1 + start]))
 
         starts = range(0, size, _BLOCK)
-        with (
-            progress(f"Drawing {size:,} synthetic {split} images", size) as advance,
-            ThreadPoolExecutor(os.cpu_count()) as threads,
-        ):
+        say(f"Drawing {size:,} synthetic {split} images ...")
+        with progress("Drawing", size) as advance, ThreadPoolExecutor(os.cpu_count()) as threads:
             for start, _ in zip(starts, threads.map(draw_block, starts), strict=True):
                 advance(min(_BLOCK, size - start))
         return LabelledImages.from_numpy(images, labels)

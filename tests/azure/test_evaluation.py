@@ -1,7 +1,6 @@
 """A standalone `test` or `validate` is a point of the curve: at the checkpoint's step."""
 
 import pytest
-import torch
 from pytorch_lightning import Trainer
 
 from tests.azure.recorded import QUIET, LoggingModel
@@ -35,12 +34,6 @@ def test_a_standalone_evaluation_has_the_checkpoints_step_and_what_follows_its_o
 def test_without_a_checkpoint_it_is_at_step_zero(recorded):
     trainer_of(recorded).test(LoggingModel())
     assert {(name, step) for name, step, _ in recorded.points()} == {("test_loss", 0), ("epoch", 0)}
-
-
-def test_a_checkpoint_with_more_than_weights_in_it_is_read_as_well(recorded, checkpoint, tmp_path):
-    torch.save(torch.load(checkpoint, weights_only=False) | {"something": Trainer}, tmp_path / "more.ckpt")
-    trainer_of(recorded).test(LoggingModel(), ckpt_path=tmp_path / "more.ckpt", weights_only=False)
-    assert ("test_loss", 4) in {(name, step) for name, step, _ in recorded.points()}
 
 
 def test_training_and_the_test_after_it_keep_the_trainers_own_steps(recorded, checkpoint):

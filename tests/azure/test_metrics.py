@@ -26,40 +26,19 @@ def caught_warnings():
         yield caught
 
 
-@pytest.mark.parametrize(
-    ("value", "number"),
-    [
-        (0.25, 0.25),
-        (3, 3.0),
-        (True, 1.0),
-        (torch.tensor(0.25), 0.25),
-        (torch.tensor([7]), 7.0),
-        (torch.tensor(True), 1.0),
-        (torch.tensor(0.5, dtype=torch.bfloat16, requires_grad=True), 0.5),
-        (np.float32(0.25), 0.25),
-        (np.int64(7), 7.0),
-        (np.uint64(7), 7.0),
-        (np.bool_(False), 0.0),
-        (np.longdouble(0.5), 0.5),
-    ],
-)
-def test_every_scalar_becomes_a_float(value, number):
-    (entry,) = entries(Encoder(), {"a": value}, 5)
-    assert entry["value"] == number and type(entry["value"]) is float
-    assert (entry["metric"], entry["step"]) == ("a", 5)
-
-
 NUMBERS = st.one_of(
     st.floats(),
     st.integers(),
     st.integers(min_value=10**300),
     st.booleans(),
+    st.booleans().map(np.bool_),
+    st.booleans().map(torch.tensor),
     st.floats(width=32).map(np.float32),
     st.floats().map(np.longdouble),
     st.floats(width=16).map(np.float16),
     st.integers(0, 2**64 - 1).map(np.uint64),
     st.floats(width=32).map(torch.tensor),
-    st.floats(width=16).map(lambda x: torch.tensor([[x]], dtype=torch.float16)),
+    st.floats(width=16).map(lambda x: torch.tensor([[x]], dtype=torch.bfloat16, requires_grad=True)),
     st.integers(-(2**63), 2**63 - 1).map(torch.tensor),
     st.fractions(),
 )
@@ -103,9 +82,7 @@ def test_what_is_not_finite_is_kept_marked_and_warned_of_once(value):
 @pytest.mark.parametrize("steps", [(4, 5, 0, 1, 0), (4, 5, 5, 5)])
 def test_a_step_that_has_a_value_already_is_warned_of_once_for_each_name(steps):
     encoder = Encoder()
-    with pytest.warns(
-        UserWarning, match="'a' is logged at step [05] after step 5; .* the first value of each step"
-    ) as caught:
+    with pytest.warns(UserWarning, match="'a' is logged at step [05] after step 5; .* the first value") as caught:
         for index, step in enumerate(steps):
             encoder.lines({"a": float(index)}, step)
     assert len(caught) == 1
@@ -139,12 +116,3 @@ def test_names_that_are_one_too_many_are_named():
         Encoder().lines({f"run/m{i}": 1.0 for i in range(52)}, 0)
     with pytest.warns(UserWarning, match="at most 255 characters.*not sent: xxx"):
         Encoder().lines({"x" * 256: 1.0}, 0)
-
-
-def test_tables_and_pictures_count_among_the_fifty_names():
-    encoder = Encoder()
-    assert all(encoder.claim(name) for name in ("table", "picture", "table"))
-    encoder.lines({f"m{i}": 1.0 for i in range(48)}, 0)
-    with pytest.warns(UserWarning, match="not sent: late"):
-        assert not encoder.claim("late")
-    assert encoder.claim("table")

@@ -1,5 +1,6 @@
 """What an SDK's exception says about the service's answer, and how often is asked again."""
 
+import contextlib
 from types import SimpleNamespace
 
 import pytest
@@ -52,20 +53,18 @@ def test_causes_that_go_in_a_circle_come_once_each():
 
 
 @pytest.mark.parametrize(
-    ("failures", "asked", "raises"), [(0, 1, None), (2, 3, None), (3, 3, "passing"), (-1, 1, "for good")]
+    ("errors", "asked", "raises"),
+    [([], 1, None), (["passing"] * 2, 3, None), (["passing"] * 3, 3, "passing"), (["for good"], 1, "for good")],
 )
-def test_what_may_pass_is_asked_for_again_after_each_pause_and_nothing_else_is(failures, asked, raises):
+def test_what_may_pass_is_asked_for_again_after_each_pause_and_nothing_else_is(errors, asked, raises):
     calls = []
 
     def ask():
         calls.append(1)
-        if failures < 0 or len(calls) <= failures:
-            raise RuntimeError("for good" if failures < 0 else "passing")
+        if len(calls) <= len(errors):
+            raise RuntimeError(errors[len(calls) - 1])
         return "answer"
 
-    if raises:
-        with pytest.raises(RuntimeError, match=raises):
-            retried(ask, lambda error: "passing" in str(error), [0.0, 0.0])
-    else:
+    with pytest.raises(RuntimeError, match=raises) if raises else contextlib.nullcontext():
         assert retried(ask, lambda error: "passing" in str(error), [0.0, 0.0]) == "answer"
     assert len(calls) == asked

@@ -1,8 +1,6 @@
 """What the tests of the sources share."""
 
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -29,35 +27,15 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
 @pytest.fixture
 def mirror() -> Iterator[Callable[..., Mirror]]:
     """Start servers of some bytes: `mirror(data, "drops", "well")` drops once, then behaves."""
-    running: list[tuple[Mirror, ThreadingHTTPServer]] = []
+    running: list[Mirror] = []
 
     def start(data: bytes, *manners: str) -> Mirror:
-        made = Mirror(data, list(manners or ("well",)))
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                made.answer(self)
-
-            def log_message(self, *args: object) -> None:
-                pass
-
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-
-            def handle_error(self, *args: object) -> None:
-                pass  # the other side hanging up is part of the tests
-
-        server = Server(("127.0.0.1", 0), Handler)
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        made.url = f"http://127.0.0.1:{server.server_port}/archive"
-        running.append((made, server))
-        return made
+        running.append(Mirror(data, list(manners or ("well",))))
+        return running[-1]
 
     yield start
-    for made, server in running:
-        made.done.set()
-        server.shutdown()
-        server.server_close()
+    for each in running:
+        each.close()
 
 
 @pytest.fixture

@@ -2,26 +2,47 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from tests.deadline import deadline
 
 
-@dataclass
-class Mirror:
-    """A web server with one file and one way to behave, which may change with every request."""
+class Mirror(ThreadingHTTPServer):
+    """A web server with one file and one way to behave, which may change with every request.
 
-    data: bytes
-    manners: list[str]
-    """How each request is answered, the last for all that follow."""
-    url: str = ""
-    ranges: list[str | None] = field(default_factory=list)
-    """The Range header of each request so far."""
-    asked: Callable[[], None] = lambda: None
-    """Called with every request."""
-    done: threading.Event = field(default_factory=threading.Event)
-    """Ends what a silent or held mirror waits for."""
+    Args:
+        data: the file.
+        manners: how each request is answered, the last for all that follow.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, data: bytes, manners: list[str]) -> None:
+        self.data, self.manners = data, manners
+        self.ranges: list[str | None] = []  # the Range header of each request so far
+        self.asked: Callable[[], None] = lambda: None  # called with every request
+        self.done = threading.Event()  # ends what a silent or held mirror waits for
+
+        mirror = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                mirror.answer(self)
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server_port}/archive"
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+    def close(self) -> None:
+        self.done.set()
+        self.shutdown()
+        self.server_close()
+
+    def handle_error(self, *args: object) -> None:
+        """The other side hanging up is part of the tests."""
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         """Answer one request as told."""
@@ -33,7 +54,7 @@ class Mirror:
         if manner == "silent":
             self.done.wait(deadline(10))
             return
-        if manner in ("404", "416", "503"):
+        if manner in ("404", "503"):
             request.send_error(int(manner))
             return
         if manner == "other size":
@@ -42,9 +63,8 @@ class Mirror:
             data = bytes(len(data))
         if wanted and manner != "ignores ranges":
             start = int(wanted.removeprefix("bytes=").removesuffix("-"))
-            first = 0 if manner == "other range" else start
             request.send_response(206)
-            request.send_header("Content-Range", f"bytes {first}-{len(data) - 1}/{len(data)}")
+            request.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
             data = data[start:]
         else:
             request.send_response(200)

@@ -64,7 +64,6 @@ def test_a_good_mirror_delivers_under_the_final_name_alone(serve: Start, fetch: 
     [
         ("404", "answers 404"),
         ("503", "answers 503"),
-        ("416", "answers 416"),
         ("wrong bytes", "wrong MD5"),
         ("other size", "offers 27 bytes"),
         ("drops", "dropped the connection after 150,000 of 300,000 bytes"),
@@ -103,7 +102,7 @@ def test_it_says_what_it_waits_for_before_it_waits(serve: Start, fetch: Fetch, s
     assert said == ["Downloading archive.tar.gz (0.3 MB) from 127.0.0.1 ...", "asked"]
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:1/x", "ftp://example.invalid/x", "nonsense", "http://[bad/x"])
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/x", "ftp://example.invalid/x", "nonsense"])
 def test_an_address_that_leads_nowhere_is_passed_over(url: str, serve: Start, fetch: Fetch, target: Path) -> None:
     fetch([url, serve().url])
     assert target.exists()
@@ -119,16 +118,6 @@ def test_a_dropped_download_goes_on_where_it_stopped_at_another_serve(serve: Sta
     assert target.read_bytes() == DATA
 
 
-def test_a_mirror_that_sends_another_range_than_asked_for_is_not_believed(
-    serve: Start, fetch: Fetch, target: Path
-) -> None:
-    part_of(target).parent.mkdir()
-    part_of(target).write_bytes(DATA[:1000])
-    with pytest.raises(UserError, match="sends bytes 0-299999 when asked for those from 1000 on"):
-        fetch([serve("other range").url])
-    assert part_of(target).read_bytes() == DATA[:1000]
-
-
 def test_a_mirror_that_drops_but_gets_further_is_asked_again(serve: Start, fetch: Fetch, target: Path) -> None:
     only = serve("drops", "drops", "well")
     fetch([only.url])
@@ -136,11 +125,10 @@ def test_a_mirror_that_drops_but_gets_further_is_asked_again(serve: Start, fetch
     assert only.ranges == [None, "bytes=150000-", "bytes=225000-"]
 
 
-@pytest.mark.parametrize("manner", ["ignores ranges", "416"])
-def test_a_mirror_that_cannot_resume_starts_over(manner: str, serve: Start, fetch: Fetch, target: Path) -> None:
+def test_a_mirror_that_cannot_resume_starts_over(serve: Start, fetch: Fetch, target: Path) -> None:
     part_of(target).parent.mkdir()
     part_of(target).write_bytes(b"x" + DATA[1:1000])
-    fetch([serve(manner, "ignores ranges").url])
+    fetch([serve("ignores ranges").url])
     assert target.read_bytes() == DATA
 
 
@@ -152,6 +140,7 @@ def test_a_part_of_something_else_does_not_spoil_the_only_serve(
     part_of(target).write_bytes(bytes(len(DATA) + extra))
     fetch([serve().url])
     assert target.read_bytes() == DATA
+    assert list(target.parent.iterdir()) == [target]
 
 
 def test_when_all_fail_one_line_says_how_and_what_next_and_the_part_is_kept(
@@ -165,12 +154,6 @@ def test_when_all_fail_one_line_says_how_and_what_next_and_the_part_is_kept(
         assert words in message
     assert not target.exists()
     assert part_of(target).read_bytes() == DATA[: len(DATA) // 2]
-
-
-def test_wrong_bytes_leave_nothing_behind(serve: Start, fetch: Fetch, target: Path) -> None:
-    with pytest.raises(UserError, match="wrong MD5"):
-        fetch([serve("wrong bytes").url])
-    assert list(target.parent.iterdir()) == []
 
 
 @contextmanager
@@ -192,9 +175,3 @@ def test_a_full_disk_is_one_line_and_the_download_continues_later(serve: Start, 
     fetch([good.url])
     assert good.ranges == [None, "bytes=100000-"]
     assert target.read_bytes() == DATA
-
-
-def test_a_target_folder_that_is_a_file_is_one_line(serve: Start, fetch: Fetch, target: Path) -> None:
-    target.parent.write_text("in the way")
-    with pytest.raises(UserError, match=r"^cannot write [^\n]*$"):
-        fetch([serve().url])

@@ -64,8 +64,8 @@ def spoil(folder: Path, how: str) -> None:
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ("no image", r"train/dog/2\.png is not an image"),
-        ("truncated", r"test/dog/1\.png is not an image"),
+        ("no image", r"cannot read 1 of 12 train images: .*train/dog/2\.png \("),
+        ("truncated", r"cannot read 1 of 6 test images: .*test/dog/1\.png \("),
         ("class in test only", r"test/axolotl has no counterpart in .*train"),
         ("one class", r"train holds only one class, newt"),
         ("no class", r"train holds no class folders"),
@@ -115,5 +115,5 @@ def test_what_lies_elsewhere_than_in_a_class_folder_is_passed_over_with_a_warnin
 
 def test_a_link_to_nowhere_is_named(folder: Path) -> None:
     (folder / "train" / "cat" / "gone.png").symlink_to("nowhere.png")
-    with pytest.raises(UserError, match=r"cannot read .*cat/gone.png \(No such file or directory\): remove it"):
+    with pytest.raises(UserError, match=r"cannot read .*cat/gone.png \(No such file or directory\)"):
         prepared(folder)

@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import matplotlib.figure
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from lightning_cifar.azure.limits import MAX_CELL_LENGTH
-from lightning_cifar.azure.media import artifact_name, confusion_matrix_entry, save_image, table_entry
+from lightning_cifar.azure.studio import artifact_name, save_image, table_entry
 
 
 @pytest.mark.parametrize(
@@ -40,12 +41,6 @@ def test_every_kind_of_image_becomes_a_png(tmp_path, image, pixel):
             assert (saved.format, saved.getpixel((0, 0))) == ("PNG", pixel)
 
 
-@pytest.mark.parametrize("image", [torch.zeros(5, 2, 2), np.zeros((2, 2, 2)), np.zeros(4)])
-def test_what_is_no_image_is_refused(tmp_path, image):
-    with pytest.raises(ValueError, match=r"neither \(C, H, W\), \(H, W, C\) nor \(H, W\)"):
-        save_image(image, tmp_path / "i.png")
-
-
 CELLS = st.one_of(
     st.floats(), st.integers(), st.integers(min_value=10**310), st.booleans(), st.none(), st.text(max_size=1200),
     st.floats(width=32).map(np.float32), st.integers(0, 9).map(torch.tensor), st.just(torch.zeros(2)),
@@ -66,39 +61,12 @@ def test_a_tables_columns_have_one_type_each_and_only_values_that_json_knows(row
     assert all(row[3:] == ([] if step is None else [float(step)]) for row in entry["rows"])
 
 
-@pytest.mark.parametrize(
-    ("columns", "rows", "message"),
-    [
-        ([f"c{i}" for i in range(16)], [range(16)], "has 16 columns, Azure ML takes 15"),
-        (["a", "b"], [[1, 2], [3]], "rows that are not as long as its 2 columns"),
-    ],
-)
-def test_a_table_that_the_service_would_not_take_is_refused(columns, rows, message):
-    with pytest.raises(ValueError, match=message):
-        table_entry("t", columns, rows)
-
-
-@pytest.mark.parametrize("matrix", [[[1, 2]], [[1, 2], [3, 4]], 5])
-def test_a_matrix_that_does_not_fit_its_class_names_is_refused(matrix):
-    with pytest.raises(ValueError, match="for 1 class names"):
-        confusion_matrix_entry("m", matrix, ["cat"])
-
-
 @given(st.text(max_size=50), st.none() | st.integers(0, 10**6))
 @example("../../etc/passwd", None)
 def test_an_artifacts_name_has_plain_characters_only_and_stays_in_its_folder(text, step):
     name = artifact_name(f"images/{text}", step, ".png")
     assert not set(name) - set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/")
     assert name.startswith("images") and ".." not in Path(name).parts and not Path(name).is_absolute()
-
-
-class Frame:
-    """As a pandas DataFrame, of which no more is used."""
-
-    columns = ("name", "acc")
-
-    def to_numpy(self):
-        return np.array([["cat", 0.5]], dtype=object)
 
 
 def test_studios_types_are_recorded_with_prefix_step_and_files(recorded, tmp_path):
@@ -112,7 +80,8 @@ def test_studios_types_are_recorded_with_prefix_step_and_files(recorded, tmp_pat
     logger.log_text("note", "again")
     for step in (3, 4, None):
         logger.log_confusion_matrix("confusion", torch.tensor([[2, 0], [1, 3]]), ["cat", "dog"], step=step)
-    logger.log_table("classes", dataframe=Frame(), step=3)
+    frame = SimpleNamespace(columns=("name", "acc"), to_numpy=lambda: np.array([["cat", 0.5]], dtype=object))
+    logger.log_table("classes", dataframe=frame, step=3)
     assert [{k: v for k, v in entry.items() if k != "value"} for entry in recorded.entries("media")] == [
         {"image": "run-curve", "path": "images/curve-step-3.png"},
         {"image": "run-some/samples", "path": "images/some/samples-step-3-0.png"},
@@ -134,6 +103,26 @@ def test_studios_types_are_recorded_with_prefix_step_and_files(recorded, tmp_pat
     assert recorded.entries() == [
         {"table": "run-classes", "columns": ["name", "acc", "step"], "rows": [["cat", 0.5, 3.0]]}
     ]
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "message"),
+    [
+        ("image", [torch.zeros(5, 2, 2)], r"neither \(C, H, W\), \(H, W, C\) nor \(H, W\)"),
+        ("image", [np.zeros((2, 2, 2))], r"neither \(C, H, W\), \(H, W, C\) nor \(H, W\)"),
+        ("image", [np.zeros(4)], r"neither \(C, H, W\), \(H, W, C\) nor \(H, W\)"),
+        ("table", [["a"]], "'x' needs columns and data, or a dataframe"),
+        ("table", [[f"c{i}" for i in range(16)], [range(16)]], "has 16 columns, Azure ML takes 15"),
+        ("table", [["a", "b"], [[1, 2], [3]]], "rows that are not as long as its 2 columns"),
+        ("confusion_matrix", [[[1, 2]], ["cat"]], "for 1 class names"),
+        ("confusion_matrix", [[[1, 2], [3, 4]], ["cat"]], "for 1 class names"),
+        ("confusion_matrix", [5, ["cat"]], "for 1 class names"),
+    ],
+)
+def test_what_studio_could_not_show_is_refused(recorded, method, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        getattr(recorded.logger(), f"log_{method}")("x", *arguments)
+    assert not recorded.entries() and not recorded.entries("media")
 
 
 def test_a_file_is_recorded_as_it_is_now_unless_the_platform_uploads_it(recorded):
@@ -169,8 +158,3 @@ def test_what_would_be_the_51st_name_is_not_recorded(recorded):
     assert len(recorded.entries()) == 50 and not recorded.paths("media")
     logger.log_text("note", "needs no name")
     assert list(recorded.files()) == ["texts/note.txt"]
-
-
-def test_a_table_without_rows_is_a_mistake_outside_a_job_too(outside):
-    with pytest.raises(ValueError, match="'t' needs columns and data, or a dataframe"):
-        outside.logger().log_table("t", columns=["a"])
