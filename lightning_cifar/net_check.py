@@ -1,6 +1,6 @@
-"""Whether a user's own network fits: its images, its classes, and the checkpoint it is loaded from."""
+"""Whether a user's own network fits the images and the classes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -39,16 +39,14 @@ def check_net(net: nn.Module, classes: int, device: torch.device | str = "cpu") 
     """
     try:
         with evaluating(net), torch.no_grad():
-            logits = check_logits(net, net(black_images(net).to(device)))
-    except UserError:
-        raise
+            output = net(black_images(net).to(device))
     except Exception as error:
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
             f"{type(net).__name__} cannot take images of shape (N, 3, 32, 32): {first_line}{place(error)}; mend it, or "
             "name another network"
         ) from error
-    shape = tuple(logits.shape)
+    shape = tuple(check_logits(net, output).shape)
     if shape != (2, classes):
         raise UserError(
             f"{type(net).__name__} maps 2 images to {shape}, but the data has {classes} classes, so (2, {classes}) "
@@ -63,30 +61,8 @@ def check_logits(net: nn.Module, output: Any) -> Tensor:
         UserError: it is not; some networks of torchvision have further outputs in training alone.
     """
     if not isinstance(output, Tensor):
-        when = " in training" if net.training else ""
         raise UserError(
-            f"{type(net).__name__} gives {type(output).__name__}{when} instead of a tensor of logits (N, classes); "
-            "turn its further outputs off, for GoogLeNet with --model.net.aux_logits false"
+            f"{type(net).__name__} gives {type(output).__name__} in training instead of a tensor of logits (N, "
+            "classes); turn its further outputs off, for GoogLeNet with --model.net.aux_logits false"
         )
     return output
-
-
-def check_state(module: nn.Module, name: str, saved: Mapping[str, Tensor]) -> None:
-    """Compare a checkpoint's weights with a module's, by names and shapes.
-
-    Args:
-        module: what they are to be loaded into.
-        name: what the user calls its network.
-        saved: a `state_dict`.
-
-    Raises:
-        UserError: the checkpoint holds another network; one line, where PyTorch lists every tensor.
-    """
-    mine = module.state_dict()
-    for key in [*mine, *saved]:
-        theirs, ours = (tuple(state[key].shape) if key in state else "nothing" for state in (saved, mine))
-        if theirs != ours:
-            raise UserError(
-                f"the checkpoint holds another network than {name}: {key} is {theirs} in the checkpoint and {ours} in "
-                "the network; name the network it was trained with"
-            )

@@ -8,15 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from pytorch_lightning import Trainer
 from pytorch_lightning.utilities import rank_zero_only
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from lightning_cifar import CIFAR10DataModule
 from lightning_cifar.callbacks.checkpoints import newest_checkpoint
 from lightning_cifar.callbacks.graceful_stop import Interrupted
-from lightning_cifar.data.synthetic import SyntheticSource
-from lightning_cifar.errors import UserError, raised_by_library
+from lightning_cifar.errors import raised_by_library
 from tests.conftest import Cli, make_folder
 from tests.conftest import run as run_here
 from tests.deadline import deadline, wait_until
@@ -205,28 +202,6 @@ def test_a_network_with_an_unused_part_is_refused_in_one_line(tmp_path):
     finally:
         torch.distributed.destroy_process_group()
     assert raised_by_library(caught.value)
-
-
-@pytest.mark.parametrize("synthetic", [True, False])
-def test_processes_fall_back_to_synthetic_images_together_or_not_at_all(data, tmp_path, synthetic):
-    module = CIFAR10DataModule(str(data))
-    if synthetic:
-        module.source = SyntheticSource(tmp_path, train_size=20, test_size=20)
-    module.trainer = Trainer(accelerator="cpu", logger=False, default_root_dir=tmp_path)
-    module.prepare_data()
-    answers = {}
-
-    def one_of_two(decision: bool, all: bool) -> bool:
-        answers[all] = decision
-        return not all
-
-    strategy = module.trainer.strategy
-    strategy.reduce_boolean_decision, alone = one_of_two, strategy.reduce_boolean_decision
-    with pytest.raises(UserError, match="only some of the processes have the data"):
-        module.setup("test")
-    assert answers == {False: synthetic, True: synthetic}
-    strategy.reduce_boolean_decision = alone
-    module.setup("test")
 
 
 def test_lightning_launches_two_processes_itself(data, tmp_path):

@@ -91,7 +91,7 @@ def test_each_image_is_evaluated_exactly_once_in_equally_many_batches(images, pr
     assume(images >= processes)
     indices = torch.arange(images)
     orders = [EvalSampler(indices, rank, processes) for rank in range(processes)]
-    loaders = [BatchLoader(some(images), indices, batch_size, order, order.batches(batch_size)) for order in orders]
+    loaders = [BatchLoader(some(images), indices, batch_size, order) for order in orders]
     shares = [[labels.tolist() for _, labels in one] for one in loaders]
     assert len({len(share) for share in shares}) == 1
     largest = max(batch_size, 2)  # where one share has an image more, it cannot be cut into as many batches of one
@@ -101,15 +101,15 @@ def test_each_image_is_evaluated_exactly_once_in_equally_many_batches(images, pr
 
 @pytest.mark.parametrize("stop_after", [1, 3, 5])
 def test_goes_on_with_the_very_next_batch(data, stop_after):
-    whole = loader(data, augment=crop_and_flip)
+    whole = loader(data, augment=True)
     whole.sampler.set_epoch(2)
     batches = list(whole)
-    begun = loader(data, augment=crop_and_flip)
+    begun = loader(data, augment=True)
     begun.sampler.set_epoch(2)
     iterator = iter(begun)
     for _ in range(stop_after):
         next(iterator)
-    resumed = loader(data, augment=crop_and_flip)
+    resumed = loader(data, augment=True)
     resumed.load_state_dict(begun.state_dict())
     resumed.sampler.set_epoch(2)
     rest = list(resumed)
