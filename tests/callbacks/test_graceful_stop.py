@@ -16,7 +16,6 @@ from lightning_cifar import CIFAR10Classifier, CIFAR10DataModule, Net
 from lightning_cifar.callbacks.checkpoints import AtomicCheckpointIO, RunCheckpoint
 from lightning_cifar.callbacks.graceful_stop import SIGNALS, GracefulStop, Interrupted
 from tests.conftest import run
-from tests.deadline import deadline, wait_until
 
 
 class Dropping(nn.Sequential):
@@ -142,15 +141,20 @@ def test_a_signal_that_comes_too_late_to_stop_the_training_stops_the_test(main, 
     assert "the training had ended; next: test --ckpt_path last" in main.err and "Finished Training" not in main.out
 
 
-def test_a_signal_from_outside_saves_last_and_ends_without_a_test(cli, images):
-    process = cli.start("fit", "--data.source", images, "--data.val_size", 30, "--trainer.max_epochs", 10_000)
-    wait_until(lambda: list(cli.folder.glob("results/**/best*.ckpt")), 30)
-    process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=deadline(10))
-    assert process.returncode == 143
-    assert "Finished Training" not in out and "Traceback" not in err
-    assert err.splitlines()[-1].startswith("interrupted by SIGTERM; saved results/colours/version_0/")
-    assert not list(cli.folder.glob("**/.*.ckpt*"))
+def test_a_signal_saves_last_and_ends_without_a_test(main, images, monkeypatch):
+    step = CIFAR10Classifier.training_step
+
+    def signalled(self, batch, batch_idx):
+        if batch_idx == 5:
+            signal.raise_signal(signal.SIGTERM)
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(CIFAR10Classifier, "training_step", signalled)
+    assert main("fit", "--data.source", images, "--data.val_size", 30) == 143
+    assert "Finished Training" not in main.out and "Traceback" not in main.err
+    last = "results/colours/version_0/checkpoints/last.ckpt"
+    assert main.err.splitlines()[-1] == f"interrupted by SIGTERM; saved {last}; go on with --ckpt_path {last}"
+    assert torch.load(main.folder / last, weights_only=True)["global_step"] == 6
 
 
 def test_ctrl_c_in_the_final_test_says_where_the_training_lies(main, images, monkeypatch):
