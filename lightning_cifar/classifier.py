@@ -121,7 +121,7 @@ class CIFAR10Classifier(QuickAttributes, LightningModule):
         Raises:
             UserError: it does not return logits.
         """
-        check_net(self.net, len(self.class_names), self.device)
+        check_net(self.net, len(self.class_names))
 
     def on_train_start(self) -> None:
         """Print what is trained."""

@@ -12,9 +12,6 @@ from torchvision.transforms.v2 import functional as F
 from lightning_cifar.data import LabelledImages
 from lightning_cifar.errors import UserError
 
-EPOCHS_APART = 1000
-"""Epochs before the orders of one seed meet those of the next."""
-
 PADDING = 4
 """Pixels by which augmentation may shift an image in each direction."""
 
@@ -69,7 +66,7 @@ class TrainSampler(DistributedSampler):
     def __init__(self, data: Sized, seed: int, rank: int = 0, world_size: int = 1) -> None:
         # DistributedSampler draws from seed + epoch: without the factor, the second epoch of one seed would be the
         # first of the next. And not from 0, from which the weights of seed 0 are drawn.
-        apart = EPOCHS_APART * seed + 1
+        apart = 1000 * seed + 1
         super().__init__(data, num_replicas=world_size, rank=rank, shuffle=True, seed=apart, drop_last=True)  # type: ignore[arg-type]  # needs only its length
 
     def batch_sizes(self, batch_size: int) -> list[int]:

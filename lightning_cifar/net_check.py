@@ -1,7 +1,5 @@
 """Whether a user's own network fits the images and the classes."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -10,36 +8,31 @@ from torch import Tensor, nn
 from lightning_cifar.errors import UserError, place
 
 
-@contextmanager
-def evaluating(net: nn.Module) -> Iterator[None]:
-    """Put a network into evaluation mode; afterwards each of its modules has the mode it had, and the same statistics.
+def try_net(net: nn.Module) -> Any:
+    """Return what a network returns in evaluation mode for two black images; it keeps its modes and statistics.
 
-    A frozen layer may well be in evaluation mode while the network trains.
+    Each module's mode: a frozen layer may well be in evaluation mode while the network trains.
     """
+    parameter = next((p for p in net.parameters() if p.is_floating_point()), torch.empty(0))
+    images = torch.zeros(2, 3, 32, 32, dtype=parameter.dtype, device=parameter.device)  # some cannot take one alone
     modes = {module: module.training for module in net.modules()}
     net.eval()
     try:
-        yield
+        with torch.no_grad():
+            return net(images)
     finally:
         for module, mode in modes.items():
             module.training = mode
 
 
-def black_images(net: nn.Module) -> Tensor:
-    """Return images to try a network on, zeros (2, 3, 32, 32) in its own precision; some cannot take one alone."""
-    parameter = next((p for p in net.parameters() if p.is_floating_point()), torch.empty(0))
-    return torch.zeros(2, 3, 32, 32, dtype=parameter.dtype)
-
-
-def check_net(net: nn.Module, classes: int, device: torch.device | str = "cpu") -> None:
+def check_net(net: nn.Module, classes: int) -> None:
     """Try a network on two black images: it must map (N, 3, 32, 32) to (N, classes).
 
     Raises:
         UserError: it fails on them, or returns another shape.
     """
     try:
-        with evaluating(net), torch.no_grad():
-            output = net(black_images(net).to(device))
+        output = try_net(net)
     except Exception as error:
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(

@@ -16,7 +16,7 @@ from pytorch_lightning.profilers import PassThroughProfiler
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lightning_cifar.net_check import black_images, evaluating
+from lightning_cifar.net_check import try_net
 
 TINY = 10_000_000
 """Floating-point operations of a forward pass up to which a step is computed by one thread: `Net` up to batch 7."""
@@ -63,8 +63,8 @@ def threads_for(net: nn.Module, batch_size: int) -> int:
     """
     if "OMP_NUM_THREADS" in os.environ:  # the user has decided, or Lightning has, for several processes
         return torch.get_num_threads()
-    with evaluating(net), torch.no_grad(), FlopCounterMode(display=False) as counter:
-        net(black_images(net))
+    with FlopCounterMode(display=False) as counter:
+        try_net(net)
     return 1 if counter.get_total_flops() / 2 * batch_size <= TINY else torch.get_num_threads()
 
 

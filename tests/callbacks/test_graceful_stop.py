@@ -243,25 +243,21 @@ def one_of_two() -> SimpleNamespace:
     )
 
 
-@pytest.mark.parametrize(("signalled_at", "stops_at"), [(1, 5), (5, 5), (6, 10), (11, 15)])
-def test_several_processes_agree_after_every_fifth_batch(one_of_two, monkeypatch, signalled_at, stops_at):
+@pytest.mark.parametrize(
+    ("signalled_at", "accumulates", "stops_at", "asked"),
+    [(1, 1, 5, 1), (5, 1, 5, 1), (6, 1, 10, 2), (11, 1, 15, 3), (3, 4, 8, 1)],
+)
+def test_several_processes_agree_after_every_fifth_batch_and_stop_where_they_may(
+    one_of_two, monkeypatch, signalled_at, accumulates, stops_at, asked
+):
     votes, stop = Votes(monkeypatch, signalled_at), GracefulStop(every_n_batches=5)
-    stop.on_train_start(one_of_two, None)
-    with pytest.raises(Interrupted, match="SIGTERM"):
-        for votes.batch in range(1, 100):
-            stop.on_train_batch_end(one_of_two, None, None, None, votes.batch)
-    assert votes.batch == stops_at and votes.count == stops_at // 5
-    assert not votes.groups, "a process that ends with a group's threads running is aborted"
-
-
-def test_where_they_may_not_stop_they_do_so_at_the_next_place(one_of_two, monkeypatch):
-    votes, stop = Votes(monkeypatch, signalled_at=3), GracefulStop(every_n_batches=5)
-    one_of_two.accumulate_grad_batches = 4
+    one_of_two.accumulate_grad_batches = accumulates
     stop.on_train_start(one_of_two, None)
     with pytest.raises(Interrupted, match="SIGTERM"):
         for votes.batch in range(1, 100):
             stop.on_train_batch_end(one_of_two, None, None, None, votes.batch - 1)
-    assert votes.batch == 8 and votes.count == 1
+    assert votes.batch == stops_at and votes.count == asked
+    assert not votes.groups, "a process that ends with a group's threads running is aborted"
 
 
 def test_at_the_end_of_an_epoch_several_processes_agree_at_once(one_of_two, monkeypatch):
