@@ -1,5 +1,6 @@
 """The LightningModule: any network that maps images to classes, trained with cross-entropy."""
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,8 +18,8 @@ from lightning_cifar.data.cifar10 import CLASS_NAMES
 from lightning_cifar.errors import UserError
 from lightning_cifar.loader import Batch
 from lightning_cifar.net import Net
-from lightning_cifar.net_check import check_logits, check_net, check_state
-from lightning_cifar.tiny_steps import QuickAttributes, fixed_signature
+from lightning_cifar.net_check import check_logits, check_net
+from lightning_cifar.tiny_steps import QuickAttributes
 
 
 class CIFAR10Classifier(QuickAttributes, LightningModule):
@@ -88,7 +89,6 @@ class CIFAR10Classifier(QuickAttributes, LightningModule):
         # not in half precision, in which `--trainer.precision bf16-true` has the logits
         return F.cross_entropy(logits.to(torch.promote_types(logits.dtype, torch.float32)), labels), logits
 
-    @fixed_signature
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch; `LossWindow` logs it."""
         return self._step(batch)[0]
@@ -121,7 +121,7 @@ class CIFAR10Classifier(QuickAttributes, LightningModule):
         Raises:
             UserError: it does not return logits.
         """
-        check_net(self.net, len(self.class_names), self.device)
+        check_net(self.net, len(self.class_names))
 
     def on_train_start(self) -> None:
         """Print what is trained."""
@@ -147,9 +147,16 @@ class CIFAR10Classifier(QuickAttributes, LightningModule):
         self.test_confusion.reset()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Compare the checkpoint's weights with the network's.
+        """Load the weights, as Lightning does next, but with one line where PyTorch lists every tensor.
 
         Raises:
             UserError: the checkpoint holds another network.
         """
-        check_state(self, type(self.net).__name__, checkpoint.get("state_dict", {}))
+        try:
+            self.load_state_dict(checkpoint["state_dict"])
+        except RuntimeError as error:
+            difference = textwrap.shorten(str(error).splitlines()[-1], 200)
+            raise UserError(
+                f"the checkpoint holds another network than {type(self.net).__name__}: {difference}; name the network "
+                "it was trained with"
+            ) from error

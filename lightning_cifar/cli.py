@@ -221,8 +221,7 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         with quiet_warnings():
             CLI(args)
-    except Interrupted as last:
-        interrupted = last.first
+    except Interrupted as interrupted:
         if rank_zero_only.rank == 0:  # type: ignore[attr-defined]  # an attribute of a function
             with last_words():
                 print(f"{interrupted}; {interrupted.remedy}", file=sys.stderr)

@@ -3,20 +3,18 @@
 import os
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from pytorch_lightning import LightningDataModule
-from pytorch_lightning.strategies import Strategy
-from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
 from lightning_cifar.data import LabelledImages, Source, Split, resolve_source
 from lightning_cifar.data.folder import read_files
 from lightning_cifar.errors import UserError
 from lightning_cifar.files import is_hidden
-from lightning_cifar.loader import BatchLoader, EvalSampler, TrainSampler, crop_and_flip
+from lightning_cifar.loader import BatchLoader, EvalSampler, TrainSampler
 
 VAL_SIZE = 5000
 """Validation images, where the training set has ten times as many: the usual share of CIFAR-10's 50,000."""
@@ -37,6 +35,7 @@ class CIFAR10DataModule(LightningDataModule):
         augment: shift (up to 4 pixels) and mirror the training images at random.
         mirrors: addresses of the official archive, tried in order; by default a fast one and the official one.
         fallback: `synthetic` to train on the built-in set where `cifar10` cannot be had; by default that is an error.
+            Each process settles it by itself.
         eval_batch_size: images in a batch of validation, test and prediction.
         predict_path: an image, or a folder of images, to predict.
     """
@@ -66,7 +65,6 @@ class CIFAR10DataModule(LightningDataModule):
         self.augment = augment
         self.predict_path = predict_path
         self._resolve = partial(resolve_source, source, Path(data_dir), mirrors, fallback)
-        self._prepared = False
         self._sets: dict[Split, LabelledImages] = {}
         self._train_part = self._val_part = torch.empty(0, dtype=torch.int64)
 
@@ -90,36 +88,22 @@ class CIFAR10DataModule(LightningDataModule):
         Raises:
             UserError: the data cannot be had.
         """
-        if not (
-            self._prepared or (self.trainer and self.trainer.state.fn == "predict")
-        ):  # a `test` after `fit` need not look through 60,000 files again
+        predicts = self.trainer is not None and self.trainer.state.fn == "predict"
+        if not predicts and not self._sets:  # a `test` after `fit` need not look through 60,000 files again
             self.source.prepare()
-            self._prepared = True
 
     def setup(self, stage: str | None = None) -> None:
         """Read into memory what `stage` needs: fit, validate, test, predict; by default all but predict.
 
         Raises:
-            UserError: the data is damaged, or has no more training images than `val_size`; or only some of several
-                processes fell back to synthetic images.
+            UserError: the data is damaged, or has no more training images than `val_size`.
         """
-        if self.trainer is not None and stage != "predict":
-            self._check_same_source(self.trainer.strategy)
         if stage in ("fit", "validate", None) and "train" not in self._sets:
             train = self.source.load("train")
             self._train_part, self._val_part = self._split(len(train.labels))
             self._sets["train"] = train
         if stage in ("test", None) and "test" not in self._sets:
             self._sets["test"] = self.source.load("test")
-
-    def _check_same_source(self, strategy: Strategy) -> None:
-        synthetic = self.source.name == "synthetic"
-        some, every = (strategy.reduce_boolean_decision(synthetic, all=all) for all in (False, True))
-        if some and not every:
-            raise UserError(
-                "only some of the processes have the data, and the others would train on synthetic images: start "
-                "again, or choose with --data.source"
-            )
 
     def _split(self, count: int) -> tuple[Tensor, Tensor]:
         size = min(VAL_SIZE, count // 10) if self.val_size is None else self.val_size
@@ -145,7 +129,7 @@ class CIFAR10DataModule(LightningDataModule):
             self._train_part,
             self.batch_size,
             TrainSampler(self._train_part, seed, rank, world_size),
-            augment=crop_and_flip if self.augment else None,
+            augment=self.augment,
             seed=seed + rank,
         )
 
@@ -176,19 +160,6 @@ class CIFAR10DataModule(LightningDataModule):
         unlabelled = LabelledImages.from_numpy(images, np.zeros(len(images), np.int64))
         return self._eval_loader(unlabelled, torch.arange(len(images)))
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the batch size, for the checkpoint."""
-        return {"batch_size": self.batch_size}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Warn where a training goes on with batches of another size: for want of a flag, as a rule."""
-        before = state_dict["batch_size"]
-        if self.trainer and self.trainer.state.fn == "fit" and before != self.batch_size:
-            rank_zero_warn(
-                f"the training began with batches of {before} images and goes on with {self.batch_size}: "
-                f"--data.batch_size {before} would keep them"
-            )
-
     def predict_files(self) -> list[Path]:
         """Return the images of `predict_path`: itself, or all visible files in it and below, by name.
 
@@ -210,9 +181,7 @@ class CIFAR10DataModule(LightningDataModule):
 
     def _eval_loader(self, data: LabelledImages, part: Tensor) -> BatchLoader:
         rank, world_size = self._place(part)
-        order = EvalSampler(part, rank, world_size)
-        batches = None if world_size == 1 else order.batches(self.eval_batch_size)
-        return BatchLoader(data, part, self.eval_batch_size, order, batches)
+        return BatchLoader(data, part, self.eval_batch_size, EvalSampler(part, rank, world_size))
 
     def _place(self, part: Tensor) -> tuple[int, int]:
         """Return rank and number of processes, each of which must have an image."""

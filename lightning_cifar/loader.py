@@ -1,6 +1,6 @@
 """Whole batches from uint8 images in memory: the order of an epoch, augmentation, and the loader."""
 
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Iterator, Sized
 from typing import Any
 
 import numpy as np
@@ -12,16 +12,11 @@ from torchvision.transforms.v2 import functional as F
 from lightning_cifar.data import LabelledImages
 from lightning_cifar.errors import UserError
 
-EPOCHS_APART = 1000
-"""Epochs before the orders of one seed meet those of the next."""
-
 PADDING = 4
 """Pixels by which augmentation may shift an image in each direction."""
 
 Batch = tuple[Tensor, Tensor]
 """Images, float (N, 3, 32, 32), and labels, int64 (N,)."""
-
-Augment = Callable[[Tensor, torch.Generator], Tensor]
 
 
 def to_float(images: Tensor) -> Tensor:
@@ -71,8 +66,15 @@ class TrainSampler(DistributedSampler):
     def __init__(self, data: Sized, seed: int, rank: int = 0, world_size: int = 1) -> None:
         # DistributedSampler draws from seed + epoch: without the factor, the second epoch of one seed would be the
         # first of the next. And not from 0, from which the weights of seed 0 are drawn.
-        apart = EPOCHS_APART * seed + 1
+        apart = 1000 * seed + 1
         super().__init__(data, num_replicas=world_size, rank=rank, shuffle=True, seed=apart, drop_last=True)  # type: ignore[arg-type]  # needs only its length
+
+    def batch_sizes(self, batch_size: int) -> list[int]:
+        """Return the sizes of the batches: the last one may be smaller, or larger by one."""
+        full, rest = divmod(len(self), batch_size)
+        if full and rest == 1:  # an image left alone joins the batch before: BatchNorm cannot take it by itself
+            return [batch_size] * (full - 1) + [batch_size + 1]
+        return [batch_size] * full + [rest] * (rest > 0)
 
 
 class EvalSampler(Sampler[int]):
@@ -85,10 +87,15 @@ class EvalSampler(Sampler[int]):
         self.indices = range(rank, len(data), world_size)
         self._shares = len(data) // world_size, -(-len(data) // world_size)
 
-    def batches(self, batch_size: int) -> int:
-        """Return into how many batches each process cuts its share: as the largest needs, but none is empty."""
+    def batch_sizes(self, batch_size: int) -> list[int]:
+        """Return the sizes of the batches, which differ by one at most; as many in each process, and none is empty.
+
+        With other numbers of batches the collective calls of a network's layers would hang.
+        """
         smallest, largest = self._shares
-        return min(-(-largest // batch_size), smallest)
+        batches = min(-(-largest // batch_size), smallest)
+        size, larger = divmod(len(self), batches)
+        return [size + 1] * larger + [size] * (batches - larger)
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.indices)
@@ -107,12 +114,10 @@ class BatchLoader:
     Args:
         data: the images and labels to draw from; no copy of them is made.
         indices: int64 (M,), those that this loader hands out: the training or the validation part of a set, say.
-        batch_size: images in a batch, at least 1; the last batch may be smaller, or larger by one.
+        batch_size: images in a batch, at least 1; the sampler decides what becomes of a rest.
         sampler: the order of the `indices`; its `epoch`, where it has one, names the epoch.
-        batches: how many batches to make of the sampler's images; by default as many as `batch_size` needs. Under
-            several processes all must make the same number, or the collective calls of a network's layers hang.
-        augment: changes a batch of uint8 images, drawing from the generator that it is called with.
-        seed: of that generator, together with the epoch and the batch.
+        augment: whether to `crop_and_flip` the images.
+        seed: of that, together with the epoch and the batch.
     """
 
     batch_sampler = None  # Lightning asks each loader that has a sampler for this, too
@@ -123,8 +128,7 @@ class BatchLoader:
         indices: Tensor,
         batch_size: int,
         sampler: TrainSampler | EvalSampler,
-        batches: int | None = None,
-        augment: Augment | None = None,
+        augment: bool = False,
         seed: int = 0,
     ) -> None:
         # (N, 32, 32, 3): a gather of whole rows, and channels_last for the convolutions without another copy
@@ -133,10 +137,7 @@ class BatchLoader:
         self._indices = indices.to(data.labels.device)
         self.batch_size = batch_size
         self.sampler = sampler
-        self._batches = batches or -(-len(sampler) // batch_size)
-        if batches is None and batch_size > 1 and self._batches > 1 and len(sampler) % batch_size == 1:
-            self._batches -= 1  # an image left alone joins the batch before: BatchNorm cannot take it by itself
-        self._even = batches is not None
+        self._sizes = sampler.batch_sizes(batch_size)
         self._augment = augment
         self._seed = seed
         self._generator = torch.Generator()
@@ -144,7 +145,7 @@ class BatchLoader:
         self._resume: tuple[int, int] | None = None
 
     def __len__(self) -> int:
-        return self._batches
+        return len(self._sizes)
 
     def __iter__(self) -> Iterator[Batch]:
         # A generator: it starts with the first batch asked for, when Lightning has told the sampler the epoch.
@@ -155,16 +156,14 @@ class BatchLoader:
         self._resume = None
         # not indexed by a list, which would take longer than several steps on a GPU
         places = torch.from_numpy(np.fromiter(self.sampler, np.int64, len(self.sampler)))
-        order = self._indices[places.to(self._indices.device)]
-        # Under several processes shares may differ by one image: equal numbers of batches, sizes differing by one.
-        size = len(order) / len(self) if self._even else self.batch_size
+        batches = self._indices[places.to(self._indices.device)].split(self._sizes)
         for batch in range(self._next_batch, len(self)):
-            chosen = order[round(batch * size) : round((batch + 1) * size) if batch < len(self) - 1 else None]
+            chosen = batches[batch]
             images = self._pixels.index_select(0, chosen).permute(0, 3, 1, 2)
-            if self._augment is not None:
+            if self._augment:
                 # A seed for each batch, so that a resumed epoch draws what the uninterrupted one would have drawn.
                 self._generator.manual_seed(hash((self._seed, self._epoch, batch)))
-                images = self._augment(images, self._generator)
+                images = crop_and_flip(images, self._generator)
             self._next_batch = batch + 1
             yield to_float(images), self._labels.index_select(0, chosen)
 

@@ -1,7 +1,5 @@
-"""Whether a user's own network fits: its images, its classes, and the checkpoint it is loaded from."""
+"""Whether a user's own network fits the images and the classes."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -10,45 +8,38 @@ from torch import Tensor, nn
 from lightning_cifar.errors import UserError, place
 
 
-@contextmanager
-def evaluating(net: nn.Module) -> Iterator[None]:
-    """Put a network into evaluation mode; afterwards each of its modules has the mode it had, and the same statistics.
+def try_net(net: nn.Module) -> Any:
+    """Return what a network returns in evaluation mode for two black images; it keeps its modes and statistics.
 
-    A frozen layer may well be in evaluation mode while the network trains.
+    Each module's mode: a frozen layer may well be in evaluation mode while the network trains.
     """
+    parameter = next((p for p in net.parameters() if p.is_floating_point()), torch.empty(0))
+    images = torch.zeros(2, 3, 32, 32, dtype=parameter.dtype, device=parameter.device)  # some cannot take one alone
     modes = {module: module.training for module in net.modules()}
     net.eval()
     try:
-        yield
+        with torch.no_grad():
+            return net(images)
     finally:
         for module, mode in modes.items():
             module.training = mode
 
 
-def black_images(net: nn.Module) -> Tensor:
-    """Return images to try a network on, zeros (2, 3, 32, 32) in its own precision; some cannot take one alone."""
-    parameter = next((p for p in net.parameters() if p.is_floating_point()), torch.empty(0))
-    return torch.zeros(2, 3, 32, 32, dtype=parameter.dtype)
-
-
-def check_net(net: nn.Module, classes: int, device: torch.device | str = "cpu") -> None:
+def check_net(net: nn.Module, classes: int) -> None:
     """Try a network on two black images: it must map (N, 3, 32, 32) to (N, classes).
 
     Raises:
         UserError: it fails on them, or returns another shape.
     """
     try:
-        with evaluating(net), torch.no_grad():
-            logits = check_logits(net, net(black_images(net).to(device)))
-    except UserError:
-        raise
+        output = try_net(net)
     except Exception as error:
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
             f"{type(net).__name__} cannot take images of shape (N, 3, 32, 32): {first_line}{place(error)}; mend it, or "
             "name another network"
         ) from error
-    shape = tuple(logits.shape)
+    shape = tuple(check_logits(net, output).shape)
     if shape != (2, classes):
         raise UserError(
             f"{type(net).__name__} maps 2 images to {shape}, but the data has {classes} classes, so (2, {classes}) "
@@ -63,30 +54,8 @@ def check_logits(net: nn.Module, output: Any) -> Tensor:
         UserError: it is not; some networks of torchvision have further outputs in training alone.
     """
     if not isinstance(output, Tensor):
-        when = " in training" if net.training else ""
         raise UserError(
-            f"{type(net).__name__} gives {type(output).__name__}{when} instead of a tensor of logits (N, classes); "
-            "turn its further outputs off, for GoogLeNet with --model.net.aux_logits false"
+            f"{type(net).__name__} gives {type(output).__name__} in training instead of a tensor of logits (N, "
+            "classes); turn its further outputs off, for GoogLeNet with --model.net.aux_logits false"
         )
     return output
-
-
-def check_state(module: nn.Module, name: str, saved: Mapping[str, Tensor]) -> None:
-    """Compare a checkpoint's weights with a module's, by names and shapes.
-
-    Args:
-        module: what they are to be loaded into.
-        name: what the user calls its network.
-        saved: a `state_dict`.
-
-    Raises:
-        UserError: the checkpoint holds another network; one line, where PyTorch lists every tensor.
-    """
-    mine = module.state_dict()
-    for key in [*mine, *saved]:
-        theirs, ours = (tuple(state[key].shape) if key in state else "nothing" for state in (saved, mine))
-        if theirs != ours:
-            raise UserError(
-                f"the checkpoint holds another network than {name}: {key} is {theirs} in the checkpoint and {ours} in "
-                "the network; name the network it was trained with"
-            )

@@ -49,21 +49,6 @@ def test_only_split_seed_chooses_the_validation_images(images, monkeypatch):
     assert pictures(module(images, split_seed=1).val_dataloader()) != first
 
 
-def test_a_resumed_run_with_another_seed_validates_on_the_same_images(main, images, monkeypatch):
-    seen = []
-    step = CIFAR10Classifier.validation_step
-
-    def noting(self, batch, batch_idx):
-        seen[-1].update(image.numpy().tobytes() for image in batch[0])
-        return step(self, batch, batch_idx)
-
-    monkeypatch.setattr(CIFAR10Classifier, "validation_step", noting)
-    for args in ((), ("--ckpt_path", "last", "--seed_everything", 7, "--trainer.max_epochs", 2)):
-        seen.append(set())
-        assert main("fit", "--data.source", images, *QUICK, *args) == 0, main.err
-    assert seen[0] == seen[1] and len(seen[0]) == 12
-
-
 def test_the_training_order_is_new_each_epoch_and_that_of_the_seed(images, monkeypatch):
     def order(seed: int, epoch: int) -> list[bytes]:
         monkeypatch.setenv("PL_GLOBAL_SEED", str(seed))
@@ -122,33 +107,20 @@ def test_only_visible_images_are_predicted(images, tmp_path):
     assert len(CIFAR10DataModule(predict_path=tmp_path / "mine").predict_files()) == 30
 
 
-def test_setting_up_twice_reads_once(images, monkeypatch):
-    data = module(images)
-    first = data._sets["train"].images
-    monkeypatch.setattr(type(data.source), "load", lambda *_: pytest.fail("read again"))
-    for stage in ("fit", "validate", "test", None):
-        data.setup(stage)
-    assert data._sets["train"].images is first
-
-
 @pytest.mark.filterwarnings("ignore")
-def test_a_test_after_fit_does_not_look_through_the_files_again(images, tmp_path, monkeypatch):
-    looked = []
-    prepare = FolderSource.prepare
-    monkeypatch.setattr(FolderSource, "prepare", lambda self: (looked.append(self), prepare(self)))
+def test_each_split_is_read_once_and_when_it_is_needed(images, tmp_path, monkeypatch):
+    calls = []
+    prepare, load = FolderSource.prepare, FolderSource.load
+    monkeypatch.setattr(FolderSource, "prepare", lambda self: (calls.append("prepare"), prepare(self)))
+    monkeypatch.setattr(FolderSource, "load", lambda self, split: (calls.append(split), load(self, split))[1])
     model, data = CIFAR10Classifier(class_names=["a", "b", "c"]), CIFAR10DataModule(str(images), val_size=30)
     quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
     trainer = Trainer(default_root_dir=tmp_path, max_epochs=1, limit_train_batches=1, **quiet)
     trainer.fit(model, data)
+    assert calls == ["prepare", "train"]
+    trainer.validate(model, data, verbose=False)
     trainer.test(model, data, verbose=False)
-    assert looked == [data.source]
-
-
-def test_only_what_a_stage_needs_is_read(images):
-    data = CIFAR10DataModule(str(images), val_size=30)
-    data.prepare_data()
-    data.setup("test")
-    assert set(data._sets) == {"test"}
+    assert calls == ["prepare", "train", "test"]
 
 
 @pytest.mark.parametrize(
@@ -199,14 +171,6 @@ def test_cifar10_from_its_archive(main, tmp_path, monkeypatch):
     assert saved["global_step"] == 22  # 100 images less 12, in fours
 
 
-def test_a_run_on_the_synthetic_set_says_so_everywhere(main, few_synthetic):
-    assert main("fit", "--data.source", "synthetic", *QUICK) == 0, main.err
-    run = main.folder / "results" / "synthetic" / "version_0"
-    assert "(SYNTHETIC images)" in main.out
-    assert "source: synthetic" in (run / "hparams.yaml").read_text()
-    assert "source: synthetic" in (run / "config.yaml").read_text()
-
-
 def test_the_fallback_is_loud_marked_and_gone_with_the_next_run(main, few_synthetic, monkeypatch):
     titles = []
     monkeypatch.setattr("matplotlib.axes.Axes.set_title", lambda self, title, **_: titles.append(title))
@@ -216,7 +180,7 @@ def test_the_fallback_is_loud_marked_and_gone_with_the_next_run(main, few_synthe
     assert "(SYNTHETIC images)" in main.out
     assert [path.name for path in (main.folder / "results").iterdir()] == ["synthetic"]
     run = main.folder / "results" / "synthetic" / "version_0"
-    assert "source: synthetic" in (run / "hparams.yaml").read_text()
+    assert all("source: synthetic" in (run / name).read_text() for name in ("hparams.yaml", "config.yaml"))
     assert sum("SYNTHETIC images" in title for title in titles) == 3
 
     assert main("fit", NO_MIRROR, *QUICK) == 1

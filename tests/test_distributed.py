@@ -5,17 +5,16 @@ import signal
 import socket
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
-from pytorch_lightning import Trainer
 from pytorch_lightning.utilities import rank_zero_only
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from lightning_cifar import CIFAR10DataModule
 from lightning_cifar.callbacks.checkpoints import newest_checkpoint
 from lightning_cifar.callbacks.graceful_stop import Interrupted
-from lightning_cifar.data.synthetic import SyntheticSource
+from lightning_cifar.ckpt_path import ask_where_to_resume
 from lightning_cifar.errors import UserError, raised_by_library
 from tests.conftest import Cli, make_folder
 from tests.conftest import run as run_here
@@ -35,10 +34,6 @@ class Normalised(torch.nn.Sequential):
 
 def newest_here(results):
     return next((str(path) for path in results.glob("**/last.ckpt")), None)
-
-def unsure(results):
-    from lightning_cifar.errors import UserError
-    raise UserError("the service did not answer; start again later")
 """
 # 99 training images less 14 leave 85, shared as 42 and 42: 11 batches, windows of 4. 15 test images as 8 and 7, in 3s.
 FIT = (
@@ -47,51 +42,6 @@ FIT = (
     *("--trainer.strategy", "ddp", "--model.net", "its_net.Normalised", "--trainer.sync_batchnorm", "false"),
 )
 NODES = ("--trainer.num_nodes", 2, "--trainer.devices", 1)
-
-
-class Nodes:
-    """Two nodes, each with a working folder of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.clis = []
-        for rank in range(2):
-            home = folder / f"node{rank}"
-            home.mkdir()
-            (home / "its_net.py").write_text(NET)
-            cli = Cli(home)
-            cli.env |= {"WORLD_SIZE": "2", "NODE_RANK": str(rank), "RANK": str(rank), "LOCAL_RANK": "0"}
-            cli.env |= {"MASTER_ADDR": "127.0.0.1", "PYTHONPATH": f"{cli.env['PYTHONPATH']}:{home}"}
-            self.clis.append(cli)
-
-    def start(self, *args: object, program: tuple[str, ...] = ("-m", "lightning_cifar")) -> list[subprocess.Popen]:
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            port = str(server.getsockname()[1])
-        for cli in self.clis:
-            cli.env["MASTER_PORT"] = port
-        return [cli.start(*args, program=program) for cli in self.clis]
-
-    def __call__(self, *args: object, **options: object) -> list[tuple[int, str, str]]:
-        return finish(self.start(*args, **options))
-
-
-def finish(processes: list[subprocess.Popen]) -> list[tuple[int, str, str]]:
-    """Wait for all; return exit code, output and errors of each."""
-    try:
-        texts = [process.communicate(timeout=deadline(20)) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    return [(process.returncode, *text) for process, text in zip(processes, texts, strict=True)]
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    return make_folder(tmp_path_factory.mktemp("data") / "colours", ("blue", "green", "red"), 33, 5)
-
-
-def points(folder: Path, name: str) -> list[tuple[int, float]]:
-    events = EventAccumulator(str(folder)).Reload()
-    return [(event.step, event.value) for event in events.Scalars(name)]
 
 
 NOTING = """
@@ -114,61 +64,109 @@ sys.exit(code)
 """The command line, with each process's own losses written down."""
 
 
-def test_two_nodes_train_test_and_resume_though_only_one_has_the_checkpoint(data, tmp_path, monkeypatch):
+class Nodes:
+    """Two nodes, each with a working folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clis = []
+        for rank in range(2):
+            home = folder / f"node{rank}"
+            home.mkdir()
+            (home / "its_net.py").write_text(NET)
+            cli = Cli(home)
+            cli.env |= {"WORLD_SIZE": "2", "NODE_RANK": str(rank), "RANK": str(rank), "LOCAL_RANK": "0"}
+            cli.env |= {"MASTER_ADDR": "127.0.0.1", "PYTHONPATH": f"{cli.env['PYTHONPATH']}:{home}"}
+            self.clis.append(cli)
+
+    def start(self, *args: object) -> list[subprocess.Popen]:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = str(server.getsockname()[1])
+        for cli in self.clis:
+            cli.env["MASTER_PORT"] = port
+        return [cli.start(*args, program=("-c", NOTING)) for cli in self.clis]
+
+    def losses(self) -> list[list[float]]:
+        return [json.loads((cli.folder / "losses.json").read_text()) for cli in self.clis]
+
+
+def finish(processes: list[subprocess.Popen]) -> list[tuple[int, str, str]]:
+    """Wait for all; return exit code, output and errors of each."""
+    try:
+        texts = [process.communicate(timeout=deadline(20)) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    return [(process.returncode, *text) for process, text in zip(processes, texts, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return make_folder(tmp_path_factory.mktemp("data") / "colours", ("blue", "green", "red"), 33, 5)
+
+
+def points(folder: Path, name: str) -> list[tuple[int, float]]:
+    events = EventAccumulator(str(folder)).Reload()
+    return [(event.step, event.value) for event in events.Scalars(name)]
+
+
+def test_two_nodes_stop_together_resume_and_test_though_only_one_has_the_checkpoint(data, tmp_path, monkeypatch):
     nodes = Nodes(tmp_path)
     fit = (*FIT, *NODES, "--data.source", data, "--resume", "its_net.newest_here")
-    done = nodes(*fit, program=("-c", NOTING))
-    assert [code for code, _, _ in done] == [0, 0], done
     first, second = (cli.folder / "results" for cli in nodes.clis)
-    run = first / "colours" / "version_0"
-    assert (run / "checkpoints" / "best.ckpt").is_file() and (run / "confusion_matrix.png").is_file()
-    assert not list(second.glob("**/*.ckpt"))
-    assert "Finished Training" in done[0][1] and "Finished Training" not in done[1][1]
-
-    a, b = (json.loads((cli.folder / "losses.json").read_text()) for cli in nodes.clis)
-    assert len(a) == len(b) == 22 and a != b
-    windows = [(0, 4), (4, 8), (8, 11), (11, 15), (15, 19), (19, 22)]
-    means = [sum(a[begin:end] + b[begin:end]) / (2 * (end - begin)) for begin, end in windows]
-    assert points(run, "loss") == [
-        (end - 1, pytest.approx(mean)) for (_, end), mean in zip(windows, means, strict=True)
-    ]
-    assert [step for step, _ in points(run, "val_acc")] == [10, 21]
-    last = torch.load(newest_checkpoint(first, "last"), weights_only=True)
-
-    # What 8 and 7 images gave is what 15 give in one process.
-    monkeypatch.syspath_prepend(nodes.clis[0].folder)
-    test = ("test", "--ckpt_path", "best", "--data.source", data, "--trainer.accelerator", "cpu")
-    assert run_here(nodes.clis[0].folder, *test) == 0
-    for name in ("test_loss", "test_acc"):
-        ((_, ours),), ((_, theirs),) = (points(run.parent / f"version_{n}", name) for n in (0, 1))
-        assert ours == pytest.approx(theirs, rel=1e-5), name
-
-    # The first node alone has a checkpoint, and says for both where to resume.
-    resumed = nodes(*fit, "--trainer.max_epochs", 3)
-    assert [code for code, _, _ in resumed] == [0, 0], resumed
-    again = torch.load(first / "colours" / "version_2" / "checkpoints" / "last.ckpt", weights_only=True)
-    assert again["global_step"] == 33 and again["loss_history"][:6] == last["loss_history"]
-
-
-def test_what_keeps_process_0_from_resuming_ends_all(data, tmp_path):
-    done = Nodes(tmp_path)(*FIT, *NODES, "--data.source", data, "--resume", "its_net.unsure")
-    assert [code for code, _, _ in done] == [1, 1], done
-    assert all("start again later" in err.splitlines()[-1] for _, _, err in done)
-
-
-def test_sigterm_at_one_node_ends_both_after_the_same_batch(data, tmp_path):
-    nodes = Nodes(tmp_path)
-    processes = nodes.start(*FIT, *NODES, "--data.source", data, "--trainer.max_epochs", 100_000)
-    results = nodes.clis[0].folder / "results"
+    processes = nodes.start(*fit, "--trainer.max_epochs", 100_000)
     ended = lambda: any(process.poll() is not None for process in processes)  # noqa: E731
-    wait_until(lambda: ended() or list(results.glob("**/best*.ckpt")), 30)
+    wait_until(lambda: ended() or list(first.glob("**/best*.ckpt")), 30)
     assert not ended(), finish(processes)
     processes[1].send_signal(signal.SIGTERM)
     done = finish(processes)
     assert [code for code, _, _ in done] == [143, 143], done
     assert all("Traceback" not in err for _, _, err in done)
     assert done[0][2].splitlines()[-1].startswith("interrupted by SIGTERM; saved results/colours/version_0/")
-    assert torch.load(newest_checkpoint(results, "last"), weights_only=True)["global_step"] > 0
+    (a, b), last = nodes.losses(), newest_checkpoint(first, "last")
+    stopped = torch.load(last, weights_only=True)
+    assert len(a) == len(b) == stopped["global_step"] and a != b, "after the same batch, each with its own images"
+    assert not list(second.glob("**/*.ckpt"))
+
+    # The first node alone has a checkpoint, and says for both where to resume.
+    done = finish(nodes.start(*fit, "--trainer.max_epochs", stopped["epoch"] + 2))
+    assert [code for code, _, _ in done] == [0, 0], done
+    assert "Finished Training" in done[0][1] and "Finished Training" not in done[1][1]
+    a, b = (before + after for before, after in zip((a, b), nodes.losses(), strict=True))
+    run = first / "colours" / "version_1"
+    saved = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    assert len(a) == len(b) == saved["global_step"] == 11 * (stopped["epoch"] + 2)
+    windows = [(step + begin, step + end) for step in range(0, len(a), 11) for begin, end in ((0, 4), (4, 8), (8, 11))]
+    means = [sum(a[begin:end] + b[begin:end]) / (2 * (end - begin)) for begin, end in windows]
+    assert saved["loss_history"] == [
+        (end - 1, pytest.approx(mean)) for (_, end), mean in zip(windows, means, strict=True)
+    ]
+    before = len(stopped["loss_history"])
+    assert [step for step, _ in points(run, "loss")] == [step for step, _ in saved["loss_history"][before:]]
+    assert [step for step, _ in saved["val_history"]] == list(range(10, len(a), 11))
+
+    # What 8 and 7 images gave is what 15 give in one process.
+    (best,) = (state["best_model_path"] for key, state in saved["callbacks"].items() if "val_acc" in key)
+    monkeypatch.syspath_prepend(nodes.clis[0].folder)
+    test = ("test", "--ckpt_path", best, "--data.source", data, "--trainer.accelerator", "cpu")
+    assert run_here(nodes.clis[0].folder, *test) == 0
+    for name in ("test_loss", "test_acc"):
+        ((_, ours),), ((_, theirs),) = (points(run.parent / f"version_{n}", name) for n in (1, 2))
+        assert ours == pytest.approx(theirs, rel=1e-5), name
+
+
+def test_what_keeps_process_0_from_resuming_ends_all(tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "0")
+    sent: list[object] = []
+    strategy = SimpleNamespace(setup_environment=lambda: None, broadcast=lambda answer: sent.append(answer) or sent[0])
+
+    def unsure(results: Path) -> None:
+        raise UserError("the service did not answer; start again later")
+
+    for first in (True, False):
+        trainer = SimpleNamespace(default_root_dir=tmp_path, world_size=2, strategy=strategy, is_global_zero=first)
+        with pytest.raises(UserError, match="start again later"):
+            ask_where_to_resume(unsure if first else lambda _: pytest.fail("process 0 alone asks"), trainer)
+    assert sent[1] is None
 
 
 @pytest.mark.parametrize(
@@ -205,28 +203,6 @@ def test_a_network_with_an_unused_part_is_refused_in_one_line(tmp_path):
     finally:
         torch.distributed.destroy_process_group()
     assert raised_by_library(caught.value)
-
-
-@pytest.mark.parametrize("synthetic", [True, False])
-def test_processes_fall_back_to_synthetic_images_together_or_not_at_all(data, tmp_path, synthetic):
-    module = CIFAR10DataModule(str(data))
-    if synthetic:
-        module.source = SyntheticSource(tmp_path, train_size=20, test_size=20)
-    module.trainer = Trainer(accelerator="cpu", logger=False, default_root_dir=tmp_path)
-    module.prepare_data()
-    answers = {}
-
-    def one_of_two(decision: bool, all: bool) -> bool:
-        answers[all] = decision
-        return not all
-
-    strategy = module.trainer.strategy
-    strategy.reduce_boolean_decision, alone = one_of_two, strategy.reduce_boolean_decision
-    with pytest.raises(UserError, match="only some of the processes have the data"):
-        module.setup("test")
-    assert answers == {False: synthetic, True: synthetic}
-    strategy.reduce_boolean_decision = alone
-    module.setup("test")
 
 
 def test_lightning_launches_two_processes_itself(data, tmp_path):

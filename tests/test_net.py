@@ -1,6 +1,5 @@
 """The tutorial's network, exactly."""
 
-import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -36,8 +35,3 @@ def test_loads_the_tutorials_weights_and_computes_the_same():
     ours.load_state_dict(theirs.state_dict())
     images = torch.rand(5, 3, 32, 32)
     assert torch.equal(ours(images), theirs(images))
-
-
-@pytest.mark.parametrize("classes", [2, 10, 37])
-def test_has_an_output_for_each_class(classes: int):
-    assert Net(classes)(torch.zeros(1, 3, 32, 32)).shape == (1, classes)

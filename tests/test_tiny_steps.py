@@ -1,7 +1,5 @@
 """What makes a step quick changes no result, and gives way where a user asks for something else."""
 
-import inspect
-
 import pytest
 import torch
 from pytorch_lightning import Callback, Trainer
@@ -125,12 +123,6 @@ def test_the_default_profiler_measures_nothing_and_gives_way_to_another(main, im
     with caplog.at_level("INFO", logger="pytorch_lightning.profilers.profiler"):
         assert main("fit", "--data.source", images, *QUICK, "--trainer.profiler", "simple") == 0, main.err
     assert "run_training_epoch" in caplog.text
-
-
-def test_a_fixed_signature_is_that_of_the_method():
-    step = CIFAR10Classifier().training_step
-    assert list(inspect.signature(step).parameters) == ["batch", "batch_idx"]
-    assert step.__signature__ is type(CIFAR10Classifier()).training_step.__signature__
 
 
 def test_quick_attributes_are_kept_as_those_of_any_module():

@@ -2,8 +2,8 @@
 
 import os
 import pickle
-import re
 import zipfile
+from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -34,37 +34,18 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             with atomic_write(Path(path)) as file:
                 torch.save(checkpoint, file)
         except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
-            if not isinstance(error, OSError) and "write" not in str(error) and "unexpected pos" not in str(error):
-                raise
-            reason = error.strerror if isinstance(error, OSError) else "the disk may be full"
             raise UserError(
-                f"cannot save the checkpoint {path}: {reason}; free some space or write elsewhere "
+                f"cannot save the checkpoint {path}: {_reason(error)}; free some space or write elsewhere "
                 "(--trainer.default_root_dir), then resume with --ckpt_path last"
             ) from error
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None) -> dict[str, Any]:
-        """Read a checkpoint, by default into the CPU's memory; under several processes, process 0 reads it for all.
+        """Read a checkpoint into the CPU's memory; under several processes, process 0 reads it for all.
 
         Raises:
             UserError: in every process: the file is missing or not whole.
         """
-        if not _distributed():
-            return self._read(path, map_location)
-        content: Any = None
-        if torch.distributed.get_rank() == 0:
-            try:
-                # to the CPU: a device of process 0 means nothing to the others
-                content = self._read(path, "cpu")
-            except UserError as error:
-                content = error
-        content = _of_process_0(content)
-        if isinstance(content, UserError):
-            raise content
-        return content
-
-    def _read(self, path: Any, map_location: Any) -> dict[str, Any]:
-        _open(Path(path))  # no further check: from a process that it has spawned, Lightning fetches bare weights
-        return super().load_checkpoint(path, map_location, weights_only=True)
+        return _by_process_0(lambda: _load(Path(path)))
 
 
 def check_loads(path: Path) -> None:
@@ -73,26 +54,26 @@ def check_loads(path: Path) -> None:
     Raises:
         UserError: it is missing, cut short, or none.
     """
-    content = _open(path)
+    content = _load(path, mmap=True)
     if not isinstance(content, dict) or not {"state_dict", "pytorch-lightning_version"} <= content.keys():
         raise UserError(f"{path} is no checkpoint that Lightning saved; name another one with --ckpt_path FILE")
 
 
-def _open(path: Path) -> Any:
-    """Return what a file holds, its tensors not yet read; a zip archive keeps its list of contents at the end."""
+def _load(path: Path, mmap: bool = False) -> Any:
+    """Return what a file holds; where it is mapped, its tensors are not yet read."""
     if not path.is_file():
         raise UserError(f"no checkpoint {path}: the file does not exist; name one with --ckpt_path FILE")
     if os.access(path, os.R_OK) and not zipfile.is_zipfile(path):
         raise UserError(f"the checkpoint {path} is truncated, or no checkpoint at all; name another one")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL (\S+)", str(error))
-        what = found[1] if found else "a damaged pickle"
-        raise UserError(f"{path} holds more than weights and plain values ({what}); name another one") from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        reason = getattr(error, "strerror", None) or "it is damaged, or none"
-        raise UserError(f"cannot read the checkpoint {path}: {reason}; name another one") from error
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        raise UserError(f"cannot read the checkpoint {path}: {_reason(error)}; name another one") from error
+
+
+def _reason(error: Exception) -> str:
+    """Return the line that names the cause; before it, PyTorch proposes to load a pickle that may run any code."""
+    return getattr(error, "strerror", None) or str(error).split("WeightsUnpickler error: ")[-1].partition("\n")[0]
 
 
 def newest_checkpoint(results: Path, name: str) -> Path:
@@ -123,17 +104,21 @@ class RunCheckpoint(ModelCheckpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the state, that of the best network too, if it is still where it was."""
         # As process 0 sees it, which saves and has the files: all must test the same network in the end.
-        if _of_process_0(Path(state_dict["best_model_path"]).is_file()):
+        if _by_process_0(Path(state_dict["best_model_path"]).is_file):
             super().load_state_dict({**state_dict, "dirpath": self.dirpath})
 
 
-def _distributed() -> bool:
-    return torch.distributed.is_available() and torch.distributed.is_initialized()
-
-
-def _of_process_0(value: Any) -> Any:
-    """Return in all processes what process 0 has."""
-    parcel = [value]
-    if _distributed():
-        torch.distributed.broadcast_object_list(parcel, src=0)
-    return parcel[0]
+def _by_process_0(ask: Callable[[], Any]) -> Any:
+    """Return in all processes what `ask` returns in process 0, or raise the UserError that it raises there."""
+    if not torch.distributed.is_available() or not torch.distributed.is_initialized():
+        return ask()
+    answer: list[Any] = [None]
+    if torch.distributed.get_rank() == 0:
+        try:
+            answer[0] = ask()
+        except UserError as error:
+            answer[0] = error
+    torch.distributed.broadcast_object_list(answer, src=0)
+    if isinstance(answer[0], UserError):
+        raise answer[0]
+    return answer[0]

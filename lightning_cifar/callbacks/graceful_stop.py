@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+NOTHING_SAVED = "nothing was saved"
 
 
 class Interrupted(BaseException):
@@ -25,18 +27,10 @@ class Interrupted(BaseException):
         remedy: what was saved, if anything, and what to do next.
     """
 
-    def __init__(self, signum: int, remedy: str = "nothing was saved") -> None:
+    def __init__(self, signum: int, remedy: str = NOTHING_SAVED) -> None:
         super().__init__(f"interrupted by {signal.Signals(signum).name}")
         self.signum = signum
         self.remedy = remedy
-
-    @property
-    def first(self) -> "Interrupted":
-        """What was raised first, where a second signal came before the program had ended."""
-        first, cause = self, self.__context__
-        while cause is not None:
-            first, cause = cause if isinstance(cause, Interrupted) else first, cause.__context__
-        return first
 
     @property
     def exit_code(self) -> int:
@@ -61,7 +55,8 @@ def last_words() -> Iterator[None]:
 
 
 def _raise(signum: int, _: FrameType | None) -> None:
-    raise Interrupted(signum)
+    # after one that is on its way already, which knows what was saved, the words are that one's
+    raise Interrupted(signum, getattr(sys.exception(), "remedy", NOTHING_SAVED))
 
 
 def _end(signum: int, _: FrameType | None) -> None:
@@ -71,6 +66,7 @@ def _end(signum: int, _: FrameType | None) -> None:
 class GracefulStop(Checkpoint):
     """Saves `last.ckpt` and raises `Interrupted` at the end of the batch in which a signal came; a second Ctrl-C kills.
 
+    A validation is first brought to its end, and within an epoch the batch after it.
     Lightning itself raises in mid-step, from where a resumed run ends with other weights. A `Checkpoint`, so that
     Lightning calls it after the callbacks that may still change what is saved.
 
@@ -83,7 +79,6 @@ class GracefulStop(Checkpoint):
     def __init__(self, every_n_batches: int = 10) -> None:
         self._every = every_n_batches
         self._signum = self._agreed = self._asked = 0
-        self._during_validation = False
         self._replaced: dict[int, Any] = {}
         self._voters: Any = None
 
@@ -121,28 +116,10 @@ class GracefulStop(Checkpoint):
             if not (ends or accumulates or _validation_follows(trainer, batch_idx)):
                 self._stop(trainer, signum)
 
-    def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        """Stop here; the resumed run does this validation again, from its beginning."""
-        if trainer.state.fn == "fit" and not trainer.sanity_checking and (signum := self._signalled(trainer)):
-            self._during_validation = True
-            self._stop(trainer, signum)
-
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop here, if the signal came in an epoch's last batch and no validation followed."""
+        """Stop here, if the signal came in an epoch's last batch or the validation that followed."""
         if signum := self._signalled(trainer, at_once=True):
             self._stop(trainer, signum)
-
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Write down a validation that was cut short as one to be done from its beginning.
-
-        Lightning takes a validation up again where its progress names a batch that was begun and not finished, and
-        otherwise believes it done.
-        """
-        if self._during_validation:
-            progress = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
-            for part, begun in (("total", 1), ("current", 0)):
-                progress[part] = {"ready": begun, "started": begun, "processed": 0, "completed": 0}
-            progress["is_last_batch"] = False
 
     def _signalled(self, trainer: Trainer, at_once: bool = False) -> int:
         """Return the signal that stops the training, 0 for none; the same in each process."""

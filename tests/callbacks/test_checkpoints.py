@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lightning_cifar.callbacks.checkpoints import AtomicCheckpointIO, RunCheckpoint, newest_checkpoint
+from lightning_cifar.callbacks.checkpoints import AtomicCheckpointIO, newest_checkpoint
 from lightning_cifar.errors import UserError
 
 CHECKPOINT = {"pytorch-lightning_version": "2.6.0", "state_dict": {"weight": torch.arange(5000.0)}}
@@ -84,26 +84,6 @@ def test_a_save_that_fails_leaves_the_previous_checkpoint_and_no_other_file(tmp_
     assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
 
 
-def test_a_save_that_is_interrupted_leaves_no_torso(tmp_path, monkeypatch):
-    broken_in_mid_write(monkeypatch, KeyboardInterrupt())
-    with pytest.raises(KeyboardInterrupt):
-        AtomicCheckpointIO().save_checkpoint(CHECKPOINT, tmp_path / "last.ckpt")
-    assert not list(tmp_path.iterdir())
-
-
-def test_an_error_of_the_program_is_not_taken_for_a_full_disk(tmp_path, monkeypatch):
-    broken_in_mid_write(monkeypatch, RuntimeError("a bug"))
-    with pytest.raises(RuntimeError, match="a bug"):
-        AtomicCheckpointIO().save_checkpoint(CHECKPOINT, tmp_path / "last.ckpt")
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_folder_that_cannot_be_made(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="cannot save the checkpoint"):
-        AtomicCheckpointIO().save_checkpoint(CHECKPOINT, tmp_path / "file" / "last.ckpt")
-
-
 def touch(path: Path, seconds: int) -> Path:
     """Make a file that was changed so many seconds after the epoch."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -163,11 +143,6 @@ def test_a_resumed_run_in_its_new_folder_remembers_the_old_best(main, images, ke
     assert (first / "checkpoints" / "best.ckpt").is_file() == kept
     assert (second / "checkpoints" / "last.ckpt").is_file()
     assert state["best_model_path"] in main.out
-
-
-def test_state_key_is_that_of_lightning():
-    one, other = RunCheckpoint(filename="best", monitor="val_acc"), RunCheckpoint(filename="last")
-    assert one.state_key != other.state_key and "val_acc" in one.state_key
 
 
 def test_runs_without_a_logger_keep_folders_of_their_own(main, images):

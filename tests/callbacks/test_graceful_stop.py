@@ -16,7 +16,6 @@ from lightning_cifar import CIFAR10Classifier, CIFAR10DataModule, Net
 from lightning_cifar.callbacks.checkpoints import AtomicCheckpointIO, RunCheckpoint
 from lightning_cifar.callbacks.graceful_stop import SIGNALS, GracefulStop, Interrupted
 from tests.conftest import run
-from tests.deadline import deadline, wait_until
 
 
 class Dropping(nn.Sequential):
@@ -108,6 +107,7 @@ VARIANTS: dict[str, dict] = {
         pytest.param("accumulates gradients", "on_train_batch_end", 2, signal.SIGINT, id="between steps"),
         pytest.param("drops out", "on_train_batch_end", 30, signal.SIGINT, id="of a net with dropout"),
         pytest.param("validates within epochs", "on_train_batch_end", 30, signal.SIGINT, id="before a validation"),
+        pytest.param("validates within epochs", "on_validation_batch_end", 6, signal.SIGINT, id="in such a validation"),
     ],
 )
 def test_a_resumed_run_ends_with_the_same_weights_as_an_uninterrupted_one(
@@ -141,15 +141,20 @@ def test_a_signal_that_comes_too_late_to_stop_the_training_stops_the_test(main, 
     assert "the training had ended; next: test --ckpt_path last" in main.err and "Finished Training" not in main.out
 
 
-def test_a_signal_from_outside_saves_last_and_ends_without_a_test(cli, images):
-    process = cli.start("fit", "--data.source", images, "--data.val_size", 30, "--trainer.max_epochs", 10_000)
-    wait_until(lambda: list(cli.folder.glob("results/**/best*.ckpt")), 30)
-    process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=deadline(10))
-    assert process.returncode == 143
-    assert "Finished Training" not in out and "Traceback" not in err
-    assert err.splitlines()[-1].startswith("interrupted by SIGTERM; saved results/colours/version_0/")
-    assert not list(cli.folder.glob("**/.*.ckpt*"))
+def test_a_signal_saves_last_and_ends_without_a_test(main, images, monkeypatch):
+    step = CIFAR10Classifier.training_step
+
+    def signalled(self, batch, batch_idx):
+        if batch_idx == 5:
+            signal.raise_signal(signal.SIGTERM)
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(CIFAR10Classifier, "training_step", signalled)
+    assert main("fit", "--data.source", images, "--data.val_size", 30) == 143
+    assert "Finished Training" not in main.out and "Traceback" not in main.err
+    last = "results/colours/version_0/checkpoints/last.ckpt"
+    assert main.err.splitlines()[-1] == f"interrupted by SIGTERM; saved {last}; go on with --ckpt_path {last}"
+    assert torch.load(main.folder / last, weights_only=True)["global_step"] == 6
 
 
 def test_ctrl_c_in_the_final_test_says_where_the_training_lies(main, images, monkeypatch):
@@ -165,10 +170,7 @@ def test_a_second_ctrl_c_on_the_way_out_does_not_hide_what_was_saved(main, monke
         try:
             raise Interrupted(signal.SIGINT, "saved last.ckpt")
         finally:
-            try:
-                raise KeyError  # of something else that is being cleaned up
-            except KeyError:
-                signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr("lightning_cifar.cli.CLI", stopped)
     assert main("fit") == 130
@@ -241,25 +243,21 @@ def one_of_two() -> SimpleNamespace:
     )
 
 
-@pytest.mark.parametrize(("signalled_at", "stops_at"), [(1, 5), (5, 5), (6, 10), (11, 15)])
-def test_several_processes_agree_after_every_fifth_batch(one_of_two, monkeypatch, signalled_at, stops_at):
+@pytest.mark.parametrize(
+    ("signalled_at", "accumulates", "stops_at", "asked"),
+    [(1, 1, 5, 1), (5, 1, 5, 1), (6, 1, 10, 2), (11, 1, 15, 3), (3, 4, 8, 1)],
+)
+def test_several_processes_agree_after_every_fifth_batch_and_stop_where_they_may(
+    one_of_two, monkeypatch, signalled_at, accumulates, stops_at, asked
+):
     votes, stop = Votes(monkeypatch, signalled_at), GracefulStop(every_n_batches=5)
-    stop.on_train_start(one_of_two, None)
-    with pytest.raises(Interrupted, match="SIGTERM"):
-        for votes.batch in range(1, 100):
-            stop.on_train_batch_end(one_of_two, None, None, None, votes.batch)
-    assert votes.batch == stops_at and votes.count == stops_at // 5
-    assert not votes.groups, "a process that ends with a group's threads running is aborted"
-
-
-def test_where_they_may_not_stop_they_do_so_at_the_next_place(one_of_two, monkeypatch):
-    votes, stop = Votes(monkeypatch, signalled_at=3), GracefulStop(every_n_batches=5)
-    one_of_two.accumulate_grad_batches = 4
+    one_of_two.accumulate_grad_batches = accumulates
     stop.on_train_start(one_of_two, None)
     with pytest.raises(Interrupted, match="SIGTERM"):
         for votes.batch in range(1, 100):
             stop.on_train_batch_end(one_of_two, None, None, None, votes.batch - 1)
-    assert votes.batch == 8 and votes.count == 1
+    assert votes.batch == stops_at and votes.count == asked
+    assert not votes.groups, "a process that ends with a group's threads running is aborted"
 
 
 def test_at_the_end_of_an_epoch_several_processes_agree_at_once(one_of_two, monkeypatch):

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightning_cifar.callbacks.loss_window import LossWindow, window_length
-from lightning_cifar.errors import UserError
 
 CPU = torch.device("cpu")
 
@@ -45,20 +44,6 @@ def test_the_length_is_what_was_asked_for(wanted, log_every_n_steps, length):
     window = LossWindow(wanted)
     window.on_train_start(trainer, None)
     assert window._length == length
-
-
-def test_the_command_line_gives_an_explicit_window_precedence_over_log_every_n_steps(main, images):
-    flags = ("--data.val_size", 12, "--trainer.max_epochs", 1, "--trainer.limit_test_batches", 0)
-    windows = ("--model.loss_window", 10, "--trainer.log_every_n_steps", 100)
-    assert main("fit", "--data.source", images, *flags, *windows) == 0, main.err
-    assert [line[:20] for line in main.out.splitlines() if line.startswith("epoch=")] == [
-        f"epoch=1, batch={batch:5}" for batch in (10, 20, 27)
-    ]
-
-
-def test_a_window_of_no_batches_is_refused():
-    with pytest.raises(UserError, match=r"model.loss_window is 0; give a number of batches, 1 or more"):
-        LossWindow(0)
 
 
 class Processes:
@@ -138,14 +123,3 @@ def test_each_window_is_the_mean_over_all_processes_though_a_checkpoint_lies_in_
                     window._length = length
                 run.resume(saved)
     assert run.windows[0].loss_history == expected
-
-
-def test_a_test_of_an_earlier_checkpoint_leaves_the_curves_alone():
-    one = Processes(1, 2)
-    one.batch([1.0], last=True)
-    saved = one.checkpoint()
-    saved["loss_history"] = []
-    trainer = one.trainer(0)
-    trainer.state.fn = "test"
-    one.windows[0].on_load_checkpoint(trainer, None, saved)
-    assert one.windows[0].loss_history == [(0, 1.0)]
