@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from lightning_cifar.azure.backends import MAX_CELL_LENGTH, MAX_COLUMNS
 from lightning_cifar.azure.encode import as_number
-from lightning_cifar.azure.limits import MAX_CELL_LENGTH, MAX_COLUMNS
 
 
 def artifact_name(path: str, step: int | None = None, suffix: str = "") -> str:
