@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from lightning_cifar.azure import outbox
-from lightning_cifar.azure.backends import Backend, Point, not_importable
+from lightning_cifar.azure.backends import MAX_NAMES, Backend, Point, not_importable
 from lightning_cifar.azure.outbox import Header, Progress
 from lightning_cifar.azure.process import HOPELESS
 from lightning_cifar.azure.service_errors import http_status
@@ -23,6 +23,8 @@ POLL_SECONDS = 0.2
 GATHER_SECONDS = 2.5
 """One flush costs two requests at least; entries of this time share one. A metric is live within 5 s all the same."""
 MAX_ENTRIES = 2000
+IN_FLIGHT_SECONDS = 30.0
+"""So long the service may take to store what was handed over to it by a process that was then killed."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -39,15 +41,7 @@ class Flags(ctypes.Structure):
 
 
 class Attempt:
-    """Sends until nothing more will be logged and nothing is left, or until the first failure.
-
-    Args:
-        record: the file.
-        header: its first line.
-        backend: what it is sent by.
-        flags: shared with the relay.
-        relay: process id of it, as it was before the fork.
-    """
+    """Sends until nothing more will be logged and nothing is left, until the first failure, or until `relay` ends."""
 
     def __init__(self, record: Path, header: Header, backend: type[Backend], flags: Flags, relay: int) -> None:
         self._record, self._address, self._flags, self._relay = record, header.address, flags, relay
@@ -85,13 +79,11 @@ class Attempt:
                 until = time.monotonic() + GATHER_SECONDS
                 while time.monotonic() < until and not (self._flags.closing or self._flags.hurry):
                     time.sleep(POLL_SECONDS)
-                self._touch()
                 self._send(self._next_entries())
-                self._flags.step_began = 0.0
             elif closing:
                 if must_end_run(self._record, self._address, self._progress):
-                    self._touch()
-                    self._end("Failed", "the training process ended without a word")
+                    end = {"end": "Failed", "reason": "the training process ended without a word"}
+                    self._send([(end, self._progress.offset)])
                 return
             else:
                 self._flags.hurry = False
@@ -111,9 +103,11 @@ class Attempt:
 
     def _send(self, found: list[tuple[dict[str, Any], int]]) -> None:
         entries, offset = [entry for entry, _ in found], found[-1][1]
+        self._touch()
         backend = self._open()
         if "end" in entries[0]:
-            self._end(entries[0]["end"], entries[0].get("reason"))
+            backend.end(entries[0]["end"], entries[0].get("reason"))
+            self._progress.ended = entries[0]["end"]
         else:
             with self._record.open("rb") as file:
                 os.fsync(file.fileno())  # what the service has is on the disk, too
@@ -132,6 +126,7 @@ class Attempt:
         self._confirm(offset)
         self._flags.answered = True
         self._flags.entries = min(MAX_ENTRIES, self._flags.entries * 8)
+        self._flags.step_began = 0.0
         self._share_token()
         for entry in entries:
             if "path" in entry:
@@ -144,9 +139,13 @@ class Attempt:
             name = next((str(entry[kind]) for kind in kinds if kind in entry), "")
             if "skip" in entry:
                 self._progress.drop(entry["skip"], name)
-            elif name and not backend.claim(name):
+                continue
+            if name and name not in backend.names and len(backend.names) >= MAX_NAMES:
                 self._progress.drop(outbox.NO_ROOM, name)
-            elif "metric" in entry:
+                continue
+            if name:
+                backend.names.add(name)
+            if "metric" in entry:
                 if name not in self._steps:
                     self._steps[name] = backend.points(name)
                 if entry["step"] not in self._steps[name]:
@@ -174,9 +173,9 @@ class Attempt:
         if self._backend is None:
             if self._progress.in_flight is not None:
                 # A process that was killed before the answer has handed it over: it may be stored only now.
-                limit = self._make_backend.in_flight_seconds
+                left = self._progress.in_flight + IN_FLIGHT_SECONDS - time.time()
                 self._flags.step_began = 0.0
-                time.sleep(min(max(0.0, self._progress.in_flight + limit - time.time()), limit))
+                time.sleep(min(max(0.0, left), IN_FLIGHT_SECONDS))
                 self._touch()
             try:
                 self._backend = self._make_backend(self._address, self._touch)
@@ -189,11 +188,6 @@ class Attempt:
                 ) from error
             self._touch()
         return self._backend
-
-    def _end(self, status: str, reason: str | None) -> None:
-        self._open().end(status, reason)
-        self._progress.ended = status
-        self._confirm(self._progress.offset)
 
     def _confirm(self, offset: int) -> None:
         self._progress.offset, self._progress.error, self._progress.in_flight = offset, None, None

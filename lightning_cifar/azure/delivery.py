@@ -6,14 +6,15 @@ import secrets
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
 
 from lightning_cifar.azure import backends
 from lightning_cifar.azure.outbox import MISSING, NO_ROOM, REFUSED, Progress, entry_line, files_folder, pending
-from lightning_cifar.azure.process import RelayedOutbox
+from lightning_cifar.azure.process import RelayedOutbox, start_relay
 from lightning_cifar.azure.run import RunAddress
 from lightning_cifar.azure.run_status import outcome, reason
 
@@ -22,37 +23,8 @@ _QUIET_SECONDS = 3.0
 # Part of the time limit that is left for everything else that a process does at its end: on an overloaded
 # machine, ending the interpreter with PyTorch in it took over 10 s.
 _MARGIN = 0.25
-# A wait that begins so soon after one in vain waits for the same end.
-_ROW_SECONDS = 5.0
 Kind = Literal["metrics", "media"]
-
-
-class Deadline:
-    """The limit of a process's waits: neither a `test` after a `fit` nor a second logger waits it out again.
-
-    Waits in a row share one limit. A row is over when everything has arrived; or when the service has taken something
-    since the last wait, so that another one is no longer in vain, and the process has gone on for some seconds.
-    """
-
-    def __init__(self) -> None:
-        self._until: float | None = None
-        self._waited_at = 0.0
-
-    def until(self, seconds: float, moved: bool) -> float:
-        """Return when (`time.monotonic()`) a wait of at most `seconds` has to give up; `moved`: something was taken."""
-        now = time.monotonic()
-        limit = now + seconds * (1 - _MARGIN)
-        over = moved and now > self._waited_at + _ROW_SECONDS
-        self._until = limit if self._until is None or over else min(self._until, limit)
-        return self._until
-
-    def waited(self, in_vain: bool) -> None:
-        """Note that a wait has ended."""
-        self._waited_at = time.monotonic()
-        self._until = self._until if in_vain else None
-
-
-DEADLINE = Deadline()
+_KINDS: tuple[Kind, ...] = ("metrics", "media")
 
 
 class Delivery:
@@ -71,20 +43,24 @@ class Delivery:
         UserError: the backend's SDK is not installed.
     """
 
+    # Of all deliveries of the process: when (`time.monotonic()`) its waits give up, and what they gave up on, with
+    # the bytes that were in it.
+    _until: ClassVar[float] = 0.0
+    _late: ClassVar[dict[RelayedOutbox, int]] = {}
+
     def __init__(self, address: RunAddress, folder: Path, timeout: float, variables: dict[str, str]) -> None:
         backend = backends.DEFAULT
         backends.require(backend)
         self.pid = os.getpid()
-        self.others_logged = False  # processes that were made from this one, to the run that it ends
         self._address = address
         self._timeout = timeout
+        self._folder = folder / "azureml-metrics"
         stem = f"{address.run_id}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
-        kinds: tuple[Kind, ...] = ("metrics", "media")
-        paths = {kind: folder / "azureml-metrics" / f"{stem}-{kind}.jsonl" for kind in kinds}
-        self.outboxes = {kind: RelayedOutbox(paths[kind], address, backend, timeout, variables) for kind in kinds}
+        start = partial(start_relay, seconds=timeout, variables=variables)
+        paths = {kind: self._folder / f"{stem}-{kind}.jsonl" for kind in _KINDS}
+        self.outboxes = {kind: RelayedOutbox(paths[kind], address, backend, start) for kind in _KINDS}
         self._warned: set[str] = set()
         self._ended = False
-        self._settled = 0  # bytes that were settled when the last wait ended
         atexit.register(self.at_exit)
 
     def write(self, lines: str, kind: Kind = "metrics") -> None:
@@ -114,17 +90,23 @@ class Delivery:
             self.add("metrics", {"end": status, "reason": why})
 
     def drain(self, seconds: float) -> None:
-        """Wait until everything has arrived, at most `seconds` (see `Deadline`), and warn of what has not."""
+        """Wait until everything has arrived, at most `seconds`, and warn of what has not.
+
+        All waits of the process share one limit until what the first gave up on has arrived: neither a `test` after a
+        `fit` nor a second logger waits it out again.
+        """
+        until = time.monotonic() + seconds * (1 - _MARGIN)
+        for late in [each for each, size in self._late.items() if each.settled(size) or not each.is_sending]:
+            del self._late[late]
+        Delivery._until = until = min(until, self._until) if self._late else until
         outboxes = [outbox for outbox in self.outboxes.values() if outbox.size]
-        until = DEADLINE.until(seconds, sum(outbox.settled for outbox in outboxes) > self._settled)
         soon = min(until, time.monotonic() + _QUIET_SECONDS)
-        arrived = [outbox.wait(soon) for outbox in outboxes]
-        if not all(arrived) and soon < until:
+        if not all(outbox.wait(soon) for outbox in outboxes) and soon < until:
             left = until - soon
             rank_zero_info(f"Waiting for Azure ML to take what was logged last, at most {left:.0f} s more ...")
-            arrived = [outbox.wait(until) for outbox in outboxes]
-        DEADLINE.waited(in_vain=not all(arrived))
-        self._settled = sum(outbox.settled for outbox in outboxes)
+            for outbox in outboxes:
+                outbox.wait(until)
+        self._late.update({outbox: outbox.size for outbox in outboxes if not outbox.settled(outbox.size)})
         self._warn(outboxes)
 
     def finish(self, error: BaseException | None = None) -> None:
@@ -133,12 +115,13 @@ class Delivery:
         Args:
             error: what ends the process; None: nothing, so the run is Completed.
         """
-        # A forked child inherits the exit handler, but not the delivery.
-        if self.pid == os.getpid() and (self.others_logged or any(outbox.size for outbox in self.outboxes.values())):
-            if self._address.ended_here and not self._ended:
-                self.drain(self._timeout)  # uploads have a relay of their own: they come before the end
-                self.end("Completed" if error is None else outcome("failed", error), reason(error))
-            self.drain(self._timeout)
+        if self.pid != os.getpid():  # a forked child inherits the exit handler, but not the delivery
+            return
+        # Processes that were made from this one may have logged to the run that this one ends.
+        if self._address.ended_here and not self._ended and any(self._folder.glob(f"{self._address.run_id}-*.jsonl")):
+            self.drain(self._timeout)  # uploads have a relay of their own: they come before the end
+            self.end("Completed" if error is None else outcome("failed", error), reason(error))
+        self.drain(self._timeout)
 
     def close(self) -> None:
         """Finish, and let the relays end: nothing more can be recorded here."""

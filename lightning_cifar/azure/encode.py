@@ -12,7 +12,7 @@ from typing import Any
 
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
-from lightning_cifar.azure.limits import MAX_NAME_LENGTH, MAX_NAMES
+from lightning_cifar.azure.backends import MAX_NAME_LENGTH, MAX_NAMES
 
 
 @dataclass

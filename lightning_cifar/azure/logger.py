@@ -206,8 +206,8 @@ class AzureMLLogger(StudioLogging, Logger):
         """Make a delivery, which ends the run, where only processes made from this one have logged to it."""
         if self._delivery is None and self._address is not None and self._maker == os.getpid():
             records = self._record_folder.glob(f"azureml-metrics/{self._address.run_id}-*.jsonl")
-            if any(records) and (delivery := self._open_delivery()) is not None:
-                delivery.others_logged = True
+            if any(records):
+                self._open_delivery()
 
     def _at_exit(self) -> None:
         if self._delivery is None:  # else it has an exit handler of its own

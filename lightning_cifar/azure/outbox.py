@@ -102,21 +102,17 @@ class Progress:
         Raises:
             UserError: they cannot be read.
         """
+        path = sent_file(record)
         try:
-            state = json.loads(sent_file(record).read_bytes())
-            progress = cls(**{each.name: state[each.name] for each in fields(cls) if each.name in state})
-            if not isinstance(progress.offset, int):
-                raise ValueError(f"offset {progress.offset!r}")
-            # Before there was `dropped`, what was refused or missing was listed in fields of its own.
-            for reason, messages in ((REFUSED, state.get("rejected")), (MISSING, state.get("missing"))):
-                if messages:
-                    progress.drop(reason, messages[-1], len(messages))
-            return progress
+            state = json.loads(path.read_bytes())
+            if not isinstance(state["offset"], int):
+                raise ValueError(f"offset {state['offset']!r}")
+            return cls(**{each.name: state[each.name] for each in fields(cls) if each.name in state})
         except FileNotFoundError:
             return cls()
-        except (OSError, ValueError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, LookupError, TypeError) as error:
             raise UserError(
-                f"{sent_file(record)} cannot be read ({error}): delete it, the service knows what has arrived"
+                f"{path} cannot be read ({error}): delete it, the service knows what has arrived"
             ) from error
 
     @classmethod

@@ -1,11 +1,13 @@
 """The training process's side of a relay: start it, wait for it, end it."""
 
 import contextlib
+import math
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import lightning_cifar
@@ -20,53 +22,42 @@ RESTART_SECONDS = 10.0
 """A relay that ended unasked (killed for memory, say) is started again, but not more often than this."""
 _END_SECONDS = 3.0  # so long a relay that has nothing left to send may take to end
 _PACKAGE_PARENT = str(Path(lightning_cifar.__file__).parent.parent)
+_Relay = subprocess.Popen[bytes]
 
 
 class RelayedOutbox(Outbox):
-    """An outbox together with the process that sends it; the process starts with the first entry.
+    """An outbox together with the process that sends it, which `start` begins with the first entry."""
 
-    Args:
-        path: the record's file.
-        address: the run.
-        backend: name of the backend that sends it.
-        seconds: how long the relay may go on after this process is gone.
-        variables: environment variables that only the relay gets, such as the caller's sign-in.
-    """
-
-    def __init__(
-        self, path: Path, address: RunAddress, backend: str, seconds: float, variables: dict[str, str]
-    ) -> None:
+    def __init__(self, path: Path, address: RunAddress, backend: str, start: Callable[[Path], _Relay]) -> None:
         super().__init__(path.absolute(), address, backend)
-        self._seconds = seconds
-        self._variables = variables
-        self.process: subprocess.Popen[bytes] | None = None
-        self._checked_at = 0.0
+        self._start = start
+        self._checked_at = -math.inf
+        self.process: _Relay | None = None
 
     @property
-    def settled(self) -> int:
-        """Bytes that are confirmed or dropped."""
-        return Progress.read(self.path).offset
+    def is_sending(self) -> bool:
+        """Whether the relay runs."""
+        return self.process is not None and self.process.poll() is None
+
+    def settled(self, size: int) -> bool:
+        """Return whether the first `size` bytes are confirmed or dropped."""
+        return Progress.read(self.path).offset >= size
 
     def append(self, lines: str) -> None:
         """Append whole lines, and make sure that a relay is there."""
         super().append(lines)
-        now = time.monotonic()
-        if self.process is None or now > self._checked_at + RESTART_SECONDS:
+        if (now := time.monotonic()) > self._checked_at + RESTART_SECONDS:
             self._checked_at = now
             with contextlib.suppress(OSError):  # no memory for a process, say: the record is there all the same
                 self._ensure_relay()
 
     def wait(self, until: float) -> bool:
         """Wait until everything so far is settled; return False if `until` (`time.monotonic()`) came first."""
-        asked = 0.0
         process = self._ensure_relay()
-        while self.settled < self.size:
-            now = time.monotonic()
-            if now >= until or process.poll() == HOPELESS:
+        while not self.settled(self.size):
+            if time.monotonic() >= until or process.poll() == HOPELESS:
                 return False
-            if now > asked + 1.0 and process.poll() is None:
-                asked = now
-                process.send_signal(signal.SIGCONT)  # somebody waits: see `Relay`
+            process.send_signal(signal.SIGCONT)  # somebody waits: see `Relay`
             time.sleep(0.05)
         return True
 
@@ -78,13 +69,13 @@ class RelayedOutbox(Outbox):
             with contextlib.suppress(OSError):
                 self.process.stdin.write(b"closed")
                 self.process.stdin.close()
-            if self.settled >= self.size:  # else it goes on for a while, and nobody waits for it
+            if self.settled(self.size):  # else it goes on for a while, and nobody waits for it
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     self.process.wait(_END_SECONDS)
 
-    def _ensure_relay(self) -> "subprocess.Popen[bytes]":
+    def _ensure_relay(self) -> _Relay:
         if self.process is None or self.process.poll() not in (None, HOPELESS):
-            self.process = start_relay(self.path, self._seconds, self._variables)
+            self.process = self._start(self.path)
         return self.process
 
 
@@ -101,20 +92,24 @@ def child_environment() -> dict[str, str]:
     return environment
 
 
-def start_relay(record: Path, seconds: float, variables: dict[str, str]) -> "subprocess.Popen[bytes]":
+def start_relay(record: Path, seconds: float, variables: dict[str, str]) -> _Relay:
     """Start the process that sends a record; what it prints goes to `<record>.log`.
 
     Anything on its standard input, or the end of it, means that nothing more will be logged.
+
+    Args:
+        record: the file.
+        seconds: how long it may go on after this process is gone.
+        variables: environment variables that only it gets, such as the caller's sign-in.
     """
-    command = [sys.executable, "-m", RELAY, str(record), str(os.getpid()), str(seconds)]
     with record.with_name(record.name + ".log").open("ab") as log:
         # On a terminal the SDK may have to ask a person to sign in; elsewhere nobody could answer.
-        stdout = None if sys.stdout is not None and sys.stdout.isatty() else log
+        on_terminal = sys.stdout is not None and sys.stdout.isatty()
         return subprocess.Popen(
-            command,
+            [sys.executable, "-m", RELAY, str(record), str(os.getpid()), str(seconds)],
             env=child_environment() | variables,
             stdin=subprocess.PIPE,
-            stdout=stdout,
+            stdout=None if on_terminal else log,
             stderr=log,
             start_new_session=True,
         )

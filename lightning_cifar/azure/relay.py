@@ -14,6 +14,7 @@ before the first fork (it starts no thread); starting the interpreter anew for e
 machine of 2 cores.
 """
 
+import math
 import os
 import select
 import signal
@@ -61,7 +62,7 @@ class Relay:
         self._attempt: int | None = None
         self._failures = 0
         self._failed_at = 0.0
-        self._closed_at: float | None = None
+        self._until = math.inf
         self._step_seconds = UPLOAD_SECONDS if record.stem.endswith("-media") else STEP_SECONDS
 
     def run(self) -> int:
@@ -73,40 +74,28 @@ class Relay:
         signal.signal(signal.SIGCONT, self._hurry)
         try:
             self._backend = backends.load(self._header.backend)  # once, for all attempts
-            # While another process is at this record, or at a copy of it (a replay, say), this one waits; the time
-            # limit holds all the same.
-            locked = False
-            while True:
-                locked = locked or self._lock.take()
-                code = self._closing() or (self._supervise() if locked else None)
-                if code is not None:
-                    return code
+            while (code := self._supervise()) is None:
                 self._rest()
+            return code
         except UserError as error:
             Progress.note_error(self._record, str(error))
             return HOPELESS
 
-    def _closing(self) -> int | None:
-        """Note whether the training process is gone; return `TIME_IS_UP` if that was too long ago."""
-        if self._closed_at is None and os.getppid() != self._parent:
-            self._closed_at = time.monotonic()
-        if self._closed_at is None:
-            return None
-        self._flags.closing = True
-        if time.monotonic() < self._closed_at + self._seconds:
-            return None
-        self._kill()
-        return TIME_IS_UP
-
     def _rest(self) -> None:
-        if self._closed_at is not None:
-            time.sleep(TICK_SECONDS)
-        elif select.select([0], [], [], TICK_SECONDS)[0]:
-            self._closed_at = time.monotonic()
+        """Wait for the next tick, or for the news that the training process is gone or has closed the logger."""
+        closed, _, _ = select.select([] if self._flags.closing else [0], [], [], TICK_SECONDS)
+        if not self._flags.closing and (closed or os.getppid() != self._parent):
+            self._flags.closing = True
+            self._until = time.monotonic() + self._seconds
 
     def _supervise(self) -> int | None:
         """Start an attempt, or look after the one there is; return the exit code once nothing is left to do."""
         now = time.monotonic()
+        if now >= self._until:
+            self._kill()
+            return TIME_IS_UP
+        if not self._lock.take():  # another process is at this record, or at a copy of it: a replay, say
+            return None
         if self._attempt is None:
             if not self._anything_to_do():
                 return 0 if self._flags.closing else None
@@ -122,17 +111,14 @@ class Relay:
             code = os.waitstatus_to_exitcode(status)
             if code in (0, HOPELESS):
                 return code
-            self._failed(now)
         elif self._flags.step_began and now > self._flags.step_began + self._step_seconds:
             self._kill()
-            self._failed(now)
             Progress.note_error(self._record, f"no answer within {self._step_seconds:.0f} s")
+        if self._attempt is None:
+            self._failures = 1 if self._flags.answered else self._failures + 1
+            self._failed_at = now
+            self._flags.answered = self._flags.hurry = False
         return None
-
-    def _failed(self, now: float) -> None:
-        self._failures = 1 if self._flags.answered else self._failures + 1
-        self._failed_at = now
-        self._flags.answered = self._flags.hurry = False
 
     def _anything_to_do(self) -> bool:
         progress = Progress.read(self._record)

@@ -4,6 +4,7 @@ import json
 import os
 import uuid
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,11 @@ class RunAddress:
         return cls(str(uuid.uuid4()), experiment, name, resource_group, subscription_id, interactive=True)
 
     @property
+    def place(self) -> tuple[str, str, str]:
+        """Subscription id, resource group and name of the workspace, as `read_config` returns them."""
+        return self.subscription_id, self.resource_group, self.workspace
+
+    @property
     def in_its_job(self) -> bool:
         """Whether this process belongs to the job whose run it is: then the job owns the run's status."""
         return os.environ.get("AZUREML_RUN_ID") == self.run_id
@@ -88,8 +94,7 @@ class RunAddress:
 class RunProxy:
     """Stands for the SDK's own run until one of its attributes is used: only then is the SDK imported.
 
-    Lightning reads `logger.experiment` at every `fit`; the import alone would cost a second, 100 MB and a
-    thread.
+    Lightning reads `logger.experiment` at every `fit`; the import alone would cost a second, 100 MB and a thread.
 
     Raises:
         UserError: the SDK is not installed.
@@ -97,21 +102,19 @@ class RunProxy:
 
     def __init__(self, address: RunAddress, run: Any = None, workspace: Any = None) -> None:
         backends.require()
-        self.__dict__.update(_address=address, _run=run, _workspace=workspace)
+        self.__dict__["_open"] = cache(lambda: address.open(workspace) if run is None else run)
+        self.__dict__["_run_id"] = address.run_id
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        if self.__dict__["_run"] is None:
-            self.__dict__["_run"] = self.__dict__["_address"].open(self.__dict__["_workspace"])
-        return getattr(self.__dict__["_run"], name)
+        return getattr(self._open(), name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        _ = self.id
-        setattr(self.__dict__["_run"], name, value)
+        setattr(self._open(), name, value)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.__dict__['_address'].run_id!r})"
+        return f"{type(self).__name__}({self._run_id!r})"
 
 
 def find_config(start: Path, instead: str = "pass workspace=") -> Path:
@@ -164,16 +167,15 @@ def read_config(path: Path) -> tuple[str, str, str]:
 def sign_in_variables(owner: Any) -> dict[str, str]:
     """Return the environment variables with which another process signs in as `owner` does.
 
-    A service principal handed over in code is all that can be passed on; every other way of signing in (the
-    job's token, the Azure CLI, a managed identity, the browser's cached answer) works in another process as
-    it is.
+    Only a service principal handed over in code has to be passed on; every other way of signing in (the job's token,
+    the Azure CLI, a managed identity, the browser's cached answer) works in another process as it is.
 
     Args:
         owner: an `azureml.core.Workspace` or `Run`; anything else has no variables.
     """
     workspace = getattr(getattr(owner, "experiment", None), "workspace", owner)
-    auth = getattr(workspace, "_auth_object", None)
-    if auth is None or type(auth).__name__ != "ServicePrincipalAuthentication":
+    auth: Any = getattr(workspace, "_auth_object", None)
+    if type(auth).__name__ != "ServicePrincipalAuthentication":
         return {}
     return {
         "AZUREML_SERVICE_PRINCIPAL_TENANT_ID": auth._tenant_id,

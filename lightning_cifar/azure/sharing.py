@@ -42,14 +42,12 @@ class RecordLock:
             self._lock = FileLock(shared_file(address, f"{record.stem}.lock"))
 
     def take(self) -> bool:
-        """Take it if no other process has it; return whether that has worked."""
+        """Take it, unless another process has it; return whether this one has it now."""
         try:
             if self._lock is not None:
                 self._lock.acquire(blocking=False)
-        except Timeout:
-            return False
-        except (OSError, NotImplementedError):  # no locks on this file system
-            pass
+        except (OSError, NotImplementedError) as error:  # others than Timeout: this file system has no locks
+            return not isinstance(error, Timeout)
         return True
 
 

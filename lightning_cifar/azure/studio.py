@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
+from lightning_cifar.azure.backends import MAX_CELL_LENGTH, MAX_COLUMNS
 from lightning_cifar.azure.delivery import Delivery
 from lightning_cifar.azure.encode import Encoder, as_number
-from lightning_cifar.azure.limits import MAX_CELL_LENGTH, MAX_COLUMNS
 
 
 class StudioLogging:

@@ -71,7 +71,7 @@ def deliveries(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[delivery.Delive
         begin(self, *args)
 
     monkeypatch.setattr(delivery.Delivery, "__init__", remember)
-    monkeypatch.setattr(delivery, "DEADLINE", delivery.Deadline())
+    monkeypatch.setattr(delivery.Delivery, "_late", {})
     yield made
     for each in made:
         atexit.unregister(each.at_exit)

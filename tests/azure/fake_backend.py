@@ -89,8 +89,6 @@ class _Faults:
 class FakeBackend:
     """One run of the service; see `lightning_cifar.azure.backends.Backend`."""
 
-    in_flight_seconds = float(os.environ.get("FAKE_IN_FLIGHT", "0.5"))
-
     def __init__(self, address, touch):
         self.run_id, self.touch = address.run_id, touch
         self.service = FakeService(os.environ["FAKE_SERVICE"])
@@ -104,12 +102,6 @@ class FakeBackend:
     @property
     def token(self):
         return os.environ.get("FAKE_TOKEN")
-
-    def claim(self, name):
-        if name not in self.names and len(self.names) >= 50:
-            return False
-        self.names.add(name)
-        return True
 
     def points(self, name):
         self._call("points")

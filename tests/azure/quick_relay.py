@@ -7,6 +7,7 @@ import os
 from lightning_cifar.azure import attempt, relay
 
 relay.TICK_SECONDS = attempt.POLL_SECONDS = 0.02
+attempt.IN_FLIGHT_SECONDS = 0.5
 attempt.GATHER_SECONDS = relay.HURRIED_PAUSE_SECONDS = relay.MAX_PAUSE_SECONDS = 0.05
 for module, constants in json.loads(os.environ.get("RELAY_CONSTANTS", "{}")).items():
     for name, value in constants.items():

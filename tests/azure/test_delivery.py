@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from lightning_cifar import AzureMLLogger
-from lightning_cifar.azure import delivery as delivery_module
 from lightning_cifar.azure import process
-from lightning_cifar.azure.delivery import Deadline, Delivery
+from lightning_cifar.azure.delivery import Delivery
 from lightning_cifar.azure.outbox import MISSING, NO_ROOM, REFUSED, Progress, pending
 from lightning_cifar.azure.run import RunAddress
 from tests.deadline import wait_until
@@ -74,29 +73,20 @@ def test_a_wait_ends_with_the_last_confirmation(fake, deliver, monkeypatch):
     assert fake.points() == [("a", 0, 1.0)]
 
 
-def test_waits_in_a_row_share_one_limit_until_something_has_arrived():
-    limits = Deadline()
-    first = limits.until(60.0, moved=False)
-    limits.waited(in_vain=True)
-    assert limits.until(60.0, moved=False) == first, "a second logger, or a test after a fit"
-    assert limits.until(60.0, moved=True) == first, "something trickles through, but the process still waits to end"
-    assert limits.until(1.0, moved=False) < first, "SIGTERM"
-    limits.waited(in_vain=False)
-    assert limits.until(60.0, moved=False) > first, "everything has arrived: the next end is another one"
-
-
-def test_a_service_that_is_back_after_a_wait_in_vain_is_waited_for_again(fake, deliver, monkeypatch):
-    monkeypatch.setattr(delivery_module, "_ROW_SECONDS", 0.0)
+def test_waits_share_one_limit_until_what_the_first_gave_up_on_has_arrived(fake, deliver):
     fake.script("open", "500*")
-    delivery = deliver()
-    delivery.write(line())
-    with pytest.warns(UserWarning, match="1 entries have not reached"):
-        delivery.drain(0.1)
+    first, second = deliver(), deliver()  # a second logger
+    for delivery, seconds in ((first, 0.1), (first, 100_000.0), (second, 100_000.0)):
+        delivery.write(line())
+        with pytest.warns(UserWarning, match=r"entries have not reached"):
+            delivery.drain(seconds)
+        delivery._warned.clear()
     fake.behave()
-    wait_until(lambda: not pending(delivery.outboxes["metrics"].path))
-    delivery.write(line(step=1))
-    delivery.drain(100_000.0)
-    assert len(fake.points()) == 2
+    wait_until(lambda: not any(pending(delivery.outboxes["metrics"].path) for delivery in (first, second)))
+    fake.script("open", "500")
+    first.write(line(step=1))
+    first.drain(100_000.0)
+    assert ("a", 1, 1.0) in fake.points()
 
 
 def test_an_outage_in_mid_training_is_caught_up_without_being_asked(fake, deliver):

@@ -11,8 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lightning_cifar.azure.backends import MAX_NAME_LENGTH, MAX_NAMES
 from lightning_cifar.azure.encode import Encoder
-from lightning_cifar.azure.limits import MAX_NAME_LENGTH, MAX_NAMES
 
 
 def entries(encoder, metrics, step):

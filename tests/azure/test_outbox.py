@@ -8,8 +8,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lightning_cifar.azure.outbox import (
-    MISSING,
-    REFUSED,
     Outbox,
     Progress,
     entry_line,
@@ -102,11 +100,9 @@ def test_an_older_version_s_record_and_its_confirmations_are_read():
     assert (header.backend, header.address.run_id, header.address.experiment) == ("v1", "run-1", "cifar10")
     assert progress.offset == list(read_entries(OLD_RECORD, header.start))[2][1]
     assert pending(OLD_RECORD) == 3
-    assert progress.dropped == {REFUSED: 1, MISSING: 2}
-    assert progress.examples == {REFUSED: "the name is odd", MISSING: "images/b.png"}
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"offset": "x"}', "\x00\x00", '{"dropped": 3, "rejected": ["a"]}'])
+@pytest.mark.parametrize("content", ["", "[]", '{"offset": "x"}', "\x00\x00"])
 def test_confirmations_that_cannot_be_read_are_an_error_with_the_way_out(tmp_path, content):
     path = write(tmp_path, [[{"a": 1}]])
     sent_file(path).write_text(content)

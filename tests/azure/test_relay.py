@@ -115,7 +115,8 @@ def test_a_batch_that_a_killed_process_left_in_flight_is_waited_for(fake, record
     progress = Progress.read(record)
     progress.in_flight = time.time()  # just now, however slow this machine is
     progress.write(record)
-    monkeypatch.setenv("FAKE_IN_FLIGHT", str(deadline(0.5)))  # so long the service may take
+    constants = {"attempt": {"IN_FLIGHT_SECONDS": deadline(0.5)}}  # so long the service may take
+    monkeypatch.setenv("RELAY_CONSTANTS", json.dumps(constants))
     second = start_relay(record)
     wait_until(lambda: Path(f"/proc/{second.pid}/task/{second.pid}/children").read_text())
     time.sleep(0.2)  # an attempt that did not wait would have read back by now
@@ -127,7 +128,7 @@ def test_a_batch_that_a_killed_process_left_in_flight_is_waited_for(fake, record
 
 def test_an_answered_batch_is_not_waited_for(fake, record, start_relay, monkeypatch):
     fake.script("log", "500")
-    monkeypatch.setenv("FAKE_IN_FLIGHT", "100000")
+    monkeypatch.setenv("RELAY_CONSTANTS", json.dumps({"attempt": {"IN_FLIGHT_SECONDS": 100_000.0}}))
     start_relay(record)
     wait_until(lambda: sent(record))
     assert Progress.read(record).in_flight is None and fake.points() == POINTS

@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from lightning_cifar.azure.limits import MAX_CELL_LENGTH
+from lightning_cifar.azure.backends import MAX_CELL_LENGTH
 from lightning_cifar.azure.studio import artifact_name, save_image, table_entry
 
 

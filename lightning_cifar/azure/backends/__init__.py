@@ -17,6 +17,13 @@ DEFAULT = "v1"
 # Name → module and class, and the package that it needs. Any other name is a module and class of one's own.
 _BACKENDS = {"v1": ("lightning_cifar.azure.backends.sdk_v1:SdkV1", "azureml-core")}
 
+# What Azure ML takes of one run; beyond it a request fails, or the values are dropped:
+# https://learn.microsoft.com/azure/machine-learning/resource-limits-capacity
+MAX_NAMES = 50  # of metrics, tables, images and matrices, whichever of its processes logged them
+MAX_NAME_LENGTH = 255
+MAX_COLUMNS = 15  # of a table
+MAX_CELL_LENGTH = 1000  # of a table's cell; none is published, this is the limit of a tag's value
+
 
 class Point(NamedTuple):
     """One value of one metric; `time` in seconds since 1970."""
@@ -38,8 +45,8 @@ class Backend(Protocol):
         touch: called whenever the service has answered; a backend whose last answer is too old is killed.
     """
 
-    in_flight_seconds: float
-    """So long the service may take to store what was handed over to it by a process that was then killed."""
+    names: set[str]
+    """Names of the run's metrics, tables, images and matrices; the caller adds those that it sends."""
 
     def __init__(self, address: "RunAddress", touch: Callable[[], None]) -> None: ...
 
@@ -55,9 +62,6 @@ class Backend(Protocol):
     @property
     def token(self) -> str | None:
         """The job's token as the SDK has renewed it; None where another sign-in is used."""
-
-    def claim(self, name: str) -> bool:
-        """Count a name among the run's; return False if the service has no room for it."""
 
     def points(self, name: str) -> set[int]:
         """Return the steps at which the service has a value of a metric."""
@@ -93,14 +97,12 @@ def require(name: str | None = None) -> None:
     Raises:
         UserError: it is not.
     """
-    _, package = _BACKENDS.get(name or DEFAULT, (name, None))
-    if package is not None:
-        try:
+    _, package = _BACKENDS.get(name or DEFAULT, (None, None))
+    try:
+        if package is not None:
             version(package)
-        except PackageNotFoundError:
-            raise UserError(
-                f"{package} is not installed, and AzureMLLogger needs it here: pip install {package}"
-            ) from None
+    except PackageNotFoundError:
+        raise UserError(f"{package} is not installed, and AzureMLLogger needs it here: pip install {package}") from None
 
 
 def load(name: str) -> type[Backend]:

@@ -19,15 +19,13 @@ import logging
 import shutil
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from azureml.core import Experiment, Run, Workspace
 
 from lightning_cifar.azure.backends import Point
-from lightning_cifar.azure.limits import MAX_NAMES, MAX_ROWS
 from lightning_cifar.azure.run import RunAddress
 from lightning_cifar.azure.service_errors import http_status
 
@@ -35,6 +33,8 @@ TESTED = "1.61"
 # A batch of 45 takes the service under a second; what takes longer has failed, and is asked for before it is
 # resent.
 FLUSH_SECONDS = 30
+# Rows of a table in one request. It takes 250, which the SDK fills with up to 44 metrics beside a table's rows.
+_MAX_ROWS = 200
 _FREE_NAMES = 20
 
 if not version("azureml-core").startswith(f"{TESTED}."):
@@ -49,18 +49,15 @@ class AnswerLostError(Exception):
     """A request failed; whether its metrics were stored is known only after reading them back."""
 
 
-@dataclass
-class _Series:
+class _Series(NamedTuple):
     """What the service has under one name."""
 
-    steps: set[int] = field(default_factory=set)
-    rows: set[tuple[Any, ...]] = field(default_factory=set)
+    steps: set[int]
+    rows: set[tuple[Any, ...]]
 
 
 class SdkV1:
     """Sends to one run with azureml-core; see `Backend`."""
-
-    in_flight_seconds = float(FLUSH_SECONDS)
 
     def __init__(self, address: RunAddress, touch: Callable[[], None]) -> None:
         self._run = self.open_run(address)
@@ -76,8 +73,8 @@ class SdkV1:
 
         self._client._execute_with_workspace_run_arguments = ask_and_touch
         self._touch = touch
-        self._names = set(self._client.list_metric_names_for_run_id(self._run.id))
-        self._unread = set(self._names)
+        self.names: set[str] = set(self._client.list_metric_names_for_run_id(self._run.id))
+        self._unread = set(self.names)
         self._series: dict[str, _Series] = {}
         self._watch = _Watch()
         logging.getLogger("azureml").addHandler(self._watch)
@@ -88,12 +85,12 @@ class SdkV1:
         if address.in_its_job:
             return Run.get_context(allow_offline=False)
         job = RunAddress.of_job()
-        place = (address.subscription_id, address.resource_group, address.workspace)
-        if workspace is None and job and place == (job.subscription_id, job.resource_group, job.workspace):
+        if workspace is None and job is not None and address.place == job.place:
             # A child run, for instance. The job's token is good for its workspace, and nobody is there to sign in.
             workspace = Run.get_context(allow_offline=False).experiment.workspace
-        subscription, group, name = place
-        workspace = workspace or Workspace.get(name, subscription_id=subscription, resource_group=group)
+        if workspace is None:
+            subscription, group, name = address.place
+            workspace = Workspace.get(name, subscription_id=subscription, resource_group=group)
         try:
             return workspace.get_run(address.run_id)
         except Exception as error:
@@ -109,13 +106,6 @@ class SdkV1:
     def token(self) -> str | None:
         """The job's token as the SDK has renewed it; None where another sign-in is used."""
         return getattr(self._run.experiment.workspace.service_context.get_auth(), "token", None)
-
-    def claim(self, name: str) -> bool:
-        """Count a name among the run's; return False if 50 others are there."""
-        if name not in self._names and len(self._names) >= MAX_NAMES:
-            return False
-        self._names.add(name)
-        return True
 
     def points(self, name: str) -> set[int]:
         """Return the steps at which the service has a value of a metric."""
@@ -136,8 +126,8 @@ class SdkV1:
             if row not in there:
                 there.add(row)
                 missing.append(values)
-        for start in range(0, len(missing), MAX_ROWS):
-            part = missing[start : start + MAX_ROWS]
+        for start in range(0, len(missing), _MAX_ROWS):
+            part = missing[start : start + _MAX_ROWS]
             self._run.log_table(name, {c: [row[i] for row in part] for i, c in enumerate(columns)})
             refused += self._flush()
             self._touch()
@@ -198,7 +188,7 @@ class SdkV1:
         return refused
 
     def _read(self, name: str) -> _Series:
-        series = self._series.setdefault(name, _Series())
+        series = self._series.setdefault(name, _Series(set(), set()))
         if name in self._unread:
             answer = self._client.get_metric_dto_for_run_v2(name, run_id=self._run.id)
             for value in answer.value if answer is not None else ():
