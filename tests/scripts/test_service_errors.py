@@ -1,5 +1,7 @@
 """What an SDK raises, in words for a user."""
 
+from unittest.mock import Mock
+
 import pytest
 
 from lightning_cifar.errors import UserError
@@ -30,10 +32,11 @@ def test_what_happened_and_what_next(text: str, says: str, passes: bool) -> None
     assert may_pass(error) == passes
 
 
-def test_a_silent_host_is_named() -> None:
+def test_a_silent_host_is_named_and_asked_again() -> None:
     error = ConnectionError("HTTPSConnectionPool(host='eastus.api.azureml.ms', port=443): Max retries exceeded")
 
     assert explanation(error, "it").startswith("cannot reach Azure ML for it (no answer from eastus.api.azureml.ms);")
+    assert may_pass(error)
 
 
 def test_an_explanation_holds_no_signature_of_an_address() -> None:
@@ -46,13 +49,7 @@ def test_an_explanation_holds_no_signature_of_an_address() -> None:
 
 @pytest.mark.parametrize(("failures", "fine"), [(len(PAUSES), True), (len(PAUSES) + 1, False)])
 def test_what_may_pass_is_asked_again_and_not_for_ever(failures: int, fine: bool) -> None:
-    answers = iter([*[OSError("status code 503")] * failures, "at last"])
-
-    def question() -> str:
-        answer = next(answers)
-        if isinstance(answer, OSError):
-            raise answer
-        return answer
+    question = Mock(side_effect=[*[OSError("status code 503")] * failures, "at last"])
 
     if fine:
         assert ask("it", question) == "at last"

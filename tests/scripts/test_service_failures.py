@@ -3,12 +3,13 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from scripts.emulator import Emulator
+from tests.conftest import make_folder
 from tests.scripts.command_lines import CommandLines
 from tests.scripts.conftest import ROOT
 
@@ -29,50 +30,28 @@ def quiet(spoilt: Emulator, project: Path) -> Iterator[Emulator]:
     spoilt.behave()
 
 
-def config(**changes: str) -> Callable[[Emulator, Path, dict[str, str]], None]:
-    """Change the project's config.json."""
-
-    def change(service: Emulator, project: Path, environment: dict[str, str]) -> None:
-        file = project / "config.json"
-        file.write_text(json.dumps(json.loads(file.read_text()) | changes))
-
-    return change
-
-
-STATES: dict[str, tuple[Callable[[Emulator, Path, dict[str, str]], object], str]] = {
-    "no workspace": (config(workspace_name="elsewhere"), "not found: workspace elsewhere"),
-    "no subscription": (
-        config(subscription_id="0" * 8 + "-0000-0000-0000-00000000000f"),
-        "not found: the subscription",
-    ),
-    "wrong password": (
-        lambda service, project, env: env.update(AZUREML_SERVICE_PRINCIPAL_PASSWORD="no"),
-        "sign-in refused for workspace emulator",
-    ),
-    "no sign-in": (
-        lambda service, project, env: env.pop("AZUREML_SERVICE_PRINCIPAL_ID"),
-        "nobody is signed in to Azure",
-    ),
-    "network down": (
-        lambda service, project, env: service.misbehave("refuse"),
-        "cannot reach Azure ML for workspace emu",
-    ),
-    "429": (lambda service, project, env: service.misbehave("429", on="execution"), "Azure ML answered 429 for"),
-    "500": (lambda service, project, env: service.misbehave("500", on="management"), "Azure ML answered 500 for work"),
-    "forbidden": (
-        lambda service, project, env: service.misbehave("403", on="management"),
-        "not allowed: workspace emu",
-    ),
-}
+STATES = [
+    ({"workspace_name": "elsewhere"}, {}, None, "not found: workspace elsewhere"),
+    ({"subscription_id": "00000000-0000-0000-0000-00000000000f"}, {}, None, "not found: the subscription"),
+    ({}, {"AZUREML_SERVICE_PRINCIPAL_PASSWORD": "no"}, None, "sign-in refused for workspace emulator"),
+    ({}, {"AZUREML_SERVICE_PRINCIPAL_ID": ""}, None, "nobody is signed in to Azure"),
+    ({}, {}, ("refuse", None), "cannot reach Azure ML for workspace emulator"),
+    ({}, {}, ("429", "execution"), "Azure ML answered 429 for submission to experiment cifar10"),
+    ({}, {}, ("500", "management"), "Azure ML answered 500 for workspace emulator"),
+    ({}, {}, ("403", "management"), "not allowed: workspace emulator"),
+]
 
 
-@pytest.mark.parametrize("state", STATES)
-def test_it_is_explained_and_no_run_is_left(project: Path, quiet: Emulator, commands: CommandLines, state: str) -> None:
-    prepare, message = STATES[state]
-    environment = quiet.client_environment()
-    prepare(quiet, project, environment)
+@pytest.mark.parametrize(("config", "variables", "fault", "message"), STATES)
+def test_it_is_explained_and_no_run_is_left(
+    project: Path, quiet: Emulator, commands: CommandLines, config: dict, variables: dict, fault: tuple, message: str
+) -> None:
+    file = project / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | config))
+    if fault:
+        quiet.misbehave(fault[0], on=fault[1])
 
-    outcome = commands("submit", [], project, environment)
+    outcome = commands("submit", [], project, quiet.client_environment() | variables)
 
     assert outcome.code == 1
     assert outcome.err.startswith(f"error: {message}"), outcome.err
@@ -82,9 +61,7 @@ def test_it_is_explained_and_no_run_is_left(project: Path, quiet: Emulator, comm
 
 
 def test_an_upload_that_is_refused_says_so(project: Path, quiet: Emulator, commands: CommandLines) -> None:
-    for part in ("train", "test"):
-        (project / "images" / part / "cat").mkdir(parents=True)
-        (project / "images" / part / "cat" / "1.png").touch()
+    make_folder(project / "images", ("cat", "dog"), 1, 1)
     quiet.misbehave("403", on="blobs")
 
     outcome = commands("upload_data", ["images"], project, quiet.client_environment())

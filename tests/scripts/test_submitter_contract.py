@@ -73,21 +73,11 @@ def sent(service: Emulator, run: Run) -> Sent:
     """One plain job, its dry run, one for four GPUs, and one on two nodes."""
     before = len(service.runs())
     first = ("--tag", "owner=me", "--tag", "why=a=b", "--display-name", "first try", "--max-duration", "1.5h")
-    dry = run("submit", "--dry-run", "--", "--x", "it's $HOME")
-    outcomes = [
-        run("submit", *first, "--download", "--", "--x", "it's $HOME"),
-        dry,
-        run(
-            "submit",
-            "--nodes=2",
-            "--devices=2",
-            "--compute=gpu-cluster",
-            "--priority=3",
-            "--",
-            "--trainer.accelerator=gpu",
-        ),
-        run("submit", "--nodes=2", "--compute=gpu-cluster", "--wait", "--", "--trainer.accelerator=cpu", "--fail-on-1"),
-    ]
+    gpu = ("--nodes=2", "--devices=2", "--compute=gpu-cluster", "--priority=3", "--", "--trainer.accelerator=gpu")
+    cpu = ("--nodes=2", "--compute=gpu-cluster", "--wait", "--", "--trainer.accelerator=cpu", "--fail-on-1")
+    plain = ("--", "--x", "it's $HOME")
+    dry = run("submit", "--dry-run", *plain)  # before anything is downloaded into the project
+    outcomes = [run("submit", *first, "--download", *plain), dry, run("submit", *gpu), run("submit", *cpu)]
     assert [outcome.code for outcome in outcomes] == [0, 0, 0, 1], outcomes
     return Sent(service.runs()[before:], outcomes)
 
