@@ -21,17 +21,7 @@ _CONTEXT.set_forkserver_preload(["azureml.core", "azureml.core.model"])
 def run_with_sdk(code: str, environment: dict[str, str], arguments: Sequence[str | Path], folder: Path) -> str:
     """Run Python code as a script with exactly the given environment, and with no pause before the SDK's retries.
 
-    Args:
-        code: the script, indented or not.
-        environment: all its environment variables.
-        arguments: `sys.argv[1:]`.
-        folder: an absolute path; takes the files `out` and `err`.
-
-    Returns:
-        What it printed to stdout.
-
-    Raises:
-        AssertionError: it failed, or did not end.
+    Return what it printed; fail if it failed or did not end. The folder (absolute) takes the files `out` and `err`.
     """
     with pytest.MonkeyPatch.context() as patch:
         for name in _BACKOFFS:

@@ -11,17 +11,8 @@ An environment is for a *subprocess*: the SDK keeps sessions, tokens and address
 these variables into `os.environ` of the test itself is not safe. It is built from nothing (PATH, locale, a private HOME
 and TMPDIR), so nothing inherited can lead to the real Azure; add to it what the process needs: `env | {"A": "1"}`.
 
-What an `Emulator` offers, beside being a context manager; its methods' docstrings have the arguments:
-
-* environments: `job_environment`, `client_environment` (a laptop's control script), `write_config`, `workspace`,
-  `ca_file`, `proxy_url`, `folder` (scratch);
-* what it holds: `metrics`, `run`, `runs`, `artifacts`, `add_artifact`, `models`, `environments`, `add_environment`,
-  `add_compute` ("cpu-cluster" and "gpu-cluster" exist), `datastore`, `mount`, `snapshot`, `requests`, `unexpected`
-  (with `forgive`);
-* misbehaviour: `misbehave` (latency, statuses, dropped connections, silence, a refused service: see `Fault`) on the
-  routes "metrics", "artifacts", "blobs", "history", "execution", "snapshots", "environments", "computes",
-  "datastores", "models", "management", "login"; `behave` ends it;
-* running what was submitted: `Emulator(run_jobs=True)`, or `start_job`, `restart_job`, `job`, `wait`.
+`Emulator` has a method for whatever it offers: environments of processes, what it holds, misbehaviour, and jobs: with
+`Emulator(run_jobs=True)` it runs what is submitted. "cpu-cluster" and "gpu-cluster" are its compute clusters.
 
 `python -m scripts.emulator` starts one for a person and prints the environment to export.
 """

@@ -8,11 +8,7 @@ import trustme
 
 
 class CertificateAuthority:
-    """Issues a certificate for any host name, on request.
-
-    Args:
-        folder: an existing folder for `ca.pem`, the root that clients are told to trust.
-    """
+    """Issues a certificate for any host name, on request; `file` is the root that clients are told to trust."""
 
     def __init__(self, folder: Path) -> None:
         self._authority = trustme.CA()

@@ -17,8 +17,9 @@ class Fault:
 
     Args:
         kind: one of `KINDS`, or an HTTP status from "400" to "599".
-        on: the name of a group of routes ("metrics"), or a regular expression searched in host + path;
-            None: every request.
+        on: a group of routes ("metrics", "artifacts", "blobs", "history", "execution", "snapshots", "environments",
+            "computes", "datastores", "models", "management" or "login"), or a regular expression searched in
+            host + path; None: every request.
         requests: lifted after so many hits; None: no limit.
         seconds: lifted after so many seconds; None: no limit.
         retry_after: value of the Retry-After header, in seconds.
@@ -44,9 +45,8 @@ class Fault:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS and not re.fullmatch("[45][0-9][0-9]", self.kind):
-            raise ValueError(
-                f"unknown misbehaviour {self.kind!r}: use one of {', '.join(KINDS)}, or a status such as 500"
-            )
+            kinds = ", ".join(KINDS)
+            raise ValueError(f"unknown misbehaviour {self.kind!r}: use one of {kinds}, or a status such as 500")
         if self.kind == "latency" and self.delay is None:
             raise ValueError("misbehaviour 'latency' needs delay= in seconds")
         if self.kind == "refuse" and not (self.on is None and self.requests is None):
@@ -54,14 +54,10 @@ class Fault:
         if self.seconds is not None:
             self._until = time.monotonic() + self.seconds
 
-    def lift(self) -> None:
-        """End it; requests that it holds (silence) go on: their connections are closed."""
-        self.lifted.set()
-
     def meets(self, group: str, address: str) -> bool:
         """Return whether it would hit a request of a route group (`group`) at `address` (host + path)."""
         if self.remaining() == 0:
-            self.lift()
+            self.lifted.set()
         if self.lifted.is_set() or (self.requests is not None and self.hits >= self.requests):
             return False
         return self.on is None or self.on == group or re.search(self.on, address) is not None
@@ -89,7 +85,7 @@ class Faults:
         with self._lock:
             lifted, self._faults = self._faults, []
             for fault in lifted:
-                fault.lift()
+                fault.lifted.set()
             return lifted
 
     def strike(self, group: str, address: str) -> list[Fault]:

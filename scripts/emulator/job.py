@@ -19,14 +19,10 @@ _TAIL = 20  # lines of the log in the error message
 
 
 class Job:
-    """The processes of one attempt at a run.
+    """The processes of one attempt at a run that was submitted.
 
-    Args:
-        state: where the run and its snapshot are, and where artifacts go to.
-        run_id: a submitted run.
-        folder: where the nodes' folders are made.
-        environment: called with a home folder; returns the environment of a process inside the run.
-        grace: seconds between SIGTERM and SIGKILL.
+    `environment`, called with a home folder, returns the environment of a process inside the run; `grace` are the
+    seconds between SIGTERM and SIGKILL. The nodes' folders are made in `folder`.
 
     `folders` are the nodes' working directories; `isolation` says how they are hidden from each other.
     """
@@ -117,7 +113,7 @@ class Job:
             with self._lock:
                 if not self._outcome:
                     self._start_processes()
-            if self._processes:
+            if self._logs:
                 self._state.set_status(self.run, "Running")
                 uploader.start()
                 self._watch()
@@ -209,6 +205,5 @@ def _processes_per_node(definition: dict[str, Any]) -> tuple[int, bool]:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+    with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])

@@ -25,11 +25,7 @@ class Request:
     fault: str = ""
 
     def json(self) -> Any:
-        """Return the body parsed as strict JSON: the literals NaN and Infinity are no JSON.
-
-        Raises:
-            RefusalError: 400, as the service answers a body that it cannot parse.
-        """
+        """Return the body parsed as strict JSON; refuse (400) all else, the literals NaN and Infinity included."""
         try:
             return json.loads(self.body or b"null", parse_constant=_refuse_constant)
         except ValueError as error:

@@ -31,7 +31,7 @@ sys.path_hooks[:] = [one for one in sys.path_hooks if "__editable__" not in geta
 
 
 class DataError(Exception):
-    """The run definition asks for data that are not there."""
+    """The run definition asks for what is not there or cannot be run."""
 
 
 @dataclass
@@ -44,16 +44,11 @@ class Node:
     rank: int
     root: Path
     read_only: dict[Path, Path] = field(default_factory=dict)
+    work: Path = field(init=False)
+    home: Path = field(init=False)
 
-    @property
-    def work(self) -> Path:
-        """The working directory, made of the snapshot."""
-        return self.root / "wd"
-
-    @property
-    def home(self) -> Path:
-        """The home of the job's processes."""
-        return self.root / "home"
+    def __post_init__(self) -> None:
+        self.work, self.home = self.root / "wd", self.root / "home"
 
     def prepare(self, snapshot: dict[str, bytes]) -> None:
         """Make the folders and unpack the snapshot."""
@@ -82,11 +77,7 @@ class Node:
         }
 
     def provide(self, state: State, references: dict[str, Any]) -> dict[str, str]:
-        """Provide data references (mount, download or upload) and return their variables.
-
-        Raises:
-            DataError: for a datastore that does not exist, or a download of nothing.
-        """
+        """Provide data references (mount, download or upload) and return their variables."""
         return {_VARIABLE + name: str(self._provide(state, name, one)) for name, one in references.items()}
 
     def _provide(self, state: State, name: str, reference: dict[str, Any]) -> Path:
@@ -120,9 +111,6 @@ class Node:
 
         A command goes through a shell, which puts variables in; in a script's arguments only data references
         are replaced, as Azure ML does.
-
-        Raises:
-            DataError: if there is neither a command nor a script.
         """
         if command := definition.get("command"):
             return ["bash", "-c", command]

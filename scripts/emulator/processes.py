@@ -13,11 +13,7 @@ _SWEEP = 5.0  # seconds for killed processes to be gone
 
 
 class Processes:
-    """Processes by rank.
-
-    Args:
-        grace: seconds between SIGTERM and SIGKILL.
-    """
+    """Processes by rank, with `grace` seconds between SIGTERM and SIGKILL."""
 
     def __init__(self, grace: float) -> None:
         self._grace = grace
@@ -25,9 +21,6 @@ class Processes:
         self._codes: dict[int, int] = {}  # rank → exit code, in the order in which they ended
         self._ended = threading.Condition()
         self._asked = False
-
-    def __len__(self) -> int:
-        return len(self._all)
 
     @property
     def pids(self) -> list[int]:

@@ -21,14 +21,7 @@ LOOPBACK = "127.0.0.1"
 
 
 class Proxy:
-    """An HTTPS proxy that is the far end, too.
-
-    Args:
-        state: what the routes read and write; requests are recorded there.
-        router: which requests it answers; a host without a route gets 403, a path without one gets 501.
-        authority: issues the certificate of each tunnel's host.
-        faults: the misbehaviour that each request meets.
-    """
+    """An HTTPS proxy that is the far end, too: a host without a route gets 403, a path without one gets 501."""
 
     def __init__(self, state: State, router: Router, authority: CertificateAuthority, faults: Faults) -> None:
         self.state, self.router, self.authority, self.faults = state, router, authority, faults

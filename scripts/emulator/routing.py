@@ -41,10 +41,8 @@ class Route:
 class Routes:
     """The routes of one group of addresses; a module's functions are registered by decorator.
 
-    Args:
-        group: the name by which misbehaviour and tests refer to them.
-        host: a regular expression for the whole host name.
-        public: whether requests come without a bearer token.
+    Misbehaviour and tests refer to them by `group`; `host` is a regular expression for the whole host name; requests to
+    `public` ones come without a bearer token.
     """
 
     def __init__(self, group: str, host: str, public: bool = False) -> None:

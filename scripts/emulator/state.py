@@ -50,11 +50,7 @@ class State:
         self.on_cancel: Any = None  # called with the run id; returns whether a job took it
 
     def check_scope(self, subscription: str, group: str, workspace: str) -> None:
-        """Refuse what is not the one workspace, in Resource Manager's words.
-
-        Raises:
-            RefusalError: 404.
-        """
+        """Refuse (404) what is not the one workspace, in Resource Manager's words."""
         known = self.workspace
         if subscription.lower() != known.subscription_id.lower():
             raise RefusalError(404, "SubscriptionNotFound", f"The subscription '{subscription}' could not be found.")
@@ -76,16 +72,12 @@ class State:
             return self.experiments.setdefault(name, str(uuid.uuid5(uuid.NAMESPACE_DNS, name)))
 
     def experiment_name(self, identity: str) -> str:
-        """Return the name of the experiment with this id.
-
-        Raises:
-            RefusalError: 404, if there is none.
-        """
+        """Return the name of the experiment with this id; refuse (404) if there is none."""
         with self.lock:
-            for name, known in self.experiments.items():
-                if known == identity:
-                    return name
-        raise RefusalError(404, "UserError", f"Experiment {identity} not found")
+            names = {known: name for name, known in self.experiments.items()}
+        if identity not in names:
+            raise RefusalError(404, "UserError", f"Experiment {identity} not found")
+        return names[identity]
 
     def add_run(self, run_id: str, experiment: str, **attributes: Any) -> RunRecord:
         """Make a run, or return the one that has this id."""
@@ -100,11 +92,7 @@ class State:
             return self.runs[run_id]
 
     def run(self, run_id: str) -> RunRecord:
-        """Return a run.
-
-        Raises:
-            RefusalError: 404, if there is none.
-        """
+        """Return a run; refuse (404) if there is none."""
         with self.lock:
             if run_id not in self.runs:
                 raise RefusalError(404, "UserError", f"Run {run_id} not found")

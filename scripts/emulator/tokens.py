@@ -19,11 +19,7 @@ def jwt(seconds: float, **claims: Any) -> str:
 
 
 def check_token(authorization: str) -> None:
-    """Check the Authorization header of a request.
-
-    Raises:
-        RefusalError: 401, if it holds no token that is still valid.
-    """
+    """Refuse (401) a request whose Authorization header holds no token that is still valid."""
     checks = {"verify_signature": False, "verify_exp": True, "require": ["exp"]}
     try:
         pyjwt.decode(authorization.removeprefix("Bearer "), options=checks)  # type: ignore[arg-type]

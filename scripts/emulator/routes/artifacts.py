@@ -11,24 +11,11 @@ ARTIFACTS = f"/artifact/v2.0{WORKSPACE}/artifacts"
 routes = Routes("artifacts", SERVICES)
 
 
-def _information(origin: str, container: str, path: str) -> dict[str, Any]:
-    return {
-        "contentUri": signed("azureml", f"{origin}/{container}/{path}"),
-        "origin": origin,
-        "container": container,
-        "path": path,
-    }
-
-
 def _artifact(origin: str, container: str, path: str) -> dict[str, Any]:
-    return {
-        "artifactId": f"{origin}/{container}/{path}",
-        "origin": origin,
-        "container": container,
-        "path": path,
-        "etag": None,
-        "createdTime": now(),
-    }
+    """Return an artifact and, at once, the address of its content."""
+    identity = f"{origin}/{container}/{path}"
+    fields = {"artifactId": identity, "contentUri": signed("azureml", identity), "createdTime": now(), "etag": None}
+    return fields | {"origin": origin, "container": container, "path": path}
 
 
 def _paths(state: State, origin: str, container: str) -> list[str]:
@@ -41,11 +28,8 @@ def create(state: State, request: Request, origin: str, container: str) -> dict[
     paths = [entry["path"] for entry in request.json()["paths"]]
     for path in paths:
         state.put_artifact(origin, container, path)
-    return {
-        "artifacts": {path: _artifact(origin, container, path) for path in paths},
-        "artifactContentInformation": {path: _information(origin, container, path) for path in paths},
-        "errors": {},
-    }
+    artifacts = {path: _artifact(origin, container, path) for path in paths}
+    return {"artifacts": artifacts, "artifactContentInformation": artifacts, "errors": {}}
 
 
 @routes("GET", *(f"{ARTIFACTS}/{kind}/{{origin}}/{{container}}/{{path:path}}" for kind in ("contentinfo", "write")))
@@ -53,7 +37,7 @@ def content_information(state: State, request: Request, origin: str, container: 
     """Return the address of one artifact."""
     if path not in _paths(state, origin, container):
         raise RefusalError(404, "UserError", f"Artifact {path} not found")
-    return _information(origin, container, path)
+    return _artifact(origin, container, path)
 
 
 @routes("GET", ARTIFACTS + "/prefix/contentinfo/{origin}/{container}/{path:path}")
@@ -61,7 +45,7 @@ def prefix_information(state: State, request: Request, origin: str, container: s
     """Return the addresses of all artifacts below a path."""
     prefix = f"{path.strip('/')}/".lstrip("/")
     found = [known for known in _paths(state, origin, container) if f"{known}/".startswith(prefix)]
-    return {"value": [_information(origin, container, known) for known in found], "continuationToken": None}
+    return {"value": [_artifact(origin, container, known) for known in found], "continuationToken": None}
 
 
 @routes("GET", ARTIFACTS + "/{origin}/{container}")

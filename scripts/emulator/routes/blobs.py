@@ -46,11 +46,7 @@ def _md5(content: bytes) -> str:
 
 
 def read(state: State, container: str, path: str) -> bytes:
-    """Return a blob's content, from what was sent or from a mounted folder.
-
-    Raises:
-        BlobRefusalError: 404, if there is neither.
-    """
+    """Return a blob's content, from what was sent or from a mounted folder; refuse (404) if there is neither."""
     with state.lock:
         content = state.blobs.get(container, {}).get(path)
         mounts = dict(state.mounts.get(container, {}))

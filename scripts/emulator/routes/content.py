@@ -23,10 +23,8 @@ def latest(state: State, request: Request) -> dict[str, Any]:
 @routes("POST", f"/content/v2.0{WORKSPACE}/snapshots/getblob")
 def addresses(state: State, request: Request) -> dict[str, Any]:
     """Return where to send the files to."""
-    folder = uuid.uuid4()
-    nodes = [
-        {"fullName": name, "blobUri": signed(_CONTAINER, f"{folder}/{name}")} for name in request.json()["FileNames"]
-    ]
+    folder, names = uuid.uuid4(), request.json()["FileNames"]
+    nodes = [{"fullName": name, "blobUri": signed(_CONTAINER, f"{folder}/{name}")} for name in names]
     return {"fileNodes": nodes}
 
 

@@ -30,11 +30,7 @@ def add(state: State, name: str, container: str) -> None:
 
 
 def container_of(state: State, name: str) -> str:
-    """Return the container of a datastore.
-
-    Raises:
-        RefusalError: 404, if there is no such datastore.
-    """
+    """Return the container of a datastore; refuse (404) if there is none."""
     return str(get_datastore(state, None, name)["azureStorageSection"]["containerName"])
 
 

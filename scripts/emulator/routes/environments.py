@@ -15,12 +15,9 @@ _CONTENT = ("python", "docker", "environmentVariables", "spark", "inferencingSta
 
 
 def register(state: State, definition: dict[str, Any], version: str | None = None) -> dict[str, Any]:
-    """Register a definition and return it with its version: the latest one, if nothing has changed since.
+    """Register a definition as the SDK sends it, and return it with its version.
 
-    Args:
-        state: where environments are kept.
-        definition: as the SDK sends it; the case of the first letter of its keys does not matter.
-        version: a version of the client's choice, instead of one counted up from 1.
+    That is the client's choice, or the latest one if nothing has changed since, or the next one, counted from 1.
     """
     content = {key[0].lower() + key[1:]: value for key, value in definition.items()}
     name = content["name"]

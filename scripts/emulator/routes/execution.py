@@ -24,8 +24,7 @@ def submit(state: State, request: Request, experiment: str) -> dict[str, Any]:
         raise RefusalError(400, "UserError", f"Compute target {definition['target']!r} not found")
     nodes = definition.get("nodeCount") or 1
     if nodes > compute.max_nodes:
-        message = f"{nodes} nodes are more than the {compute.max_nodes} of {compute.name}"
-        raise RefusalError(400, "UserError", message)
+        raise RefusalError(400, "UserError", f"{nodes} nodes are more than the {compute.max_nodes} of {compute.name}")
     if snapshot not in state.snapshots:
         raise RefusalError(400, "UserError", f"Snapshot {snapshot} not found")
     run = state.add_run(run_id, experiment, type="azureml.scriptrun")
@@ -39,9 +38,8 @@ def submit(state: State, request: Request, experiment: str) -> dict[str, Any]:
         "AzureML.DerivedEnvironmentName": environment["name"],
         "AzureML.DerivedEnvironmentVersion": environment["version"],
     }
-    run.extra["cancelUri"] = (
-        f"{API}/execution/v1.0{state.workspace.scope}/experiments/{experiment}/runs/{run_id}/cancel"
-    )
+    address = f"{API}/execution/v1.0{state.workspace.scope}/experiments/{experiment}/runs/{run_id}"
+    run.extra["cancelUri"] = f"{address}/cancel"
     state.set_status(run, "Queued")
     if state.on_submit is not None:
         state.on_submit(run_id)
