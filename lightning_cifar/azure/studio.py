@@ -208,6 +208,4 @@ def _of_one_type(cells: list[Any]) -> list[Any]:
 
 
 def _plain(value: Any) -> Any:
-    if hasattr(value, "detach"):
-        value = value.detach().cpu()
     return value.tolist() if hasattr(value, "tolist") else value

@@ -21,34 +21,24 @@ _SIZE = (IMAGE_SIZE, IMAGE_SIZE)
 _BLOCK = 64  # files that a thread takes at a time
 
 
-class UnreadableImageError(Exception):
-    """A file that is no image; its text is the reason."""
-
-
 def read_image(path: str | Path) -> tuple[NDArray[np.uint8], tuple[int, int]]:
     """Read an image as RGB, upright, squeezed to 32x32 where it has another size.
 
     Returns:
         uint8 (32, 32, 3), and the width and height that the file had.
-
-    Raises:
-        UnreadableImageError: Pillow cannot read the file.
     """
-    try:
-        with Image.open(path) as image:
-            size = image.size
-            if size != _SIZE:
-                image.draft("RGB", _SIZE)  # a large JPEG is decoded at a fraction of its size
-            upright: Image.Image = ImageOps.exif_transpose(image) if image.getexif() else image
-            if upright.mode.startswith("I"):  # 16 bits a pixel; Pillow's own conversion would clip them to white
-                upright = Image.fromarray((np.asarray(upright).astype(np.uint32) >> 8).astype(np.uint8))
-            if upright.mode != "RGB":
-                upright = upright.convert("RGB")
-            if upright.size != _SIZE:
-                upright = upright.resize(_SIZE, Image.Resampling.BILINEAR, reducing_gap=2.0)
-            return np.asarray(upright), size
-    except Exception as error:  # Pillow's plugins raise whatever their parsers meet in a broken file
-        raise UnreadableImageError(str(error).partition("\n")[0] or type(error).__name__) from error
+    with Image.open(path) as image:
+        size = image.size
+        if size != _SIZE:
+            image.draft("RGB", _SIZE)  # a large JPEG is decoded at a fraction of its size
+        upright: Image.Image = ImageOps.exif_transpose(image) if image.getexif() else image
+        if upright.mode.startswith("I"):  # 16 bits a pixel; Pillow's own conversion would clip them to white
+            upright = Image.fromarray((np.asarray(upright).astype(np.uint32) >> 8).astype(np.uint8))
+        if upright.mode != "RGB":
+            upright = upright.convert("RGB")
+        if upright.size != _SIZE:
+            upright = upright.resize(_SIZE, Image.Resampling.BILINEAR, reducing_gap=2.0)
+        return np.asarray(upright), size
 
 
 def read_files(paths: Sequence[str], what: str) -> NDArray[np.uint8]:
@@ -96,6 +86,6 @@ def _read_block(paths: Sequence[str], out: NDArray[np.uint8]) -> list[tuple[int,
         try:
             out[i], size = read_image(path)
             found.append(size)
-        except UnreadableImageError as error:
-            found.append(str(error))
+        except Exception as error:  # Pillow's plugins raise whatever their parsers meet in a broken file
+            found.append(str(error).partition("\n")[0] or type(error).__name__)
     return found
