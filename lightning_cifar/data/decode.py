@@ -14,9 +14,7 @@ from lightning_cifar.data import IMAGE_SIZE
 from lightning_cifar.data.progress import progress, say
 from lightning_cifar.errors import UserError
 
-NAMED = 10
-"""Files that an error names, where it is about more."""
-
+_NAMED = 10  # files that an error names, where it is about more
 _SIZE = (IMAGE_SIZE, IMAGE_SIZE)
 _BLOCK = 64  # files that a thread takes at a time
 
@@ -72,7 +70,7 @@ def read_files(paths: Sequence[str], what: str) -> NDArray[np.uint8]:
         pool.shutdown(cancel_futures=True)  # after Ctrl-C nobody waits for the rest
 
     if unreadable := [f"{path} ({size})" for path, size in zip(paths, found, strict=True) if isinstance(size, str)]:
-        named = ", ".join(unreadable[:NAMED]) + (", …" if len(unreadable) > NAMED else "")
+        named = ", ".join(unreadable[:_NAMED]) + (", …" if len(unreadable) > _NAMED else "")
         raise UserError(f"cannot read {len(unreadable)} of {len(paths)} {what} images: {named}; remove or replace them")
     if resized := sum(size != _SIZE for size in found):
         warnings.warn(f"{resized} of {len(paths)} {what} images were resized to 32x32", stacklevel=2)
