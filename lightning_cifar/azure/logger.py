@@ -145,8 +145,8 @@ class AzureMLLogger(StudioLogging, Logger):
         A table, because a run has room for 50 tags, and properties can never be changed. Rows that are there
         already are not sent again, so a resumed run adds only what has changed.
         """
-        flat = _sanitize_callable_params(_flatten_dict(_convert_params(params)))
-        if flat:
+        if self._address is not None and (flat := _flatten_dict(_convert_params(params))):
+            flat = _sanitize_callable_params(flat)
             self.log_table("hyperparameters", ("name", "value"), [(key, str(flat[key])) for key in flat])
 
     @rank_zero_only

@@ -37,9 +37,13 @@ class StudioLogging:
 
         Args:
             key: the name in Studio.
-            images: one or a list of: figures, PIL images, paths, tensors (C, H, W), arrays (H, W, C); floats
-                in [0, 1] or integers in 0..255.
+            images: one or a list of: matplotlib figures, PIL images, paths, tensors (C, H, W) or (H, W), arrays
+                (H, W, C), (H, W) or (C, H, W); floats in [0, 1], integers in 0..255, bools black or white. C is 1, 3
+                or 4.
             step: a part of the files' names; Studio orders the images of one name by time.
+
+        Raises:
+            ValueError: an image is none of these.
         """
         delivery, name = self._open_delivery(), self._name(key)
         if delivery is None or not self._encoder.claim(name):
@@ -66,10 +70,10 @@ class StudioLogging:
     ) -> None:
         """Add rows to the table `key`: columns and data, or a pandas DataFrame; `step` is one more column.
 
-        A row that the table has already is not added again.
+        A row that the table has already is not added again. Strings longer than `MAX_CELL_LENGTH` are cut.
 
         Raises:
-            ValueError: neither is given, or the service has no room for so many columns.
+            ValueError: neither is given, a row is of another length, or there are more than `MAX_COLUMNS` columns.
         """
         if dataframe is not None:
             columns, data = list(dataframe.columns), dataframe.to_numpy().tolist()
@@ -142,16 +146,7 @@ def artifact_name(path: str, step: int | None = None, suffix: str = "") -> str:
 
 
 def save_image(image: Any, path: Path) -> None:
-    """Write an image as PNG.
-
-    Args:
-        image: a matplotlib figure, a PIL image, a path, a tensor (C, H, W) or (H, W), or an array (H, W, C),
-            (H, W) or (C, H, W); floats are in [0, 1], integers in 0..255, bools black or white. C is 1, 3 or 4.
-        path: the file.
-
-    Raises:
-        ValueError: it is none of these.
-    """
+    """Write any image that `log_image` takes as PNG."""
     if hasattr(image, "savefig"):
         image.savefig(path, format="png")
         return
@@ -167,11 +162,7 @@ def table_entry(
 ) -> dict[str, Any]:
     """Return a table as an entry, with a column `step` if there is one.
 
-    A column holds either finite numbers or strings, because the service fixes its type by the first value;
-    strings longer than `MAX_CELL_LENGTH` are cut.
-
-    Raises:
-        ValueError: more than `MAX_COLUMNS` columns, or a row of another length.
+    A column holds either finite numbers or strings, because the service fixes its type by the first value.
     """
     columns, table = [str(column) for column in columns], [list(row) for row in rows]
     if step is not None and "step" not in columns:
@@ -208,6 +199,4 @@ def _of_one_type(cells: list[Any]) -> list[Any]:
 
 
 def _plain(value: Any) -> Any:
-    if hasattr(value, "detach"):
-        value = value.detach().cpu()
     return value.tolist() if hasattr(value, "tolist") else value

@@ -14,15 +14,9 @@ from lightning_cifar.data import IMAGE_SIZE
 from lightning_cifar.data.progress import progress, say
 from lightning_cifar.errors import UserError
 
-NAMED = 10
-"""Files that an error names, where it is about more."""
-
+_NAMED = 10  # files that an error names, where it is about more
 _SIZE = (IMAGE_SIZE, IMAGE_SIZE)
 _BLOCK = 64  # files that a thread takes at a time
-
-
-class UnreadableImageError(Exception):
-    """A file that is no image; its text is the reason."""
 
 
 def read_image(path: str | Path) -> tuple[NDArray[np.uint8], tuple[int, int]]:
@@ -30,25 +24,19 @@ def read_image(path: str | Path) -> tuple[NDArray[np.uint8], tuple[int, int]]:
 
     Returns:
         uint8 (32, 32, 3), and the width and height that the file had.
-
-    Raises:
-        UnreadableImageError: Pillow cannot read the file.
     """
-    try:
-        with Image.open(path) as image:
-            size = image.size
-            if size != _SIZE:
-                image.draft("RGB", _SIZE)  # a large JPEG is decoded at a fraction of its size
-            upright: Image.Image = ImageOps.exif_transpose(image) if image.getexif() else image
-            if upright.mode.startswith("I"):  # 16 bits a pixel; Pillow's own conversion would clip them to white
-                upright = Image.fromarray((np.asarray(upright).astype(np.uint32) >> 8).astype(np.uint8))
-            if upright.mode != "RGB":
-                upright = upright.convert("RGB")
-            if upright.size != _SIZE:
-                upright = upright.resize(_SIZE, Image.Resampling.BILINEAR, reducing_gap=2.0)
-            return np.asarray(upright), size
-    except Exception as error:  # Pillow's plugins raise whatever their parsers meet in a broken file
-        raise UnreadableImageError(str(error).partition("\n")[0] or type(error).__name__) from error
+    with Image.open(path) as image:
+        size = image.size
+        if size != _SIZE:
+            image.draft("RGB", _SIZE)  # a large JPEG is decoded at a fraction of its size
+        upright: Image.Image = ImageOps.exif_transpose(image) if image.getexif() else image
+        if upright.mode.startswith("I"):  # 16 bits a pixel; Pillow's own conversion would clip them to white
+            upright = Image.fromarray((np.asarray(upright).astype(np.uint32) >> 8).astype(np.uint8))
+        if upright.mode != "RGB":
+            upright = upright.convert("RGB")
+        if upright.size != _SIZE:
+            upright = upright.resize(_SIZE, Image.Resampling.BILINEAR, reducing_gap=2.0)
+        return np.asarray(upright), size
 
 
 def read_files(paths: Sequence[str], what: str) -> NDArray[np.uint8]:
@@ -82,7 +70,7 @@ def read_files(paths: Sequence[str], what: str) -> NDArray[np.uint8]:
         pool.shutdown(cancel_futures=True)  # after Ctrl-C nobody waits for the rest
 
     if unreadable := [f"{path} ({size})" for path, size in zip(paths, found, strict=True) if isinstance(size, str)]:
-        named = ", ".join(unreadable[:NAMED]) + (", …" if len(unreadable) > NAMED else "")
+        named = ", ".join(unreadable[:_NAMED]) + (", …" if len(unreadable) > _NAMED else "")
         raise UserError(f"cannot read {len(unreadable)} of {len(paths)} {what} images: {named}; remove or replace them")
     if resized := sum(size != _SIZE for size in found):
         warnings.warn(f"{resized} of {len(paths)} {what} images were resized to 32x32", stacklevel=2)
@@ -96,6 +84,6 @@ def _read_block(paths: Sequence[str], out: NDArray[np.uint8]) -> list[tuple[int,
         try:
             out[i], size = read_image(path)
             found.append(size)
-        except UnreadableImageError as error:
-            found.append(str(error))
+        except Exception as error:  # Pillow's plugins raise whatever their parsers meet in a broken file
+            found.append(str(error).partition("\n")[0] or type(error).__name__)
     return found

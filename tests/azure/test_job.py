@@ -75,18 +75,3 @@ def test_a_training_arrives_while_it_runs_and_a_restarted_one_adds_only_what_is_
     assert table == [{"name": "cat", "acc": 0.5, "step": 3.0}, {"name": "dog", "acc": 0.25, "step": 3.0}]
     added = {"images/samples-step-2-0.png", "images/samples-step-2-1.png", "texts/note-1.txt"}
     assert set(job.azure.artifacts("run-1")) == set(artifacts) | added
-
-
-def test_what_the_service_would_not_take_is_set_aside_or_renamed_and_costs_nothing_else(job, recwarn):
-    job.azure.misbehave("409", on="artifacts", requests=2)
-    logger = job.logger(timeout=deadline(60))
-    logger.log_text("note", "a")
-    logger.log_image("white", np.ones((4, 4)), step=1)
-    logger.log_metrics({f"m{i}": 1.0 for i in range(52)}, 0)
-    logger.finalize("success")
-    artifacts = job.azure.artifacts("run-1")
-    assert set(artifacts) == {"texts/note-2.txt", "images/white-step-1.png"} and artifacts["texts/note-2.txt"] == b"a"
-    assert {metric.name for metric in job.azure.metrics("run-1")} == {"white"} | {f"m{i}" for i in range(49)}
-    assert not [request for request in job.azure.requests if request.status == 207]
-    (warning,) = [str(w.message) for w in recwarn if "AzureMLLogger" in str(w.message)]
-    assert "kept on disk but not sent: m49, m50, m51" in warning

@@ -72,7 +72,7 @@ def test_the_experiment_is_kept_and_is_a_dummy_on_other_ranks_only(records, monk
 
 
 def test_outside_a_job_anything_can_be_called_on_the_experiment(outside):
-    experiment = AzureMLLogger().experiment
+    experiment = outside.logger().experiment
     assert experiment.log("a", 1, step=2) is None and experiment.tag("a") is None
     assert pickle.loads(pickle.dumps(experiment)).flush() is None
 

@@ -69,7 +69,7 @@ def test_what_is_no_scalar_is_left_out_with_one_warning_and_spares_its_neighbour
     assert len(caught) == 1 and "'bad' is no scalar" in str(caught[0].message)
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), torch.tensor(float("nan"))])
+@pytest.mark.parametrize("value", [float("nan"), torch.tensor(-float("inf"))])
 def test_what_is_not_finite_is_kept_marked_and_warned_of_once(value):
     encoder = Encoder()
     with pytest.warns(UserWarning, match="at step 4; Azure ML takes no such number") as caught:
