@@ -69,16 +69,6 @@ def test_loss_is_the_mean_of_each_window_which_starts_anew_with_every_epoch(tmp_
     assert len(lines) == len(expected)
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_loss_of_the_last_window_is_not_lost_at_max_steps(tmp_path):
-    record, model = Record(), Losses(class_names=CLASSES, loss_window=4)
-    trainer(tmp_path, logger=record, max_epochs=None, max_steps=6).fit(model, batches(8))
-    assert record.of("loss") == [
-        (3, pytest.approx(sum(model.losses[:4]) / 4)),
-        (5, pytest.approx(sum(model.losses[4:6]) / 2)),
-    ]
-
-
 def test_a_loss_that_is_no_number_is_warned_of_once(tmp_path):
     model = Losses(class_names=CLASSES, loss_window=4)
     model.configure_optimizers = lambda: torch.optim.SGD(model.parameters(), lr=1e30)
@@ -89,14 +79,19 @@ def test_a_loss_that_is_no_number_is_warned_of_once(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_steps_are_those_of_the_trainer_under_gradient_accumulation(tmp_path):
+@pytest.mark.parametrize(
+    ("options", "ends", "validated"),
+    [
+        ({"max_epochs": None, "max_steps": 6}, [(3, 0, 4), (5, 4, 6)], []),
+        ({"max_epochs": 1, "accumulate_grad_batches": 2}, [(1, 0, 4), (3, 4, 8)], [3]),
+    ],
+    ids=["the last window is not lost at max_steps", "accumulated gradients"],
+)
+def test_steps_of_windows_are_those_of_the_trainer(tmp_path, options, ends, validated):
     record, model = Record(), Losses(class_names=CLASSES, loss_window=4)
-    trainer(tmp_path, logger=record, max_epochs=1, accumulate_grad_batches=2).fit(model, batches(8), batches(2))
-    assert record.of("loss") == [
-        (1, pytest.approx(sum(model.losses[:4]) / 4)),
-        (3, pytest.approx(sum(model.losses[4:]) / 4)),
-    ]
-    assert [step for step, _ in record.of("val_loss")] == [3]
+    trainer(tmp_path, logger=record, **options).fit(model, batches(8), batches(2))
+    assert record.of("loss") == [(step, pytest.approx(sum(model.losses[a:b]) / (b - a))) for step, a, b in ends]
+    assert [step for step, _ in record.of("val_loss")] == validated
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -117,18 +112,6 @@ def test_validation_and_test_report_loss_and_accuracy_over_all_images(tmp_path):
     for label, name in enumerate(CLASSES):
         per_class = model.confusion_matrix[label, label] / model.confusion_matrix[label].sum()
         assert record.of(f"test_acc/{name}") == [(3, pytest.approx(float(per_class)))]
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_a_checkpoint_carries_the_classes_and_loads_without_arguments(tmp_path):
-    model = CIFAR10Classifier(class_names=CLASSES)
-    one = trainer(tmp_path, logger=False, max_epochs=1)
-    one.fit(model, batches(2))
-    one.save_checkpoint(tmp_path / "it.ckpt")
-    again = CIFAR10Classifier.load_from_checkpoint(tmp_path / "it.ckpt")
-    assert again.class_names == CLASSES
-    images = torch.rand(2, 3, 32, 32)
-    assert torch.equal(again.eval()(images), model.eval()(images))
 
 
 @pytest.mark.filterwarnings("ignore")
