@@ -46,10 +46,7 @@ UPLOAD_SECONDS = 900.0
 class Relay:
     """Keeps an attempt at a record until nothing more will be logged and nothing is left, or the time is up.
 
-    Args:
-        record: the file.
-        parent: process id of the training process, whose child this is.
-        seconds: how long it may go on after the training process is gone.
+    `parent` is the process id of the training process; `seconds` is how long this may go on after it is gone.
     """
 
     def __init__(self, record: Path, parent: int, seconds: float) -> None:
