@@ -13,6 +13,7 @@ from lightning_cifar.azure import outbox
 from lightning_cifar.azure.backends import MAX_NAMES, Backend, Point, not_importable
 from lightning_cifar.azure.outbox import Header, Progress
 from lightning_cifar.azure.process import HOPELESS
+from lightning_cifar.azure.run import RunAddress
 from lightning_cifar.azure.service_errors import http_status
 from lightning_cifar.azure.sharing import share_token
 from lightning_cifar.errors import UserError
@@ -204,7 +205,7 @@ class Attempt:
         self._flags.step_began = time.monotonic()
 
 
-def must_end_run(record: Path, address: Any, progress: Progress) -> bool:
+def must_end_run(record: Path, address: RunAddress, progress: Progress) -> bool:
     """Return whether an interactive run is still to be ended: by the relay of its metrics, not of its files."""
     return address.ended_here and not progress.ended and not record.stem.endswith("-media")
 

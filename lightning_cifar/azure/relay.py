@@ -7,11 +7,10 @@ lock. It has its own session, so that Ctrl-C at the terminal does not hit it, an
 process is gone, even by SIGKILL, because its parent changes, or that it has closed the logger, because it hears
 so on its standard input; from then on it has a time limit.
 
-Why it forks a process for each attempt: after a failure the SDK's threads may still hold the batch that failed
-and store it later. Ending the attempt ends them, and the next one first reads back what the service has, so
-nothing is sent twice; a call into the SDK that never returns ends the same way. The import is paid once,
-before the first fork (it starts no thread); starting the interpreter anew for each attempt took 5 s on a busy
-machine of 2 cores.
+Why it forks a process for each attempt: after a failure the SDK's threads may still hold the batch that failed and
+store it later. Ending the attempt ends them, and the next one first reads back what the service has, so nothing is sent
+twice; a call into the SDK that never returns ends the same way. The import is paid once, before the first fork (it
+starts no thread); starting the interpreter anew for each attempt took 5 s on a busy machine of 2 cores.
 """
 
 import math
@@ -47,10 +46,7 @@ UPLOAD_SECONDS = 900.0
 class Relay:
     """Keeps an attempt at a record until nothing more will be logged and nothing is left, or the time is up.
 
-    Args:
-        record: the file.
-        parent: process id of the training process, whose child this is.
-        seconds: how long it may go on after the training process is gone.
+    `parent` is the process id of the training process; `seconds` is how long this may go on after it is gone.
     """
 
     def __init__(self, record: Path, parent: int, seconds: float) -> None:
@@ -69,8 +65,7 @@ class Relay:
         """Send to the end and return the exit code: 0 all sent, `HOPELESS`, or `TIME_IS_UP`."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
-        # SIGCONT is harmless to a process that does not handle it yet, so the trainer may send it at any
-        # time.
+        # SIGCONT is harmless to a process that does not handle it yet, so the trainer may send it at any time.
         signal.signal(signal.SIGCONT, self._hurry)
         try:
             self._backend = backends.load(self._header.backend)  # once, for all attempts

@@ -1,9 +1,8 @@
 """Sends what did not get through: `python -m lightning_cifar.azure.replay FILE…`.
 
-FILE is a record that AzureMLLogger's warning named; it lies among a job's outputs as well. Inside a job it
-has to be that job's; anywhere else the file says which run of which workspace it belongs to, and the SDK
-signs in as it always does. What the service has is read back first, so each (name, step) is there once,
-however often this is called and wherever it was interrupted.
+FILE is a record that AzureMLLogger's warning named; it lies among a job's outputs as well. It says which run of which
+workspace it belongs to, and the SDK signs in as it always does. What the service has is read back first, so each
+(name, step) is there once, however often this is called and wherever it was interrupted.
 """
 
 import argparse
@@ -17,7 +16,6 @@ from pathlib import Path
 from lightning_cifar.azure import backends, outbox
 from lightning_cifar.azure.outbox import MISSING, Progress, pending
 from lightning_cifar.azure.process import start_relay
-from lightning_cifar.azure.run import RunAddress
 from lightning_cifar.errors import UserError
 
 
@@ -29,17 +27,12 @@ def replay(file: Path, seconds: float) -> str:
         seconds: give up after so long.
 
     Raises:
-        UserError: the file is foreign, damaged, or another run's; the service did not take it in time; or
-            pictures and other files that it refers to are missing.
+        UserError: the file is foreign or damaged; the service did not take it in time; or pictures and other files
+            that it refers to are missing.
     """
     file = file.absolute()
     header = outbox.read_header(file)
-    run_id, job = header.address.run_id, RunAddress.of_job()
-    if job is not None and job.run_id != run_id:
-        raise UserError(
-            f"{file} belongs to run {run_id}, and this job is run {job.run_id}: "
-            "replay it in its own job, or outside a job"
-        )
+    run_id = header.address.run_id
     whole = max((end for _, end in outbox.read_entries(file, header.start)), default=header.start)
     progress = Progress.read(file)
     if progress.offset > whole:

@@ -25,7 +25,6 @@ from scripts.emulator import Emulator
 from tests.azure.fake_backend import FakeService
 from tests.azure.recorded import outside as outside  # fixtures
 from tests.azure.recorded import recorded as recorded
-from tests.deadline import wait_until as wait_until  # for the tests that import it from here
 
 REPOSITORY = Path(__file__).parents[2]
 FAKE = "tests.azure.fake_backend:FakeBackend"
@@ -44,11 +43,6 @@ class Job:
     def points(self) -> list[tuple[str, int | None, Any]]:
         """What has arrived, sorted."""
         return sorted((m.name, m.step, m.value) for m in self.azure.metrics(self.run_id))
-
-    def spool(self, kind: str = "metrics") -> Path:
-        """The one record of this kind."""
-        (path,) = Path("outputs/azureml-metrics").glob(f"*-{kind}.jsonl")
-        return path
 
 
 def kill(relay: "subprocess.Popen[bytes]") -> None:
@@ -143,18 +137,6 @@ def start_relay(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., "subp
     yield start
     for each in started:
         kill(each)
-
-
-@pytest.fixture
-def script(tmp_path: Path) -> Callable[[str], list[str]]:
-    """Write a script and return the command that runs it."""
-
-    def write(text: str) -> list[str]:
-        path = tmp_path / f"script_{len(list(tmp_path.glob('script_*')))}.py"
-        path.write_text(text)
-        return [sys.executable, str(path)]
-
-    return write
 
 
 @pytest.fixture

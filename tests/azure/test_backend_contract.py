@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 from PIL import Image
@@ -18,7 +17,6 @@ from lightning_cifar.azure.outbox import (
     entry_line,
     files_folder,
     pending,
-    read_header,
     sent_file,
 )
 from lightning_cifar.azure.process import HOPELESS, start_relay
@@ -94,7 +92,7 @@ def points(azure, run_id="run-1"):
 
 @pytest.mark.parametrize(
     ("kind", "requests"),
-    [("429", 2), ("500", 2), ("503", 2), ("drop", 2), ("store-and-drop", 2), ("expired", 1), ("400", 2)],
+    [("429", 2), ("500", 2), ("drop", 2), ("store-and-drop", 2), ("expired", 1), ("400", 2)],
 )
 def test_after_a_failure_each_point_is_there_once(azure, host, backend, record, kind, requests):
     fault = azure.misbehave(kind, on=BATCH[backend], requests=requests)
@@ -104,7 +102,7 @@ def test_after_a_failure_each_point_is_there_once(azure, host, backend, record, 
     assert fault.hits == requests, "the SDK sent nothing again by itself"
 
 
-@pytest.mark.parametrize("kind", ["refuse", "silence", "500", "429"])
+@pytest.mark.parametrize("kind", ["refuse", "silence", "429"])
 def test_a_service_that_never_answers_is_asked_until_it_does(azure, host, record, kind):
     azure.misbehave(kind)
     host(record, azure.job_environment("run-1"), STEP_SECONDS=1.0)
@@ -198,29 +196,18 @@ def test_an_interactive_run_is_started_and_ended_and_no_remote_s_token_leaves(az
     assert not [request.path for request in azure.requests if b"secret-token" in request.body]
 
 
-def test_an_unknown_run_is_hopeless(azure, record):
+def test_an_unknown_run_is_named(azure, host, record):
     record.write_text(record.read_text().replace('"run-1"', '"run-9"', 1))
-    relay = start_quietly(record, azure.client_environment())
-    assert relay.wait(deadline(20)) == HOPELESS
-    assert "run run-9 is not in workspace" in Progress.read(record).error
-    kill(relay)
-
-
-def start_quietly(record, environment):
-    with pytest.MonkeyPatch.context() as patch:
-        for name in os.environ:
-            patch.delenv(name)
-        return start_relay(record, 3600.0, environment)
+    host(record, azure.client_environment())
+    wait_until(lambda: "run run-9 is not in workspace" in (Progress.read(record).error or ""), 20)
 
 
 def test_a_token_that_the_sdk_renewed_is_shared_and_survives_a_failure(azure, host, record):
-    seconds = deadline(1.0)
-    environment = azure.job_environment("run-1", token_seconds=seconds)
+    environment = azure.job_environment("run-1", token_seconds=deadline(6.0))  # short: the SDK renews it at once
     environment.pop("AZUREML_RUN_TOKEN_EXPIRY", None)
-    expired = time.monotonic() + seconds
     host(record, environment)
     wait_until(lambda: not pending(record), 20)
-    wait_until(lambda: time.monotonic() > expired)
+    environment |= {"AZUREML_RUN_TOKEN": azure.job_environment("run-1", token_seconds=-1.0)["AZUREML_RUN_TOKEN"]}
     fault = azure.misbehave("500", on="/batch", requests=1)
     with record.open("a") as file:
         file.write(entry_line({"metric": "late", "value": 1.0, "step": 0, "time": 0}))
@@ -249,26 +236,15 @@ load("v1")
     done = subprocess.run([sys.executable, "-c", code], env=env, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "azureml-core 1.99.0 is not the version 1.61 that AzureMLLogger was tested with" in done.stderr
-    assert (
-        "is not the version"
-        not in subprocess.run(
-            [sys.executable, "-c", 'from lightning_cifar.azure.backends import load; load("v1")'],
-            env=env,
-            capture_output=True,
-            text=True,
-        ).stderr
-    )
 
 
-def test_an_sdk_that_cannot_be_imported_is_hopeless_and_says_what_next(azure, record, tmp_path):
+def test_an_sdk_that_cannot_be_imported_is_hopeless_and_says_what_next(azure, record, tmp_path, monkeypatch):
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken/imghdr.py").write_text("raise ModuleNotFoundError(\"No module named 'imghdr'\")\n")
     environment = azure.job_environment("run-1") | {"PYTHONPATH": f"{REPOSITORY}:{tmp_path / 'broken'}"}
-    relay = start_quietly(record, environment)
+    for name in os.environ:
+        monkeypatch.delenv(name)
+    relay = start_relay(record, 3600.0, environment)
     assert relay.wait(deadline(20)) == HOPELESS
     assert "cannot import it (No module named 'imghdr'): use Python 3.11" in Progress.read(record).error
     kill(relay)
-
-
-def test_a_record_of_this_version_names_its_backend(record, backend):
-    assert read_header(record).backend == backend

@@ -49,9 +49,8 @@ def test_a_logger_that_was_closed_can_be_used_again(fake):
     assert fake.points() == [("a", 0, 1.0), ("a", 1, 1.0)]
 
 
-@pytest.mark.parametrize("word", ["hang", "503"])
-def test_a_service_that_takes_nothing_is_given_up_with_one_warning_that_names_the_records(fake, deliver, word):
-    fake.script("open", word + "*")
+def test_a_service_that_takes_nothing_is_given_up_with_one_warning_that_names_the_records(fake, deliver):
+    fake.script("open", "hang*")
     delivery = deliver()
     delivery.write(line() + line(step=1))
     delivery.add("media", {"tags": {"a": "b"}})
@@ -87,17 +86,6 @@ def test_waits_share_one_limit_until_what_the_first_gave_up_on_has_arrived(fake,
     first.write(line(step=1))
     first.drain(100_000.0)
     assert ("a", 1, 1.0) in fake.points()
-
-
-def test_an_outage_in_mid_training_is_caught_up_without_being_asked(fake, deliver):
-    delivery = deliver()
-    delivery.write(line())
-    wait_until(fake.points)
-    fake.script("log", "503", "lost")
-    for step in range(1, 100):
-        delivery.write(line(step=step))
-    wait_until(lambda: len(fake.points()) == 100)
-    assert fake.points() == [("a", step, 1.0) for step in range(100)]
 
 
 def test_each_kind_of_loss_is_warned_of_once(fake, deliver):
@@ -138,22 +126,13 @@ def test_after_a_full_disk_both_losses_are_warned_of(fake, deliver, full_at):
         delivery.drain(0.1)
 
 
-def test_a_folder_that_cannot_be_written_is_warned_of_once_and_the_training_goes_on(fake):
-    Path("outputs").write_text("a file where the folder should be")
-    logger = AzureMLLogger()
-    with pytest.warns(UserWarning, match="cannot record metrics; the training goes on") as caught:
-        for step in range(3):
-            logger.log_metrics({"loss": 1.0}, step)
-        logger.finalize("success")
-    assert len(caught) == 1
-
-
 def test_a_relay_that_died_is_started_again_and_nothing_is_sent_twice(fake, deliver, monkeypatch):
     monkeypatch.setattr(process, "RESTART_SECONDS", 0.0)
     delivery = deliver()
     delivery.write(line())
     wait_until(fake.points)
     (first,) = relays(delivery)
+    assert os.getsid(first.pid) == first.pid != os.getsid(0)  # Ctrl-C at the terminal is for the training
     first.kill()
     first.wait()
     delivery.write(line(step=1))
@@ -171,14 +150,3 @@ def test_a_hopeless_relay_is_not_waited_for_nor_started_again(fake, deliver, mon
     before = relays(delivery)
     delivery.write(line(step=1))
     assert relays(delivery) == before and before[0].returncode == process.HOPELESS
-
-
-def test_the_relay_finds_this_package_and_has_its_own_session(fake, deliver, tmp_path, monkeypatch):
-    (tmp_path / "elsewhere").mkdir()
-    monkeypatch.chdir(tmp_path / "elsewhere")
-    delivery = deliver()
-    delivery.write(line())
-    delivery.drain(60.0)
-    (relay,) = relays(delivery)
-    assert os.getsid(relay.pid) == relay.pid != os.getsid(0)  # Ctrl-C at the terminal is for the training
-    assert fake.points()

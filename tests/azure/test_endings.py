@@ -14,7 +14,6 @@ from tests.deadline import deadline, wait_until
 
 # In a job, whose run is not for the logger to end.
 JOBS = {
-    "sys.exit": ("log(); sys.exit(3)", 3),
     "exception": ("log(); raise RuntimeError('the loss is odd')", 1),
     "Ctrl-C": ("log(); os.kill(os.getpid(), signal.SIGINT); time.sleep(60)", None),
     "SIGTERM": ("log(); os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)", -15),

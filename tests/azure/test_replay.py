@@ -35,9 +35,6 @@ def test_a_record_of_an_older_version_is_sent_from_where_it_was_confirmed(fake, 
         shutil.copy(path, tmp_path)
     record = tmp_path / OLD_RECORD.name
     monkeypatch.setenv("RELAY_CONSTANTS", json.dumps({"backends": {"_BACKENDS": {"v1": [FAKE, None]}}}))
-    progress = Progress.read(record)
-    progress.dropped.clear()
-    progress.write(record)
     assert "3 entries were missing" in replay.replay(record, SECONDS)
     assert fake.points() == [("acc", 2, 2 / 3), ("loss", 2, 2 / 7)]
     assert fake.read("rows") == [["hyperparameters", {"name": "lr", "value": "0.1"}]]
@@ -86,10 +83,9 @@ def test_what_was_dropped_is_mentioned(fake, record):
         (lambda path: path.write_text('{"loss": 1}\n'), "is not a file of AzureMLLogger's"),
         (lambda path: path.write_bytes(b"\x89PNG\r\n"), "is not a file of AzureMLLogger's"),
         (lambda path: path.write_text(path.read_text().replace('{"metric": "loss"', "x", 1)), "is damaged"),
-        (lambda path: path.write_text(path.read_text().replace('"run-1"', '"run-2"', 1)), "belongs to run run-2"),
         (lambda path: Progress(offset=10**6).write(path), "is shorter than what was sent from it"),
     ],
-    ids=["missing", "foreign", "binary", "damaged", "another run's", "cut"],
+    ids=["missing", "foreign", "binary", "damaged", "cut"],
 )
 def test_a_file_that_cannot_be_sent_is_one_line_that_says_why(fake, record, damage, message):
     damage(record)

@@ -21,6 +21,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from azureml.core import Experiment, Run, Workspace
@@ -30,8 +31,7 @@ from lightning_cifar.azure.run import RunAddress
 from lightning_cifar.azure.service_errors import http_status
 
 TESTED = "1.61"
-# A batch of 45 takes the service under a second; what takes longer has failed, and is asked for before it is
-# resent.
+# A batch of 45 takes the service under a second; what takes longer has failed, and is asked for before it is resent.
 FLUSH_SECONDS = 30
 # Rows of a table in one request. It takes 250, which the SDK fills with up to 44 metrics beside a table's rows.
 _MAX_ROWS = 200
@@ -139,17 +139,13 @@ class SdkV1:
             return
 
         def log_image(free: str) -> None:
-            # The SDK makes the path, as given, the artifact's name: it is relative, and this is its folder.
-            if free != artifact:
-                shutil.copyfile(artifact, free)
-            try:
+            # The SDK makes the path, as given, the artifact's name: it is relative to a folder of its own.
+            with TemporaryDirectory() as current, contextlib.chdir(current):
+                Path(free).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(folder / artifact, free)
                 self._run.log_image(name, path=free)
-            finally:
-                if free != artifact:
-                    Path(free).unlink()
 
-        with contextlib.chdir(folder):
-            _under_a_free_name(artifact, log_image)
+        _under_a_free_name(artifact, log_image)
         self._run.flush(timeout_seconds=FLUSH_SECONDS)
 
     def confusion_matrix(self, name: str, value: dict[str, Any]) -> None:
