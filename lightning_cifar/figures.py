@@ -2,17 +2,12 @@
 
 from collections.abc import Sequence
 
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 from torch import Tensor
 
 Curve = Sequence[tuple[int, float]]
 
-# A class may be named "a$b$c", which matplotlib would read as a formula.
-plain_text = rc_context({"text.parse_math": False})
 
-
-@plain_text
 def loss_curve(loss: Curve, val_loss: Curve, title: str) -> Figure:
     """Draw `loss` and `val_loss` over the step.
 
@@ -32,7 +27,6 @@ def loss_curve(loss: Curve, val_loss: Curve, title: str) -> Figure:
     return figure
 
 
-@plain_text
 def confusion_matrix(counts: Tensor, class_names: Sequence[str], title: str) -> Figure:
     """Draw how often each class (rows) was taken for each (columns).
 
@@ -58,8 +52,7 @@ def confusion_matrix(counts: Tensor, class_names: Sequence[str], title: str) -> 
     return figure
 
 
-@plain_text
-def sample_sheet(images: Tensor, true: Sequence[str], predicted: Sequence[str], title: str, columns: int = 8) -> Figure:
+def sample_sheet(images: Tensor, true: Sequence[str], predicted: Sequence[str], title: str) -> Figure:
     """Draw test images with true and predicted class, mistakes framed and written in red.
 
     Args:
@@ -67,9 +60,8 @@ def sample_sheet(images: Tensor, true: Sequence[str], predicted: Sequence[str], 
         true: N names.
         predicted: N names.
         title: what was tested on what.
-        columns: images in a row.
     """
-    columns = min(columns, len(images))
+    columns = min(8, len(images))
     rows = -(-len(images) // columns)
     figure = Figure(figsize=(1.25 * columns, 1.6 * rows + 0.4), layout="constrained")
     figure.subplots(rows, columns, subplot_kw={"xticks": [], "yticks": [], "visible": False})
