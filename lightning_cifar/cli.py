@@ -47,9 +47,7 @@ class Checked(Exception):  # noqa: N818  # no error: the flags are good, and not
 class CLI(LightningCLI):
     """`fit`, `validate`, `test` and `predict` with the classifier and the data module of this package.
 
-    Args:
-        args: the command line; by default the process's own.
-        check_only: raise `Checked` instead of building anything.
+    With `check_only`, raises `Checked` instead of building anything.
     """
 
     def __init__(self, args: Sequence[str] | None = None, check_only: bool = False) -> None:

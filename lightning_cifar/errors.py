@@ -27,9 +27,7 @@ class UserError(Exception):
 def report(error: BaseException, message: str | None = None) -> int:
     """Print an error in one line on stderr, with `LIGHTNING_CIFAR_DEBUG=1` after its traceback; return exit code 1.
 
-    Args:
-        error: what was raised.
-        message: the line, where the error's own words are not for people.
+    `message` is the line where the error's own words are not for people.
     """
     sys.stdout.flush()
     if os.environ.get(DEBUG) == "1":

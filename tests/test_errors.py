@@ -55,21 +55,8 @@ def test_an_error_outside_the_users_code_has_no_place():
     assert place(None) == ""
 
 
-@pytest.mark.parametrize(
-    ("message", "line"),
-    [
-        ("several:\n\n  - of them.\n  - or more;", "several: of them; or more"),
-        ("* a bullet\nand 3 - 2", "a bullet; and 3 - 2"),
-        (
-            'Parser key "trainer.max_epochs":\n  Does not validate against any of the Union subtypes\n'
-            "  Subtypes: [<class 'int'>, <class 'NoneType'>]\n  Errors:\n    - Expected a <class 'int'>\n"
-            "    - Expected a <class 'NoneType'>\n  Given value type: <class 'str'>\n  Given value: three",
-            "--trainer.max_epochs: Expected a <class 'int'>; Given value: three",
-        ),
-    ],
-)
-def test_what_a_library_says_in_several_lines(message, line):
-    assert one_line(ValueError(message)) == line
+def test_what_a_library_says_in_several_lines():
+    assert one_line(ValueError("several:\n\n  - of them.\n* or 3 - 2;")) == "several: of them; or 3 - 2"
 
 
 def test_an_error_that_no_library_raised_keeps_its_traceback(own_network):
