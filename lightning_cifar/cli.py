@@ -7,12 +7,14 @@ import os
 import sys
 from argparse import ArgumentError
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 from jsonargparse import Namespace
 from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import LambdaCallback
 from pytorch_lightning.callbacks import ProgressBar as AnyBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
@@ -20,7 +22,6 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from lightning_cifar.callbacks.checkpoints import RunCheckpoint
 from lightning_cifar.callbacks.graceful_stop import GracefulStop, Interrupted, last_words, raise_when_signalled
-from lightning_cifar.callbacks.optimizer import OptimizerPrinter
 from lightning_cifar.callbacks.predictions import PredictionPrinter
 from lightning_cifar.callbacks.progress import ProgressBar
 from lightning_cifar.ckpt_path import ask_where_to_resume, resolve_ckpt_path
@@ -30,9 +31,8 @@ from lightning_cifar.datamodule import CIFAR10DataModule
 from lightning_cifar.errors import UserError, one_line, place, raised_by_library, report
 from lightning_cifar.model_config import check_net_of_checkpoint, fit_to_data
 from lightning_cifar.quiet_warnings import quiet_warnings
-from lightning_cifar.report import summary, write_figures
-from lightning_cifar.run_folder import name_run_folder
-from lightning_cifar.save_config import SaveConfig
+from lightning_cifar.report import print_optimizer, summary, write_figures
+from lightning_cifar.run_folder import SaveConfig, name_run_folder
 
 DEFAULTS = Path(__file__).parent / "recipes" / "default.yaml"
 SGD = "torch.optim.SGD"
@@ -44,37 +44,23 @@ class Checked(Exception):  # noqa: N818  # no error: the flags are good, and not
     """Raised instead of building anything, where only the flags were to be checked."""
 
 
-class Parser(LightningArgumentParser):
-    """LightningCLI's parser, whose errors in a config file name the file."""
-
-    def parse_path(self, cfg_path: Any, *args: Any, **kwargs: Any) -> Namespace:
-        """Parse a file; raise what `parse_path` of jsonargparse raises, its message after the file's name."""
-        try:
-            return super().parse_path(cfg_path, *args, **kwargs)
-        except (ArgumentError, UnicodeDecodeError) as error:
-            raise ArgumentError(None, f"{cfg_path}: {error}") from error
-
-
 class CLI(LightningCLI):
     """`fit`, `validate`, `test` and `predict` with the classifier and the data module of this package.
 
-    Args:
-        args: the command line; by default the process's own.
-        check_only: raise `Checked` instead of building anything.
+    With `check_only`, raises `Checked` instead of building anything.
     """
 
     def __init__(self, args: Sequence[str] | None = None, check_only: bool = False) -> None:
         self.check_only = check_only
         raises = {"exit_on_error": False}
+        defaults = raises | {"default_config_files": [str(DEFAULTS)]}
         super().__init__(
             CIFAR10Classifier,
             CIFAR10DataModule,
             save_config_callback=SaveConfig,
             save_config_kwargs={"overwrite": True},
             seed_everything_default=0,
-            parser_class=Parser,
-            parser_kwargs=raises
-            | {name: raises | {"default_config_files": [str(DEFAULTS)]} for name in self.subcommands()},
+            parser_kwargs=raises | {name: dict(defaults) for name in self.subcommands()},
             args=list(sys.argv[1:] if args is None else args),
         )
 
@@ -100,7 +86,9 @@ class CLI(LightningCLI):
                 optimizer = json.dumps(self.said.optimizer.as_dict())
                 self.config = parser.parse_args([*args, "--optimizer=null", f"--optimizer={optimizer}"])
         except ArgumentError as error:
-            raise UserError(f"{one_line(str(error))}; {HELP}") from error
+            raise UserError(f"{one_line(error)}; {HELP}") from error
+        except UnicodeDecodeError as error:
+            raise UserError(f"--config names a file that is no text: {error}") from error
         if self.check_only:
             raise Checked
         config = self.config[self.config.subcommand]
@@ -111,7 +99,7 @@ class CLI(LightningCLI):
 
     def _without_defaults(self, args: Sequence[str]) -> Namespace:
         """Return what the user said; of what was not said, what default.yaml says, which names no network."""
-        defaults = self._subcommand_parsers[self.config.subcommand].parse_path(DEFAULTS, defaults=False)
+        defaults = self._parser(self.config.subcommand).parse_path(DEFAULTS, defaults=False)
         defaults.optimizer = Namespace(class_path=SGD)
         known = Namespace({self.config.subcommand: defaults})
         return self.parser.parse_args(args, defaults=False, namespace=known)[self.config.subcommand]
@@ -126,7 +114,7 @@ class CLI(LightningCLI):
         else:
             data = config.data
             source = resolve_source(data.source, data.data_dir, data.mirrors, data.fallback)
-            if data.fallback and source.name == data.fallback:
+            if source.name == data.fallback:
                 data.source = data.fallback
             data.fallback = None  # once settled, the data module has nothing to choose
             fit_to_data(config, said.model.net, source.class_names())
@@ -152,24 +140,24 @@ class CLI(LightningCLI):
         try:
             super().instantiate_classes()
         except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError) as error:
-            raise UserError(f"{one_line(str(error))}{place(error) or f'; {HELP}'}") from error
+            raise UserError(f"{one_line(error)}{place(error) or f'; {HELP}'}") from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer without the default callbacks that another flag or callback replaces."""
         config = self.config_init[self.subcommand]
         callbacks = config.trainer.callbacks or []
         callbacks = callbacks if isinstance(callbacks, list) else [callbacks]
-        unwanted: list[type] = []
         if config.trainer.enable_checkpointing is False:
-            unwanted += [RunCheckpoint, GracefulStop]
+            callbacks = [one for one in callbacks if not isinstance(one, RunCheckpoint | GracefulStop)]
         if config.trainer.enable_progress_bar is False or sum(isinstance(one, AnyBar) for one in callbacks) > 1:
-            unwanted += [ProgressBar]
-        config.trainer.callbacks = [one for one in callbacks if not isinstance(one, tuple(unwanted))]
+            callbacks = [one for one in callbacks if not isinstance(one, ProgressBar)]
         if self.subcommand == "predict":
-            config.trainer.callbacks.append(PredictionPrinter())
+            callbacks.append(PredictionPrinter())
         elif self.subcommand == "fit":
             said = "--optimizer" if self.said.optimizer != Namespace(class_path=SGD) else "recipes/default.yaml"
-            config.trainer.callbacks.append(OptimizerPrinter(said if config.optimizer else None))
+            origin = said if config.optimizer else None
+            callbacks.append(LambdaCallback(on_train_start=partial(print_optimizer, origin=origin)))
+        config.trainer.callbacks = callbacks
         return super().instantiate_trainer(**kwargs)
 
     def before_fit(self) -> None:
@@ -183,9 +171,9 @@ class CLI(LightningCLI):
         """Test the best checkpoint, or the last weights where there is none; draw figures and print a summary."""
         seconds, trainer = monotonic() - self.started, self.trainer
         folder = Path(trainer.log_dir or trainer.default_root_dir)
-        best = getattr(trainer.checkpoint_callback, "best_model_path", "")
+        best = getattr(trainer.checkpoint_callback, "best_model_path", None) or None
         try:
-            results = trainer.test(self.model, datamodule=self.datamodule, ckpt_path=best or None, verbose=False)
+            trainer.test(self.model, datamodule=self.datamodule, ckpt_path=best, verbose=False)
             if trainer.fast_dev_run:  # type: ignore[attr-defined]  # set where mypy does not look
                 return
             write_figures(trainer, self.model, self.datamodule, folder)
@@ -196,8 +184,7 @@ class CLI(LightningCLI):
                 interrupted.remedy = f"the training had ended and lies in {folder}; next: test --ckpt_path best"
             raise
         if trainer.is_global_zero:
-            test_acc = results[0].get("test_acc") if results else None
-            print(summary(trainer, self.model, self.datamodule, seconds, test_acc, folder))
+            print(summary(trainer, self.model, self.datamodule, seconds, folder))
 
 
 def check_flags(args: Sequence[str]) -> None:
@@ -235,6 +222,6 @@ def main(args: Sequence[str] | None = None) -> int:
             remedy = "free some space, or name another place with --trainer.default_root_dir or --data.data_dir"
             return report(error, f"cannot write {error.filename or 'to the disk'}: {error.strerror}; {remedy}")
         if raised_by_library(error):
-            return report(error, f"{one_line(str(error))}; {HELP}")
+            return report(error, f"{one_line(error)}; {HELP}")
         raise
     return 0

@@ -27,9 +27,7 @@ class UserError(Exception):
 def report(error: BaseException, message: str | None = None) -> int:
     """Print an error in one line on stderr, with `LIGHTNING_CIFAR_DEBUG=1` after its traceback; return exit code 1.
 
-    Args:
-        error: what was raised.
-        message: the line, where the error's own words are not for people.
+    `message` is the line where the error's own words are not for people.
     """
     sys.stdout.flush()
     if os.environ.get(DEBUG) == "1":
@@ -38,9 +36,9 @@ def report(error: BaseException, message: str | None = None) -> int:
     return 1
 
 
-def one_line(message: str) -> str:
+def one_line(error: BaseException) -> str:
     """Return a library's message in one line, without bullets and without the types that jsonargparse has tried."""
-    lines = (re.sub(r"^([-*] )+", "", line.strip()) for line in message.splitlines())
+    lines = (re.sub(r"^([-*] )+", "", line.strip()) for line in str(error).splitlines())
     kept = [line.rstrip(" ;.") for line in lines if line and not TYPES_TRIED.match(line)]
     return re.sub(r'Parser key "([^"]+)"', r"--\1", "; ".join(kept).replace(":;", ":"), count=1)
 
@@ -61,6 +59,4 @@ def place(error: BaseException | None) -> str:
 def raised_by_library(error: BaseException) -> bool:
     """Return whether Lightning's checks of its arguments raised, or PyTorch's of optimizers and DDP."""
     *_, module = "", *(frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__))
-    return module.split(".")[0] in ("pytorch_lightning", "lightning_fabric", "lightning") or any(
-        package in module for package in ("torch.optim", "torch.nn.parallel")
-    )
+    return module.startswith(("pytorch_lightning", "lightning_fabric", "torch.optim", "torch.nn.parallel"))

@@ -2,25 +2,14 @@
 
 from collections.abc import Sequence
 
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 from torch import Tensor
 
 Curve = Sequence[tuple[int, float]]
 
-# A class may be named "a$b$c", which matplotlib would read as a formula.
-plain_text = rc_context({"text.parse_math": False})
 
-
-@plain_text
 def loss_curve(loss: Curve, val_loss: Curve, title: str) -> Figure:
-    """Draw `loss` and `val_loss` over the step.
-
-    Args:
-        loss: (step, mean of a window of batches) each.
-        val_loss: (step, mean over the validation images) each; may be empty.
-        title: what was trained on what.
-    """
+    """Draw `loss`, (step, mean of a window of batches) each, and `val_loss`, which may be empty, over the step."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     axes.plot(*zip(*loss, strict=True), marker="." if len(loss) < 40 else "", label="loss")
@@ -32,15 +21,8 @@ def loss_curve(loss: Curve, val_loss: Curve, title: str) -> Figure:
     return figure
 
 
-@plain_text
 def confusion_matrix(counts: Tensor, class_names: Sequence[str], title: str) -> Figure:
-    """Draw how often each class (rows) was taken for each (columns).
-
-    Args:
-        counts: (classes, classes), images of the row's class predicted as the column's.
-        class_names: in label order.
-        title: what was tested on what.
-    """
+    """Draw how many images of each class (rows) were taken for each (columns): counts (classes, classes)."""
     share = counts / counts.sum(dim=1, keepdim=True).clamp(min=1)
     classes = len(class_names)
     side = min(max(4.0, 0.6 * classes + 1.5), 20)
@@ -58,18 +40,9 @@ def confusion_matrix(counts: Tensor, class_names: Sequence[str], title: str) -> 
     return figure
 
 
-@plain_text
-def sample_sheet(images: Tensor, true: Sequence[str], predicted: Sequence[str], title: str, columns: int = 8) -> Figure:
-    """Draw test images with true and predicted class, mistakes framed and written in red.
-
-    Args:
-        images: uint8 (N, 3, height, width).
-        true: N names.
-        predicted: N names.
-        title: what was tested on what.
-        columns: images in a row.
-    """
-    columns = min(columns, len(images))
+def sample_sheet(images: Tensor, true: Sequence[str], predicted: Sequence[str], title: str) -> Figure:
+    """Draw test images, uint8 (N, 3, height, width), with N true and predicted classes, mistakes framed in red."""
+    columns = min(8, len(images))
     rows = -(-len(images) // columns)
     figure = Figure(figsize=(1.25 * columns, 1.6 * rows + 0.4), layout="constrained")
     figure.subplots(rows, columns, subplot_kw={"xticks": [], "yticks": [], "visible": False})

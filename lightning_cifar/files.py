@@ -55,10 +55,9 @@ def newest(paths: Iterable[AnyPath]) -> AnyPath | None:
     By number: `version_10` is newer than `version_9`. Paths without such a folder come first; names that are no files
     of this machine, a run's artifacts say, are told apart by name.
     """
-    return max(paths, key=_age, default=None)
 
+    def age(path: PurePath) -> tuple[int, int, str]:
+        *_, version = "-1", *re.findall(r"(?:^|/)version_(\d+)(?=/|$)", path.as_posix())
+        return int(version), path.stat().st_mtime_ns if isinstance(path, Path) else 0, str(path)
 
-def _age(path: PurePath) -> tuple[int, int, str]:
-    versions = [int(part.removeprefix("version_")) for part in path.parts if re.fullmatch(r"version_\d+", part)]
-    changed = path.stat().st_mtime_ns if isinstance(path, Path) else 0
-    return versions[-1] if versions else -1, changed, str(path)
+    return max(paths, key=age, default=None)

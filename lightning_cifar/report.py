@@ -1,32 +1,41 @@
-"""The end of a training: figures in the run's folder and in every logger, and the summary that is printed."""
+"""What a training prints and draws: its optimizer at the start; figures and a summary at the end."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 from PIL import Image
-from pytorch_lightning import Trainer
+from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.utilities import rank_zero_only
 
 from lightning_cifar import figures
+from lightning_cifar.callbacks.progress import print_above_bar
 from lightning_cifar.classifier import CIFAR10Classifier
 from lightning_cifar.datamodule import CIFAR10DataModule
 from lightning_cifar.errors import UserError
 from lightning_cifar.files import atomic_write
 from lightning_cifar.loader import to_float
 
-SHEET = 40
-"""Images on the sheet of test images."""
+
+def print_optimizer(trainer: Trainer, model: LightningModule, origin: str | None) -> None:
+    """Print class and learning rate, of a resumed run the checkpoint's, and where the optimizer comes from.
+
+    On the command line, `--optimizer` and its default replace the module's own `configure_optimizers`: whoever edits
+    that method must see that it is not called. `origin` is None where it is.
+    """
+    own = f"{type(model).__name__}.configure_optimizers"
+    source = own if origin is None else f"{origin}, in place of {own} (which --optimizer null uses)"
+    for optimizer in trainer.optimizers:
+        lr = optimizer.param_groups[0]["lr"]
+        print_above_bar(trainer, f"{type(optimizer).__name__} with lr {lr:g}, from {source}")
 
 
 @rank_zero_only
-def write_figures(trainer: Trainer, model: CIFAR10Classifier, data: CIFAR10DataModule, folder: Path) -> list[Path]:
+def write_figures(trainer: Trainer, model: CIFAR10Classifier, data: CIFAR10DataModule, folder: Path) -> None:
     """Draw loss curve, confusion matrix and sample sheet as PNG into `folder`, and log them to every logger.
-
-    Returns:
-        The files written.
 
     Raises:
         UserError: a file cannot be written, for example because the disk is full.
@@ -43,16 +52,17 @@ def write_figures(trainer: Trainer, model: CIFAR10Classifier, data: CIFAR10DataM
                 f"({error.strerror or error}); make room, then test --ckpt_path last"
             ) from error
         paths.append(path)
-    step = trainer.global_step
-    if without := [type(logger).__name__ for logger in trainer.loggers if not log_images(logger, paths, step)]:
+    without = [type(one).__name__ for one in trainer.loggers if not log_images(one, paths, trainer.global_step)]
+    if without:
         print(f"{', '.join(without)}: no log_image, so the figures are only in {folder}")
     for logger in trainer.loggers:
         if model.confusion_matrix is not None and hasattr(logger, "log_confusion_matrix"):
             # as numbers, too, which Azure ML Studio draws by itself
-            logger.log_confusion_matrix("confusion", model.confusion_matrix.tolist(), model.class_names, step=step)
-    return paths
+            counts = model.confusion_matrix.tolist()
+            logger.log_confusion_matrix("confusion", counts, model.class_names, step=trainer.global_step)
 
 
+@rc_context({"text.parse_math": False})  # a class may be named "a$b$c", which is no formula
 def draw(model: CIFAR10Classifier, data: CIFAR10DataModule) -> dict[str, Figure]:
     """Draw what a training has left: its curves, and what its test has found."""
     title = f"{type(model.net).__name__} on {describe(data)}"
@@ -60,24 +70,19 @@ def draw(model: CIFAR10Classifier, data: CIFAR10DataModule) -> dict[str, Figure]
     if model.loss_history:
         drawn["loss_curve"] = figures.loss_curve(model.loss_history, model.val_history, title)
     if model.confusion_matrix is not None:
-        drawn["confusion_matrix"] = figures.confusion_matrix(model.confusion_matrix, model.class_names, title)
-        images, labels = data.sample_test_images(SHEET)
+        names = model.class_names
+        drawn["confusion_matrix"] = figures.confusion_matrix(model.confusion_matrix, names, title)
+        images, labels = data.sample_test_images(40)
         model.eval()
         with torch.inference_mode():
             predicted = model(to_float(images).to(model.device, model.dtype)).argmax(dim=1)  # type: ignore[arg-type]
-        names = model.class_names
-        drawn["test_images"] = figures.sample_sheet(
-            images.cpu(), [names[i] for i in labels], [names[i] for i in predicted], title
-        )
+        true, taken_for = ([names[i] for i in which] for which in (labels, predicted))
+        drawn["test_images"] = figures.sample_sheet(images.cpu(), true, taken_for, title)
     return drawn
 
 
 def log_images(logger: Any, paths: list[Path], step: int) -> bool:
-    """Log pictures by Lightning's convention, `log_image(key, images, step)`, or by TensorBoard's writer.
-
-    Returns:
-        Whether the logger has either.
-    """
+    """Log pictures by Lightning's `log_image(key, images, step)` or TensorBoard's writer; return whether it has one."""
     if callable(getattr(logger, "log_image", None)):
         for path in paths:
             logger.log_image(path.stem, [str(path)], step=step)
@@ -96,34 +101,17 @@ def describe(data: CIFAR10DataModule) -> str:
     return "SYNTHETIC images" if data.source.name == "synthetic" else data.source.name
 
 
-def summary(
-    trainer: Trainer,
-    model: CIFAR10Classifier,
-    data: CIFAR10DataModule,
-    seconds: float,
-    test_acc: float | None,
-    folder: Path,
-) -> str:
-    """Return how a training went and where its results are, in a few lines.
-
-    Args:
-        trainer: after `fit` and `test`.
-        model: what was trained.
-        data: what it was trained on.
-        seconds: wall time of `fit`.
-        test_acc: 0 to 1; None where nothing was tested.
-        folder: the run's.
-    """
+def summary(trainer: Trainer, model: CIFAR10Classifier, data: CIFAR10DataModule, seconds: float, folder: Path) -> str:
+    """Return how a training of so many seconds and its test went, and where the results are, in a few lines."""
     minutes, rest = divmod(round(seconds), 60)
     if model.first_batch is None:
-        speed = (
-            f"nothing to train: {trainer.current_epoch} of {trainer.max_epochs} epochs were done; ask for more of them"
-        )
+        epochs = f"{trainer.current_epoch} of {trainer.max_epochs} epochs"
+        speed = f"nothing to train: {epochs} were done; ask for more of them"
     else:
         batches = trainer.fit_loop.total_batch_idx + 1 - model.first_batch
         images = batches * data.images_per_batch * trainer.world_size
         speed = f"{images / max(seconds, 1e-9):,.0f} training images per second of it"
-    best = getattr(trainer.checkpoint_callback, "best_model_path", "")
+    test_acc = trainer.callback_metrics.get("test_acc")
     lines = [
         "Finished Training",
         f"  wall time      {minutes} min {rest} s, validation included",
@@ -131,6 +119,6 @@ def summary(
         f"  test accuracy  {'not tested' if test_acc is None else f'{test_acc:.1%}'} ({describe(data)})",
         f"  results        {folder} (config.yaml, curves, figures, checkpoints)",
     ]
-    if best:
+    if best := getattr(trainer.checkpoint_callback, "best_model_path", ""):
         lines.append(f"  best network   {best}")
     return "\n".join(lines)

@@ -1,8 +1,11 @@
-"""A folder for each run, which no other run takes."""
+"""The folder of a run: one that no other run takes, with the run's configuration in it."""
 
 from pathlib import Path
 from typing import Any
 
+import yaml
+from pytorch_lightning import LightningModule
+from pytorch_lightning.cli import SaveConfigCallback
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
@@ -11,9 +14,6 @@ class RunLogger(TensorBoardLogger):
     """`TensorBoardLogger` that creates its folder `version_N` when it chooses the number.
 
     Lightning creates it later, so that runs that are started together take the same one.
-
-    Args:
-        kwargs: as for `TensorBoardLogger`.
     """
 
     def _get_next_version(self) -> int:
@@ -28,12 +28,9 @@ class RunLogger(TensorBoardLogger):
 
 
 def name_run_folder(trainer: Any, data: str, saves: bool) -> None:
-    """Put the run's folder into that of the results, with the name of its data.
+    """Set up the trainer's loggers to put the run's folder into that of the results, with the name of its data.
 
-    Args:
-        trainer: the trainer's settings.
-        data: the name of the data.
-        saves: whether checkpoints are saved: without a logger, too, they need a folder.
+    Without a logger, a run that `saves` checkpoints has such a folder, too.
     """
     for logger in trainer.logger if isinstance(trainer.logger, list) else []:
         settings = logger.get("init_args", {})
@@ -43,3 +40,19 @@ def name_run_folder(trainer: Any, data: str, saves: bool) -> None:
             settings.name = data
     if trainer.logger is False and saves:
         trainer.default_root_dir = TensorBoardLogger(trainer.default_root_dir, data).log_dir
+
+
+class SaveConfig(SaveConfigCallback):
+    """`SaveConfigCallback` that also logs seed, data, optimizer, schedule and epochs, which runs are compared by."""
+
+    def save_config(self, trainer: Any, pl_module: LightningModule, stage: str) -> None:
+        """Log the settings to every logger, and config.yaml to those that take files."""
+        settings = yaml.safe_load(self.parser.dump(self.config, skip_unset=False))  # plain values, as in config.yaml
+        chosen = {name: settings[name] for name in ("seed_everything", "data", "optimizer", "lr_scheduler")}
+        chosen["max_epochs"] = trainer.max_epochs
+        for logger in trainer.loggers:
+            logger.log_hyperparams(chosen)
+            if hasattr(logger, "log_artifact"):
+                # Not `trainer.log_dir`: it waits for the other processes, which do not get here.
+                folder = getattr(trainer.logger, "log_dir", None) or trainer.logger.save_dir or trainer.default_root_dir
+                logger.log_artifact(Path(folder) / self.config_filename)

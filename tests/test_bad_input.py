@@ -1,7 +1,6 @@
 """Flags, files and networks that cannot be used: one line with flag, value and cause, and an exit code."""
 
 import resource
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,21 +36,14 @@ def trained(images, tmp_path_factory) -> Path:
     ("line", "parts"),
     [
         ("fit --foo 3", ("unrecognized arguments: --foo 3; see python -m lightning_cifar fit --help",)),
-        ("fit stray", ("unrecognized arguments: stray",)),
-        ("fit --data.batch_size", ("--data.batch_size: expected one argument",)),
         ("fit --data.batch_size many", ("--data.batch_size: Expected a <class 'int'>. Got value: many",)),
-        (
-            "fit --trainer.max_epochs three",
-            ("--trainer.max_epochs: Expected a <class 'int'>; Given value: three;",),
-        ),
-        ("fit --trainer.precision 17", ("--trainer.precision: ", "bf16-mixed", "Given value: 17")),
+        ("fit --trainer.max_epochs three", ("--trainer.max_epochs: Expected a <class 'int'>; Given value: three;",)),
         ("fit --optimizer NoSuch", ("--optimizer: ", "Given value: NoSuch")),
-        ("fit --optimizer.lr fast", ("--optimizer: ", "\"lr\": Expected a <class 'float'>", "Given value: fast")),
+        ("fit --optimizer.lr fast", ("--optimizer: ", "Expected a <class 'float'>", "Given value: fast")),
         ("fit --optimizer AdamW --optimizer.nolr 3", ("--optimizer: ", "AdamW", "'nolr' is not accepted")),
         ("fit --lr_scheduler CosineAnnealingLR", ("--lr_scheduler: ", "arguments are required: T_max")),
         ("fit --trainer.callbacks+=EarlyStopping", ("--trainer.callbacks: ", "are required: monitor; see")),
         ("fit --model.net no.such.Net", ("--model.net: ", "No module named 'no'", "Given value: no.such.Net")),
-        ("fit --model.net builtins.print", ("--model.net: ", "not correspond to a subclass of Module")),
         ("fit --model.net odd_nets.untyped", ("--model.net: ", "Given value: odd_nets.untyped")),
         ("fit --model.net odd_syntax.Net", ("--model.net: invalid syntax (odd_syntax.py, line 1)",)),
         ("fit --model.net odd_nets.made", ("--model.net names a network, not a class",)),
@@ -60,13 +52,14 @@ def trained(images, tmp_path_factory) -> Path:
         ("fit --config missing.yaml", ("--config: File does not exist", "missing.yaml")),
         ("fit --optimizer null --lr_scheduler ConstantLR", ("--lr_scheduler has no effect without --optimizer",)),
         ("fit --data.source nowhere", ("no folder 'nowhere': --data.source takes cifar10, synthetic, or a folder",)),
-        ("fit --data.batch_size 0", ("data.batch_size is 0; give a number of 1 or more",)),
+        (
+            "fit --data.source cifar10 --data.mirrors=[http://127.0.0.1:9/archive]",
+            ("cifar-10-python.tar.gz", "--data."),
+        ),
         ("fit --data.val_size 120", ("only 120 training images; give a number below 120",)),
-        ("fit --model.loss_window 0", ("model.loss_window is 0; give a number of batches, 1 or more",)),
         ("fit --trainer.limit_train_batches -3", ("-3 for limit_train_batches",)),
         ("fit --data.val_size 12 --trainer.val_check_interval 999", ("less than or equal to",)),
         ("fit --trainer.accelerator cpu --trainer.devices 0", ("`Trainer(devices='0')` value is",)),
-        ("fit --trainer.accelerator gpuu", ("accelerator='gpuu'`. Available names are: ",)),
         ("fit --ckpt_path last", ("no checkpoint last.ckpt in any run below results/; train",)),
         ("fit --ckpt_path no.ckpt", ("no checkpoint no.ckpt: the file does not exist; name one",)),
         ("test", ("test needs a trained network: give --ckpt_path last, best or FILE",)),
@@ -98,8 +91,6 @@ def odd_nets(tmp_path_factory) -> Iterator[None]:
         "    def forward(self, x):\n"
         "        return (super().forward(x), x) if self.training else super().forward(x)\n"
         "class Hasty(nn.Module):\n    def __init__(self):\n        self.layer = nn.Linear(3072, 10)\n"
-        "class Typo(nn.Conv2d):\n    def __init__(self):\n        super().__init__(3, 3, 3)\n"
-        "    def forward(self, x):\n        return self.layer(x)\n"
         "class Empty(nn.Flatten):\n    pass\n"
     )
     (folder / "odd_syntax.py").write_text("class Net(:\n")
@@ -113,7 +104,6 @@ def odd_nets(tmp_path_factory) -> Iterator[None]:
     [
         ("--model.net odd_nets.Failing", ("no weights.bin (odd_nets.py, line 7; LIGHTNING_CIFAR_DEBUG=1 shows",)),
         ("--model.net odd_nets.Hasty", ("cannot assign module before Module.__init__() call (odd_nets.py, line 18;",)),
-        ("--model.net odd_nets.Typo", ("no attribute 'layer' (odd_nets.py, line 23;",)),
         ("--model.net odd_nets.Empty", ("Empty has no parameters, so there is nothing to train",)),
         ("--model.net odd_nets.Several", ("Several gives tuple in training instead of a tensor",)),
         ("--model.net odd_nets.Narrow", ("cannot take images of shape (N, 3, 32, 32): ",)),
@@ -143,68 +133,32 @@ def test_networks_that_do_not_fit_data_or_checkpoint(main, images, trained, tmp_
     check_refused(main(subcommand, "--data.source", images, *words), main.err, *parts)
 
 
-def test_a_network_named_as_the_checkpoint_has_it_is_no_error(main, images, trained):
-    named = ("--model.net", "lightning_cifar.Net", "--model.net.num_classes", 3)
-    assert main("test", "--data.source", images, *named, "--ckpt_path", trained) == 0, main.err
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_where_there_is_none(main, images):
     check_refused(main("fit", "--data.source", images, "--trainer.accelerator", "gpu"), main.err, "No supported gpu")
 
 
-@pytest.mark.parametrize("flag", ["-c", "--config"])
 @pytest.mark.parametrize(
     ("content", "parts"),
     [
-        (b"trainer: [1\n x: }", ("my.yaml: Problems parsing config", "line 2")),
-        (b"just text", ("my.yaml: Unexpected config: just text",)),
-        (b"\x89PNG\xff", ("my.yaml: ", "can't decode byte 0x89")),
+        (b"trainer: [1\n x: }", ("Problems parsing config", "line 2")),
+        (b"just text", ("Unexpected config: just text",)),
+        (b"\x89PNG\xff", ("--config names a file that is no text: ", "can't decode byte 0x89")),
         (b"trainer:\n  max_epoch: 3\n", ("does not accept option 'trainer.max_epoch'",)),
-        (b"trainer:\n  max_epochs: three\n", ("my.yaml: --trainer.max_epochs: Expected a <class 'int'>; Given",)),
+        (b"trainer:\n  max_epochs: three\n", ("--trainer.max_epochs: Expected a <class 'int'>; Given",)),
     ],
 )
-def test_config_files(main, flag, content, parts):
+def test_config_files(main, content, parts):
     (main.folder / "my.yaml").write_bytes(content)
-    check_refused(main("fit", flag, "my.yaml"), main.err, *parts)
-
-
-def test_a_folder_without_images(main):
-    (main.folder / "mine").mkdir()
-    check_refused(main("fit", "--data.source", "mine"), main.err, "mine/train", "train/<class>/*")
-
-
-def test_no_cifar10_anywhere(main):
-    nobody_listens = "--data.mirrors=[http://127.0.0.1:9/archive]"
-    check_refused(main("fit", nobody_listens), main.err, "cifar-10-python.tar.gz", "--data.")
-
-
-def text(path: Path) -> None:
-    path.write_text("hello")
-
-
-def zip_of_something_else(path: Path) -> None:
-    with zipfile.ZipFile(path, "w") as file:
-        file.writestr("hello", "there")
-
-
-def bare_weights(path: Path) -> None:
-    torch.save({"fc3.bias": torch.zeros(3)}, path)
+    check_refused(main("fit", "--config", "my.yaml"), main.err, *parts)
 
 
 @pytest.mark.parametrize("subcommand", ["fit", "predict"])
-@pytest.mark.parametrize(
-    ("make", "part"),
-    [
-        (text, "x.ckpt is truncated, or no checkpoint at all; name another one"),
-        (zip_of_something_else, "cannot read the checkpoint x.ckpt"),
-        (bare_weights, "x.ckpt is no checkpoint that Lightning saved; name another one"),
-    ],
-)
-def test_files_that_are_no_checkpoint(main, images, subcommand, make, part):
-    make(main.folder / "x.ckpt")
+def test_a_file_that_is_no_checkpoint(main, images, subcommand):
+    (main.folder / "x.ckpt").write_text("hello")
     data = ("--data.source", images) if subcommand == "fit" else ("--data.predict_path", images / "test")
-    check_refused(main(subcommand, *data, "--ckpt_path", "x.ckpt"), main.err, part)
+    code = main(subcommand, *data, "--ckpt_path", "x.ckpt")
+    check_refused(code, main.err, "x.ckpt is truncated, or no checkpoint at all; name another one")
 
 
 def test_a_process_of_its_own_exits_with_the_same_code_and_line(cli, images):

@@ -1,9 +1,11 @@
-"""What the command line builds: callbacks, progress bar and source; each settled once."""
+"""What the command line builds: callbacks, progress bar, source and optimizer; each settled once."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from pytorch_lightning.callbacks import EarlyStopping, RichProgressBar, TQDMProgressBar
 from pytorch_lightning.callbacks import ProgressBar as AnyBar
 
@@ -12,6 +14,10 @@ from lightning_cifar.callbacks.graceful_stop import GracefulStop
 from lightning_cifar.callbacks.progress import ProgressBar
 from lightning_cifar.cli import CLI
 from lightning_cifar.data.folder import FolderSource
+
+MONITOR = "--trainer.callbacks.monitor=val_loss"
+ADAMW = {"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.003}}
+OWN_DEFAULTS = {"weight_decay": 0.01, "fused": None, "lr": 0.001}
 
 
 class Built(Exception):  # noqa: N818  # no error: the test has seen what it wanted
@@ -27,10 +33,11 @@ def build(monkeypatch, tmp_path, images) -> Callable[..., CLI]:
 
     monkeypatch.setattr(CLI, "after_instantiate_classes", stop)
     monkeypatch.chdir(tmp_path)
+    source = ("--data.source", str(images))
 
     def build(*args: str) -> CLI:
         with pytest.raises(Built) as built:
-            CLI(["fit", "--data.source", str(images), *args])
+            CLI([*args, *source] if "fit" in args else ["fit", *source, *args])
         return built.value.args[0]
 
     return build
@@ -42,7 +49,6 @@ def build(monkeypatch, tmp_path, images) -> Callable[..., CLI]:
         ((), ProgressBar),
         (("--trainer.callbacks+=TQDMProgressBar",), TQDMProgressBar),
         (("--trainer.callbacks+=RichProgressBar", "--trainer.callbacks.refresh_rate=3"), RichProgressBar),
-        (("--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val_loss"), ProgressBar),
         (("--trainer.enable_progress_bar", "false"), None),
     ],
 )
@@ -60,17 +66,9 @@ def test_a_configuration_with_another_bar_can_be_used_again(build, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "there", "missing"),
     [
-        (
-            ("--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val_loss"),
-            (EarlyStopping, GracefulStop),
-            (),
-        ),
+        (("--trainer.callbacks+=EarlyStopping", MONITOR), (EarlyStopping, GracefulStop, ProgressBar), ()),
         (("--trainer.callbacks", "null"), (), (RunCheckpoint, GracefulStop)),
-        (
-            ("--trainer.callbacks=EarlyStopping", "--trainer.callbacks.monitor=val_loss"),
-            (EarlyStopping,),
-            (GracefulStop,),
-        ),
+        (("--trainer.callbacks=EarlyStopping", MONITOR), (EarlyStopping,), (GracefulStop,)),
         (("--trainer.enable_checkpointing", "false"), (ProgressBar,), (RunCheckpoint, GracefulStop)),
     ],
 )
@@ -102,10 +100,46 @@ def test_the_source_is_chosen_once_and_the_data_module_is_told_which(build, imag
     [
         (("--model.loss_window", "10", "--trainer.log_every_n_steps", "100"), 10),
         (("--trainer.log_every_n_steps", "100"), 100),
-        (("--trainer.log_every_n_steps", "50"), 50),  # though it is Lightning's default
         (("--trainer.log_every_n_steps", "0"), None),
         ((), None),
     ],
 )
 def test_an_explicit_loss_window_wins_over_log_every_n_steps(build, flags, window):
     assert build(*flags).config["fit"].model.loss_window == window
+
+
+@pytest.mark.parametrize(
+    ("content", "args", "expected"),
+    [
+        ({"optimizer": "AdamW"}, ("fit", "-c", "my.yaml"), OWN_DEFAULTS),
+        ({"optimizer": "AdamW"}, ("fit", "--config=my.yaml"), OWN_DEFAULTS),
+        ({"optimizer": ADAMW}, ("fit", "-c", "my.yaml"), OWN_DEFAULTS | {"lr": 0.003}),
+        ({"fit": {"optimizer": ADAMW}}, ("--config=my.yaml", "fit"), OWN_DEFAULTS | {"lr": 0.003}),
+        ({"fit": {"data": {"augment": True}}}, ("--config", "my.yaml", "fit", "--optimizer", "AdamW"), OWN_DEFAULTS),
+        (None, ("fit", "--optimizer", "torch.optim.AdamW", "--optimizer.lr", "0.003"), OWN_DEFAULTS | {"lr": 0.003}),
+        (None, ("fit", "--optimizer.class_path", "torch.optim.AdamW"), OWN_DEFAULTS),
+        (None, ("fit", "--optimizer", json.dumps(ADAMW)), OWN_DEFAULTS | {"lr": 0.003}),
+        (None, ("fit", "--optimizer", "AdamW", "--optimizer.fused", "true"), OWN_DEFAULTS | {"fused": True}),
+    ],
+)
+def test_another_optimizer_has_its_own_defaults_however_it_is_named(build, tmp_path, content, args, expected):
+    (tmp_path / "my.yaml").write_text(yaml.safe_dump(content))
+    optimizer = build(*args).config["fit"].optimizer
+    assert optimizer.class_path == "torch.optim.AdamW"
+    assert {name: optimizer.init_args[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        ((), {"lr": 0.001, "momentum": 0.9, "fused": True}),
+        (("--optimizer.lr", "0.01"), {"lr": 0.01, "momentum": 0.9, "fused": True}),
+        (("--optimizer", "SGD", "--optimizer.momentum", "0"), {"lr": 0.001, "momentum": 0, "fused": True}),
+        # there PyTorch's fused kernel begins with memory that nobody has written to, if the first step overflows
+        (("--optimizer.fused", "true", "--trainer.precision", "16-mixed"), {"lr": 0.001, "fused": False}),
+    ],
+)
+def test_the_default_optimizer_keeps_what_is_not_changed(build, args, expected):
+    optimizer = build(*args).config["fit"].optimizer
+    assert optimizer.class_path == "torch.optim.SGD"
+    assert {name: optimizer.init_args[name] for name in expected} == expected

@@ -50,16 +50,6 @@ def test_a_class_without_test_images_is_an_empty_row():
     assert figures.confusion_matrix(counts, ["a", "b"], "").axes[0].images[0].get_array()[1].tolist() == [0, 0]
 
 
-def test_names_are_no_formulas(tmp_path):
-    names, title = [r"a$\bad$b", "b$x_y^2 $"], r"Net on $\bad$"
-    for figure in (
-        figures.loss_curve([(1, 2.0)], [], title),
-        figures.confusion_matrix(torch.eye(2), names, title),
-        figures.sample_sheet(torch.zeros(2, 3, 32, 32, dtype=torch.uint8), names, names[::-1], title),
-    ):
-        figure.savefig(tmp_path / "it.png")  # matplotlib refuses what is no formula
-
-
 @pytest.mark.parametrize("wrong", [(), (0,), (1, 4, 7)])
 def test_the_sheet_of_test_images_frames_each_mistake_in_red(wrong):
     images = torch.arange(9, dtype=torch.uint8).reshape(9, 1, 1, 1).expand(9, 3, 32, 32) + 100
