@@ -126,9 +126,8 @@ class CIFAR10Classifier(QuickAttributes, LightningModule):
     def on_train_start(self) -> None:
         """Print what is trained."""
         self.first_batch = self.trainer.fit_loop.total_batch_idx + 1
-        parameters = sum(parameter.numel() for parameter in self.net.parameters())
-        name, classes = type(self.net).__name__, len(self.class_names)
-        print_above_bar(self.trainer, f"{name}: {parameters:,} parameters, {classes} classes")
+        name, parameters = type(self.net).__name__, sum(parameter.numel() for parameter in self.net.parameters())
+        print_above_bar(self.trainer, f"{name}: {parameters:,} parameters, {len(self.class_names)} classes")
 
     def on_validation_start(self) -> None:
         """Sum losses in float32 at least: `bf16-true` has made bfloat16 of the sums, which would stand still."""
@@ -156,7 +155,7 @@ class CIFAR10Classifier(QuickAttributes, LightningModule):
             self.load_state_dict(checkpoint["state_dict"])
         except RuntimeError as error:
             difference = textwrap.shorten(str(error).splitlines()[-1], 200)
+            name = type(self.net).__name__
             raise UserError(
-                f"the checkpoint holds another network than {type(self.net).__name__}: {difference}; name the network "
-                "it was trained with"
+                f"the checkpoint holds another network than {name}: {difference}; name the one it was trained with"
             ) from error

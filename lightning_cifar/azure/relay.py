@@ -33,6 +33,7 @@ from lightning_cifar.errors import UserError
 TIME_IS_UP = 3
 """Exit code of a relay that had more to send after its time limit."""
 TICK_SECONDS = 0.25
+SYNC_SECONDS = 1.0
 # Between attempts: 1, 2, 4, … seconds, at most this; less once somebody waits for the end.
 MAX_PAUSE_SECONDS = 15.0
 HURRIED_PAUSE_SECONDS = 2.0
@@ -59,6 +60,7 @@ class Relay:
         self._failures = 0
         self._failed_at = 0.0
         self._until = math.inf
+        self._synced_size, self._synced_at = 0, -math.inf
         self._step_seconds = UPLOAD_SECONDS if record.stem.endswith("-media") else STEP_SECONDS
 
     def run(self) -> int:
@@ -70,11 +72,20 @@ class Relay:
         try:
             self._backend = backends.load(self._header.backend)  # once, for all attempts
             while (code := self._supervise()) is None:
+                self._sync()
                 self._rest()
             return code
         except UserError as error:
             Progress.note_error(self._record, str(error))
             return HOPELESS
+
+    def _sync(self) -> None:
+        """Sync what was logged to the disk, at most once a second: it must survive power loss during an outage, too."""
+        size = self._record.stat().st_size
+        if size != self._synced_size and time.monotonic() > self._synced_at + SYNC_SECONDS:
+            with self._record.open("rb") as file:
+                os.fsync(file.fileno())
+            self._synced_size, self._synced_at = size, time.monotonic()
 
     def _rest(self) -> None:
         """Wait for the next tick, or for the news that the training process is gone or has closed the logger."""

@@ -5,6 +5,7 @@ No library has all of resuming, mirrors, a stall limit and the check of the MD5:
 one or more.
 """
 
+import contextlib
 import http.client
 import os
 import time
@@ -121,7 +122,7 @@ def _open(url: str, start: int, size: int, timeout: float) -> tuple[Any, int]:
     except urllib.error.HTTPError as error:
         error.close()
         raise _MirrorError(f"answers {error.code} {error.reason}") from error
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: no address at all
         raise _MirrorError(_reason(error, timeout)) from error
     is_rest = response.status == HTTPStatus.PARTIAL_CONTENT
     total = response.headers.get("Content-Range" if is_rest else "Content-Length", "").rpartition("/")[2]
@@ -132,7 +133,9 @@ def _open(url: str, start: int, size: int, timeout: float) -> tuple[Any, int]:
 
 
 def _host(url: str) -> str:
-    return urlsplit(url).hostname or url
+    with contextlib.suppress(ValueError):  # no address at all, as its failure will say
+        return urlsplit(url).hostname or url
+    return url
 
 
 def _reason(error: Exception, timeout: float) -> str:

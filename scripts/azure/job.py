@@ -14,6 +14,9 @@ from scripts.azure.environment import EnvironmentSpec
 OUTPUTS = "outputs"
 """The folder of a job that Azure ML keeps; everything that training leaves goes there."""
 
+MAX_TAGS, MAX_TAG_KEY, MAX_TAG_VALUE = 50, 100, 1000
+"""What the service takes: tags of a run, characters of a key, characters of a value."""
+
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -125,10 +128,15 @@ def read_duration(text: str) -> int:
 
 def read_tags(texts: Sequence[str]) -> dict[str, str]:
     """Parse `KEY=VALUE` pairs; a UserError for anything else."""
-    tags = {}
+    tags: dict[str, str] = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
             raise UserError(f"--tag {text!r} is no KEY=VALUE; write for instance --tag owner=me")
+        if len(key) > MAX_TAG_KEY or len(value) > MAX_TAG_VALUE or len(tags) == MAX_TAGS:
+            raise UserError(
+                f"--tag {key[:20]}…: Azure ML takes {MAX_TAGS} tags of a run, with {MAX_TAG_KEY} characters for a key and "
+                f"{MAX_TAG_VALUE} for a value; shorten it, or leave some out"
+            )
         tags[key.strip()] = value
     return tags

@@ -81,6 +81,8 @@ def take(root: Path) -> Snapshot:
         ignored = pathspec.PathSpec.from_lines("gitwildmatch", patterns)
     except FileNotFoundError:
         raise UserError(f"{ignore_file} is missing, so data would be sent; restore it from git") from None
+    except ValueError as error:
+        raise UserError(f"{ignore_file}: {error}; the syntax is that of .gitignore") from None
     never = pathspec.PathSpec.from_lines("gitwildmatch", NEVER)
     files: dict[str, int] = {}
     withheld: list[str] = []

@@ -46,6 +46,19 @@ def log(record, name, step=0, **entry):
         file.write(entry_line({"metric": name, "value": 1.0, "step": step, "time": 0} | entry))
 
 
+def test_what_is_logged_during_an_outage_reaches_the_disk(fake, record, monkeypatch):
+    """The training process only writes; only what is synced survives power loss."""
+    synced = []
+    monkeypatch.setattr(relay_module, "SYNC_SECONDS", -1.0)
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append(os.fstat(number).st_size))
+    relay = relay_module.Relay(record, os.getpid(), 600.0)
+    relay._sync()
+    relay._sync()
+    log(record, "acc", 7)
+    relay._sync()
+    assert synced == [synced[0], record.stat().st_size], "once for each time that it has grown"
+
+
 def test_a_record_is_sent_and_the_relay_stays_for_what_comes(fake, record, start_relay):
     process = start_relay(record)
     wait_until(lambda: sent(record))

@@ -75,3 +75,10 @@ def test_without_amlignore_nothing_is_sent(project: Path) -> None:
 
     with pytest.raises(UserError, match="amlignore is missing"):
         snapshot.take(project)
+
+
+def test_a_line_of_amlignore_that_is_no_pattern_is_named(project: Path) -> None:
+    (project / ".amlignore").write_text("!\n")
+
+    with pytest.raises(UserError, match=r"the syntax is that of \.gitignore"):
+        snapshot.take(project)
