@@ -129,6 +129,7 @@ def test_another_optimizer_has_its_own_defaults_however_it_is_named(build, tmp_p
     assert {name: optimizer.init_args[name] for name in expected} == expected
 
 
+@pytest.mark.filterwarnings("ignore:You passed .*precision='16-mixed'")  # which a CPU does in bfloat16
 @pytest.mark.parametrize(
     ("args", "expected"),
     [

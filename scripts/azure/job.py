@@ -135,8 +135,8 @@ def read_tags(texts: Sequence[str]) -> dict[str, str]:
             raise UserError(f"--tag {text!r} is no KEY=VALUE; write for instance --tag owner=me")
         if len(key) > MAX_TAG_KEY or len(value) > MAX_TAG_VALUE or len(tags) == MAX_TAGS:
             raise UserError(
-                f"--tag {key[:20]}…: Azure ML takes {MAX_TAGS} tags of a run, with {MAX_TAG_KEY} characters for a key and "
-                f"{MAX_TAG_VALUE} for a value; shorten it, or leave some out"
+                f"--tag {key[:20]}…: Azure ML takes {MAX_TAGS} tags of a run, with {MAX_TAG_KEY} characters for a key "
+                f"and {MAX_TAG_VALUE} for a value; shorten it, or leave some out"
             )
         tags[key.strip()] = value
     return tags

@@ -5,6 +5,7 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from pytorch_lightning import Callback, Trainer
 
@@ -43,6 +44,7 @@ def show(logger, step):
     logger.finalize("success")
 
 
+@pytest.mark.filterwarnings("ignore:AzureMLLogger")  # of the NaN, and of the steps that the restart logs again
 def test_a_training_arrives_while_it_runs_and_a_restarted_one_adds_only_what_is_new(job):
     show(fit(job, steps=3), step=1)
     points = job.points()
