@@ -51,10 +51,8 @@ class CIFAR10Classifier(QuickAttributes, LightningModule):
         classes = len(self.class_names)
         self.net = (net or Net(classes)).to(memory_format=torch.channels_last)
         if not list(self.net.parameters()):
-            raise UserError(
-                f"{type(self.net).__name__} has no parameters, so there is nothing to train; make its layers "
-                "attributes of it in __init__"
-            )
+            name = type(self.net).__name__
+            raise UserError(f"{name} has no parameters to train; make its layers attributes of it in __init__")
         # Means by metrics that weigh batches by their images; `self.log` alone takes the shares of several processes
         # for equal. A NaN stays one; "disable" would keep it too, but forgets the weights (torchmetrics 1.9).
         self.val_loss, self.test_loss = (MeanMetric(nan_strategy=float("nan")) for _ in range(2))

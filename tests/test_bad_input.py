@@ -104,7 +104,7 @@ def odd_nets(tmp_path_factory) -> Iterator[None]:
     [
         ("--model.net odd_nets.Failing", ("no weights.bin (odd_nets.py, line 7; LIGHTNING_CIFAR_DEBUG=1 shows",)),
         ("--model.net odd_nets.Hasty", ("cannot assign module before Module.__init__() call (odd_nets.py, line 18;",)),
-        ("--model.net odd_nets.Empty", ("Empty has no parameters, so there is nothing to train",)),
+        ("--model.net odd_nets.Empty", ("Empty has no parameters to train; make its layers attributes",)),
         ("--model.net odd_nets.Several", ("Several gives tuple in training instead of a tensor",)),
         ("--model.net odd_nets.Narrow", ("cannot take images of shape (N, 3, 32, 32): ",)),
         ("--optimizer LBFGS --optimizer.lr 0.1", ("view size is not compatible with",)),
