@@ -2,9 +2,14 @@
 
 import codecs
 import re
+import signal
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from lightning_cifar.errors import UserError
 from scripts.azure.submitter import FINAL, RunDetails, RunHandle
@@ -49,13 +54,31 @@ def until_done(run: RunHandle) -> int:
     log = _Log()
     while True:
         try:
-            return _watch(run, log)
+            with _noted_interrupt() as pressed:
+                return _watch(run, log, pressed)
         except KeyboardInterrupt:
             if not _go_on(run):
                 return INTERRUPTED
 
 
-def _watch(run: RunHandle, log: _Log) -> int:
+@contextmanager
+def _noted_interrupt() -> Iterator[threading.Event]:
+    """Note Ctrl-C until the next pause: raised within a request, an SDK may swallow it. A second one raises at once."""
+    pressed = threading.Event()
+
+    def note(signum: int, frame: FrameType | None) -> None:
+        if pressed.is_set():
+            signal.default_int_handler(signum, frame)
+        pressed.set()
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _watch(run: RunHandle, log: _Log, pressed: threading.Event) -> int:
     status, pause, last_news = "", POLL[0], time.monotonic()
     while True:
         details = run.details()
@@ -67,7 +90,8 @@ def _watch(run: RunHandle, log: _Log) -> int:
         if status in FINAL:
             return _end(run, details, log)
         pause = POLL[0] if new else min(pause * 1.3, POLL[1])
-        time.sleep(pause)
+        if pressed.wait(pause):
+            raise KeyboardInterrupt
 
 
 def _end(run: RunHandle, details: RunDetails, log: _Log) -> int:

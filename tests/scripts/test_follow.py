@@ -1,7 +1,9 @@
 """Following a run, above any SDK: its log, its end, and what Ctrl-C means."""
 
+import contextlib
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -112,6 +114,20 @@ def test_ctrl_c_asks_whether_to_cancel_to_stop_or_to_watch_on(monkeypatch, capsy
     assert out.count("a line\n") == 1
 
 
+def test_ctrl_c_in_a_request_that_swallows_it_is_asked_about_in_the_next_pause(monkeypatch, capsys) -> None:
+    run = FakeRun()  # it completes if Ctrl-C is lost
+    ask = run.details
+
+    def swallow() -> object:
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        return ask()
+
+    monkeypatch.setattr(run, "details", swallow)
+    assert follow.until_done(run) == 130
+    assert "goes on" in capsys.readouterr().out
+
+
 def test_a_real_ctrl_c_at_a_terminal_cancels_a_real_job(project: Path, service: Emulator) -> None:
     service.write_config(project)
     controller, terminal = pty.openpty()
@@ -126,6 +142,8 @@ def test_a_real_ctrl_c_at_a_terminal_cancels_a_real_job(project: Path, service: 
     def until(text: bytes) -> None:
         nonlocal seen
         while text not in seen:
+            ready, _, _ = select.select([controller], [], [], deadline(30))
+            assert ready, f"no {text!r} after {seen!r}"
             seen += os.read(controller, 10_000)
         seen = seen.partition(text)[2]
 
