@@ -21,6 +21,9 @@ ROOT = Path(__file__).parents[1]
 
 pytest_plugins = ["scripts.emulator.pytest_plugin"]  # the fixture `azure`
 
+# A shell starts what runs in its background with SIGINT ignored, and the processes of the tests would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 def make_folder(folder: Path, classes: Sequence[str], train: int, test: int, seed: int = 0) -> Path:
     """Draw a folder of images that a network can learn: each class has its own colour under noise."""
