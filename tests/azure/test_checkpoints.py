@@ -54,11 +54,6 @@ def test_what_lies_under_outputs_in_a_job_is_left_to_the_platform_but_its_score_
     assert [set(entry) for entry in recorded.entries("media")] == [{"tags"}] and not recorded.files()
 
 
-def test_outside_a_job_no_checkpoint_is_copied(outside):
-    fit(AzureMLLogger(log_model="all"), "elsewhere")
-    assert not outside.paths("media")
-
-
 def test_a_config_can_name_the_logger_by_class_path(recorded):
     parser = ArgumentParser()
     parser.add_argument("--logger", type=Logger)

@@ -1,6 +1,5 @@
 """The record on disk: whole entries only, whatever happened to the disk or to the file."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -106,14 +105,3 @@ def test_what_is_logged_after_a_full_disk_can_be_read(tmp_path, full_at, room, w
     outbox.append(entry_line({"step": 3}))
     assert [entry["step"] for entry in read(outbox.path)] == [0] * written + [3]
     assert read_header(outbox.path).address == ADDRESS and outbox.size == outbox.path.stat().st_size
-
-
-def test_a_confirmation_that_cannot_be_written_leaves_the_one_before_and_no_other_file(tmp_path, full_at):
-    path = write(tmp_path, [[{"a": 1}]])
-    Progress(offset=5).write(path)
-    full_at(0)
-    with pytest.raises(OSError):
-        Progress(offset=6).write(path)
-    full_at(None)
-    assert json.loads(sent_file(path).read_text())["offset"] == 5
-    assert sorted(tmp_path.iterdir()) == [path, sent_file(path)]

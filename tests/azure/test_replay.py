@@ -12,7 +12,6 @@ import pytest
 
 from lightning_cifar.azure import replay
 from lightning_cifar.azure.outbox import Progress, entry_line, pending, sent_file
-from lightning_cifar.azure.run import RunAddress
 from lightning_cifar.errors import UserError
 from tests.azure.conftest import FAKE, REPOSITORY, write_record
 from tests.azure.test_outbox import OLD_RECORD
@@ -70,11 +69,15 @@ def test_what_the_service_does_not_take_in_time_is_an_error_with_the_number_and_
             r"1 entries were not sent \(no room for another name in the run\), such as one too many",
         ),
         (
+            entry_line({"metric": "loss", "value": "nan", "step": 100, "time": 0, "skip": "not finite"}),
+            r"1 entries were not sent \(not finite\), such as loss",
+        ),
+        (
             entry_line({"file": "a.txt", "path": "a.txt"}),
             r"1 entries were not sent \(its file is gone: sent before, or deleted\), such as a.txt",
         ),
     ],
-    ids=["cut", "one name too many", "missing file"],
+    ids=["cut", "one name too many", "skipped by an older version", "missing file"],
 )
 def test_what_cannot_be_sent_is_mentioned_and_the_others_are_sent(fake, record, last, says):
     fake.append("points", *(["run-1", f"m{number}", 0, 1.0] for number in range(49)))
@@ -101,12 +104,6 @@ def test_a_file_that_cannot_be_sent_is_one_line_that_says_why(fake, record, dama
         replay.replay(record, SECONDS)
     assert len(str(raised.value).splitlines()) == 1 and str(record) in str(raised.value)
     assert not fake.calls("open")
-
-
-def test_outside_a_job_a_record_of_any_run_is_sent(fake, tmp_path, monkeypatch):
-    monkeypatch.delenv("AZUREML_RUN_ID")
-    replay.replay(write_record(tmp_path / "a.jsonl", 2, RunAddress("run-7", "e", "w", "g", "s")), SECONDS)
-    assert len(fake.points("run-7")) == 2
 
 
 def test_the_command_line_replays_each_file_though_another_cannot_be(fake, record, monkeypatch, capsys):

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from lightning_cifar.azure import resume
 from lightning_cifar.azure.resume import ResumeFromRun, fetch
 from lightning_cifar.errors import UserError
 
@@ -14,26 +13,24 @@ NEWEST = "outputs/cifar10/version_10/checkpoints/last.ckpt"
 
 
 class FakeRun:
-    """A run's artifacts, and its address; each request raises the next of `errors`, while there are any."""
+    """A run's artifacts, and its address; it fails when it is opened, or after a part of a download."""
 
     run_id = "run-1"
 
-    def __init__(self, *errors, size=None):
-        self.errors, self.size, self.opened = list(errors), size, 0
+    def __init__(self, error=None):
+        self.error = error
 
     def open(self):
-        self.opened += 1
-        if self.errors:
-            raise self.errors.pop(0)
+        if self.error:
+            raise self.error
         return self
 
     def get_file_names(self):
         return list(ARTIFACTS)
 
     def download_file(self, name, path):
-        Path(path).write_bytes(ARTIFACTS[name][: self.size])
-        if self.size:
-            raise RuntimeError("dropped")
+        Path(path).write_bytes(b"a part")
+        raise RuntimeError("dropped")
 
 
 ARTIFACTS = {
@@ -44,50 +41,24 @@ ARTIFACTS = {
 }
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(resume, "RETRY_SECONDS", 0.0)
-    return tmp_path
-
-
-def ask(run, seconds=30.0, results="outputs"):
-    return fetch(run, Path(results), "checkpoints/last.ckpt", seconds)
-
-
-def test_the_newest_versions_checkpoint_is_fetched_also_from_a_failing_service(folder):
-    run = FakeRun(ConnectionError("reset"), RuntimeError("503"))
-    assert ask(run) == NEWEST and run.opened == 3
-    assert Path(NEWEST).read_bytes() == b"weights-10"
-
-
 @pytest.mark.parametrize(
-    ("run", "message"),
+    ("error", "message"),
     [
-        (
-            FakeRun(RuntimeError("403\n no")),
-            r"^cannot learn whether run run-1 .*RuntimeError: 403 no\): start.*$",
-        ),
-        (FakeRun(UserError("install it")), r"^install it$"),
-        (FakeRun(size=2), "dropped"),
+        (RuntimeError("403\n no"), r"^cannot learn whether run run-1 .*RuntimeError: 403 no\): start.*$"),
+        (UserError("install it"), r"^install it$"),
+        (None, "dropped"),
     ],
 )
-def test_what_cannot_be_fetched_is_an_error_and_leaves_nothing_to_resume_from(folder, run, message):
+def test_what_cannot_be_fetched_is_an_error_and_leaves_nothing_to_resume_from(tmp_path, monkeypatch, error, message):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=message):
-        ask(run, seconds=0.0)
-    assert not [path for path in folder.rglob("*") if path.is_file()]
-
-
-def test_a_missing_sdk_is_not_waited_for(folder):
-    run = FakeRun(*[UserError("install it")] * 2)
-    with pytest.raises(UserError):
-        ask(run)
-    assert run.opened == 1
+        fetch(FakeRun(error), Path("outputs"), "checkpoints/last.ckpt", 0.0)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize("results", ["other", "/"])
-def test_a_first_attempt_has_nothing_to_resume(folder, results):
-    assert ask(FakeRun(), results=results) is None
+def test_a_first_attempt_has_nothing_to_resume(results):
+    assert fetch(FakeRun(), Path(results), "checkpoints/last.ckpt", 0.0) is None
 
 
 def checkpoint(folder, path, content, age):

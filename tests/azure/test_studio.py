@@ -71,33 +71,28 @@ def test_an_artifacts_name_has_plain_characters_only_and_stays_in_its_folder(tex
     assert name.startswith("images") and ".." not in Path(name).parts and not Path(name).is_absolute()
 
 
-def test_studios_types_are_recorded_with_prefix_step_and_files(recorded, tmp_path):
+def test_studios_types_are_recorded_with_prefix_step_and_files(recorded):
     logger = AzureMLLogger(prefix="run")
-    logger.log_image("curve", matplotlib.figure.Figure(), step=3)
-    logger.log_image("some/samples", [torch.ones(3, 4, 5), np.zeros((4, 5), np.uint8)], step=3)
-    logger.log_image("some/samples", np.zeros((4, 5)), step=3)
+    logger.log_image("curve", matplotlib.figure.Figure())
+    for step in (3, 3):
+        logger.log_image("some/samples", [torch.ones(3, 4, 5), np.zeros((4, 5), np.uint8)], step=step)
     for step in (3, 4, None):
-        logger.log_confusion_matrix("confusion", torch.tensor([[2, 0], [1, 3]]), ["cat", "dog"], step=step)
+        logger.log_confusion_matrix("confusion", [[2, 0], [1, 3]], ["cat", "dog"], step=step)
     frame = SimpleNamespace(columns=("name", "acc"), to_numpy=lambda: np.array([["cat", 0.5]], dtype=object))
     logger.log_table("classes", dataframe=frame, step=3)
-    assert [{k: v for k, v in entry.items() if k != "value"} for entry in recorded.entries("media")] == [
-        {"image": "run-curve", "path": "images/curve-step-3.png"},
-        {"image": "run-some/samples", "path": "images/some/samples-step-3-0.png"},
-        {"image": "run-some/samples", "path": "images/some/samples-step-3-1.png"},
-        {"image": "run-some/samples", "path": "images/some/samples-step-3.png"},
-        {"confusion_matrix": "run-confusion"},
-        {"confusion_matrix": "run-confusion-step-4"},
-        {"confusion_matrix": "run-confusion-v2"},
+    media = recorded.entries("media")
+    assert [(entry["image"], entry["path"]) for entry in media if "image" in entry] == [
+        ("run-curve", "images/curve.png"),
+        ("run-some/samples", "images/some/samples-step-3-0.png"),
+        ("run-some/samples", "images/some/samples-step-3-1.png"),
+        ("run-some/samples", "images/some/samples-step-3-0-v1.png"),
+        ("run-some/samples", "images/some/samples-step-3-1-v1.png"),
     ]
-    assert recorded.files()["images/some/samples-step-3-0.png"].startswith(b"\x89PNG")
-    assert recorded.entries("media")[4]["value"] == {
-        "schema_type": "confusion_matrix",
-        "schema_version": "1.0.0",
-        "data": {"class_labels": ["cat", "dog"], "matrix": [[2, 0], [1, 3]]},
-    }
-    assert recorded.entries() == [
-        {"table": "run-classes", "columns": ["name", "acc", "step"], "rows": [["cat", 0.5, 3.0]]}
-    ]
+    names = [entry["confusion_matrix"] for entry in media if "confusion_matrix" in entry]
+    assert names == ["run-confusion", "run-confusion-step-4", "run-confusion-v2"]
+    assert all(content.startswith(b"\x89PNG") for content in recorded.files().values())
+    columns = ["name", "acc", "step"]
+    assert recorded.entries() == [{"table": "run-classes", "columns": columns, "rows": [["cat", 0.5, 3.0]]}]
 
 
 @pytest.mark.parametrize(
