@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from lightning_cifar.azure.outbox import Outbox, Progress, entry_line, files_folder, pending, sent_file
-from lightning_cifar.azure.process import HOPELESS, child_environment
+from lightning_cifar.azure.process import child_environment
 from lightning_cifar.azure.run import RunAddress
 from scripts.emulator.records import Metric, MetricSeries
 from tests.azure.conftest import REPOSITORY, kill, write_record
@@ -219,14 +219,3 @@ load("v1")
     done = subprocess.run([sys.executable, "-c", code], env=env, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "azureml-core 1.99.0 is not the version 1.61 that AzureMLLogger was tested with" in done.stderr
-
-
-def test_an_sdk_that_cannot_be_imported_is_hopeless_and_says_what_next(
-    azure, record, tmp_path, monkeypatch, start_relay
-):
-    (tmp_path / "broken").mkdir()
-    (tmp_path / "broken/imghdr.py").write_text("raise ModuleNotFoundError(\"No module named 'imghdr'\")\n")
-    for name, value in (azure.job_environment("run-1") | {"PYTHONPATH": str(tmp_path / "broken")}).items():
-        monkeypatch.setenv(name, value)
-    assert start_relay(record).wait(deadline(20)) == HOPELESS
-    assert "cannot import it (No module named 'imghdr'): use Python 3.11" in Progress.read(record).error
