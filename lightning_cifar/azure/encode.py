@@ -34,6 +34,8 @@ class Encoder:
     """
 
     def __init__(self) -> None:
+        self.shift = 0
+        """Steps to add: those of the checkpoint, while a trainer only evaluates one."""
         self._series: dict[Any, _Series] = {}
         self._files: dict[str, int] = {}
         self._step = 0
@@ -44,7 +46,7 @@ class Encoder:
         Without a step a value goes to the last known one, or to the one after the name's latest.
         """
         if step is not None:
-            step = self._step = int(step)
+            step = self._step = int(step) + self.shift
         now = f'"time": {time.time():.3f}'
         lines = []
         for key, value in metrics.items():
@@ -69,6 +71,10 @@ class Encoder:
     def claim(self, name: str) -> bool:
         """Count a table, image or matrix among the run's names; return False if the service would not take it."""
         return (self._series.get(name) or self._add(name)).has_room
+
+    def shifted(self, step: int | None) -> int | None:
+        """Return a step as it arrives: with the checkpoint's added."""
+        return None if step is None else step + self.shift
 
     def new_file(self, name: str) -> str:
         """Return `name`, or a numbered one if it was used before: artifacts cannot be replaced."""

@@ -20,6 +20,7 @@ from lightning_fabric.utilities.logger import _add_prefix, _convert_params, _fla
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers.logger import Logger, rank_zero_experiment
 from pytorch_lightning.loggers.utilities import _scan_checkpoints
+from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from lightning_cifar.azure.delivery import Delivery
@@ -147,6 +148,14 @@ class AzureMLLogger(StudioLogging, Logger):
             self.log_table("hyperparameters", ("name", "value"), [(key, str(flat[key])) for key in flat])
 
     @rank_zero_only
+    def log_graph(self, model: Any, input_array: Any = None) -> None:
+        """Add the checkpoint's step to those of a standalone `validate` or `test`.
+
+        Lightning calls this at the beginning of each run with the model, which knows its trainer.
+        """
+        self._encoder.shift = _steps_of_checkpoint(getattr(model, "_trainer", None))
+
+    @rank_zero_only
     def after_save_checkpoint(self, checkpoint_callback: ModelCheckpoint) -> None:
         """Upload the checkpoint now (`log_model="all"`), or remember to do so at the end (True)."""
         if self._address is not None and self._log_model is not False:
@@ -159,6 +168,7 @@ class AzureMLLogger(StudioLogging, Logger):
         """Wait until everything has arrived, at most `timeout` seconds, and warn of what has not."""
         if self._checkpoint_callback is not None:
             self._log_checkpoints(self._checkpoint_callback)
+        self._encoder.shift = 0  # it was that of the evaluation that ends
         error = sys.exc_info()[1]
         how = outcome(status, error)
         if self._delivery is not None and self._delivery.pid == os.getpid():
@@ -198,3 +208,17 @@ class AzureMLLogger(StudioLogging, Logger):
             score = str(as_number(callback.best_model_score))
             tags = {"best_model_path": callback.best_model_path, "best_model_score": score}
             delivery.add("media", {"tags": tags})
+
+
+def _steps_of_checkpoint(trainer: Any) -> int:
+    """Return the steps to add to a trainer's count: the checkpoint's, if it evaluates one without training.
+
+    Lightning restores the weights but not the count. A strategy that restores checkpoints later (FSDP, DeepSpeed)
+    leaves it at 0.
+    """
+    if trainer is None or trainer.global_step > 0 or trainer.state.fn not in (TrainerFn.VALIDATING, TrainerFn.TESTING):
+        return 0
+    checkpoint = trainer._checkpoint_connector._loaded_checkpoint
+    # As Lightning counts the steps of logged metrics; with one optimizer that is `global_step`.
+    loops = checkpoint.get("loops", {}).get("fit_loop", {}).get("epoch_loop.state_dict", {})
+    return int(loops.get("_batches_that_stepped", checkpoint.get("global_step", 0)))

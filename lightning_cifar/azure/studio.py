@@ -47,7 +47,7 @@ class StudioLogging:
         images = list(images) if isinstance(images, list | tuple) else [images]
         for index, image in enumerate(images):
             suffix = f"-{index}.png" if len(images) > 1 else ".png"
-            path = artifact_name(f"images/{key}", step, suffix)
+            path = artifact_name(f"images/{key}", self._encoder.shifted(step), suffix)
             self._add_file(delivery, path, partial(save_image, image), image=name)
 
     @rank_zero_only
@@ -71,7 +71,7 @@ class StudioLogging:
         if columns is None or data is None:
             raise ValueError(f"table {key!r} needs columns and data, or a dataframe")
         delivery = self._open_delivery()
-        entry = table_entry(self._name(key), columns, data, step)
+        entry = table_entry(self._name(key), columns, data, self._encoder.shifted(step))
         if delivery is not None and self._encoder.claim(entry["table"]):
             delivery.add("metrics", entry)
 
@@ -92,7 +92,7 @@ class StudioLogging:
         key = artifact_name(key)  # it names the artifact, too
         free = self._encoder.new_file(key)
         if free != key:
-            key = free if step is None else f"{key}-step-{step}"
+            key = free if step is None else f"{key}-step-{self._encoder.shifted(step)}"
         name = self._name(key)
         data = {"class_labels": [str(label) for label in class_names], "matrix": counts.tolist()}
         # https://learn.microsoft.com/python/api/azureml-core/azureml.core.run.run#azureml-core-run-run-log-confusion-matrix
