@@ -30,7 +30,7 @@ class Encoder:
 
     Every value becomes a float: the service fixes a column's type by its first value, so an epoch's 0 followed by
     0.5 must not arrive as int and double. One (name, step) is one point: Azure ML cannot replace it, so the first
-    value stands.
+    value stands. What cannot be sent is recorded all the same, with the reason under `skip`.
     """
 
     def __init__(self) -> None:
@@ -38,10 +38,10 @@ class Encoder:
         """Steps to add: those of the checkpoint, while a trainer only evaluates one."""
         self._series: dict[Any, _Series] = {}
         self._files: dict[str, int] = {}
-        self._step = 0
+        self._names = self._step = 0
 
     def lines(self, metrics: Mapping[str, Any], step: int | None) -> str:
-        """Return one line for each finite scalar among `metrics`.
+        """Return one line for each scalar among `metrics`.
 
         Without a step a value goes to the last known one, or to the one after the name's latest.
         """
@@ -51,12 +51,9 @@ class Encoder:
         lines = []
         for key, value in metrics.items():
             series = self._series.get(key) or self._add(key)
-            if not series.has_room:
-                continue
             number = value if type(value) is float else as_number(value)
-            if number is None or not math.isfinite(number):
-                what = type(value).__name__ if number is None else number
-                self._warn(series, f"{key!r} is {what}, and Azure ML takes finite numbers only: left out")
+            if number is None:
+                self._warn(series, f"{key!r} is no scalar ({type(value).__name__}): left out")
                 continue
             at = self._step if step is None else step
             if step is None and series.step is not None:
@@ -65,7 +62,11 @@ class Encoder:
                 kept = "Azure ML keeps the first value of each step"
                 self._warn(series, f"{key!r} is logged at step {at} after step {series.step}; {kept}")
             series.step, series.value = at, number
-            lines.append(f'{series.start}, "value": {number!r}, "step": {at}, {now}}}\n')
+            shown, end = repr(number), "}\n" if series.has_room else ', "skip": "over the limits of a run"}\n'
+            if not math.isfinite(number):
+                self._warn(series, f"{key!r} is {number} at step {at}, which Azure ML does not take: kept on disk only")
+                shown, end = f'"{number}"', ', "skip": "not finite"}\n'
+            lines.append(f'{series.start}, "value": {shown}, "step": {at}, {now}{end}')
         return "".join(lines)
 
     def claim(self, name: str) -> bool:
@@ -84,11 +85,12 @@ class Encoder:
 
     def _add(self, key: Any) -> _Series:
         name = str(key)
-        has_room = len(name) <= MAX_NAME_LENGTH and len(self._series) < MAX_NAMES
+        has_room = len(name) <= MAX_NAME_LENGTH and self._names < MAX_NAMES
+        self._names += has_room
         series = self._series[key] = _Series('{"metric": ' + json.dumps(name), has_room)
         if not has_room:
             limits = f"{MAX_NAMES} names of at most {MAX_NAME_LENGTH} characters"
-            self._warn(series, f"{name!r} is left out: in a run, Azure ML takes {limits}")
+            self._warn(series, f"{name!r} is kept on disk but not sent: in a run, Azure ML takes {limits}")
         return series
 
     @staticmethod

@@ -25,7 +25,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from lightning_cifar.azure.delivery import Delivery
 from lightning_cifar.azure.encode import Encoder, as_number
-from lightning_cifar.azure.run import RunAddress, RunProxy
+from lightning_cifar.azure.run import RunAddress, RunProxy, sign_in_variables
 from lightning_cifar.azure.run_status import outcome, reason, seconds_left
 from lightning_cifar.azure.studio import StudioLogging
 
@@ -75,7 +75,8 @@ class AzureMLLogger(StudioLogging, Logger):
             raise ValueError(f"log_model={log_model!r} must be True, False or 'all', timeout={timeout!r} at least 0")
         self._address = RunAddress.of_job() if run is None else RunAddress.of_run(run)
         self._experiment_name = experiment_name
-        self._run = run
+        self._run, self._workspace = run, workspace if hasattr(workspace, "subscription_id") else None
+        self._variables = sign_in_variables(workspace if run is None else run)
         self._save_dir = None if save_dir is None else os.fspath(save_dir)
         self._prefix, self._log_model, self._timeout = prefix, log_model, timeout
         in_job = self._address is not None and self._address.in_its_job
@@ -102,7 +103,7 @@ class AzureMLLogger(StudioLogging, Logger):
 
     def __getstate__(self) -> dict[str, Any]:
         copy = object.__new__(type(self))
-        copy.__dict__.update(self.__dict__, _run=None)  # the address is enough
+        copy.__dict__.update(self.__dict__, _run=None, _workspace=None)  # the address is enough
         copy._begin()
         return copy.__dict__
 
@@ -126,7 +127,7 @@ class AzureMLLogger(StudioLogging, Logger):
     def experiment(self) -> Any:
         """The `azureml.core.Run`, opened at the first use of one of its attributes; outside a job it does nothing."""
         if self._experiment is None:
-            self._experiment = RunProxy(self._address, self._run)
+            self._experiment = RunProxy(self._address, self._run, self._workspace)
         return self._experiment
 
     @rank_zero_only
@@ -193,7 +194,7 @@ class AzureMLLogger(StudioLogging, Logger):
             self._begin()
         if self._delivery is None:
             address = replace(self._address, child=self._address.interactive and self._maker != os.getpid())
-            self._delivery = Delivery(address, self._record_folder, self._timeout)
+            self._delivery = Delivery(address, self._record_folder, self._timeout, self._variables)
         return self._delivery
 
     def _name(self, key: str) -> str:
@@ -205,9 +206,10 @@ class AzureMLLogger(StudioLogging, Logger):
             self.log_artifact(path, f"checkpoints/{Path(path).name}")
             self._logged_model_time[path] = modified
         if found and (delivery := self._open_delivery()) is not None:
-            score = str(as_number(callback.best_model_score))
-            tags = {"best_model_path": callback.best_model_path, "best_model_score": score}
-            delivery.add("media", {"tags": tags})
+            tags = {"best_model_path": callback.best_model_path, "last_model_path": callback.last_model_path}
+            if (score := as_number(callback.best_model_score)) is not None:
+                tags["best_model_score"] = str(score)
+            delivery.add("media", {"tags": {name: value for name, value in tags.items() if value}})
 
 
 def _steps_of_checkpoint(trainer: Any) -> int:

@@ -75,9 +75,9 @@ class RunAddress:
         """Whether the process whose record this is gives the run its status."""
         return self.interactive and not self.child
 
-    def open(self) -> Any:
+    def open(self, workspace: Any = None) -> Any:
         """Return the SDK's own object of the run; see `Backend.open_run`."""
-        return backends.load(backends.DEFAULT).open_run(self)
+        return backends.load(backends.DEFAULT).open_run(self, workspace)
 
 
 class RunProxy:
@@ -91,10 +91,10 @@ class RunProxy:
         UserError: the SDK is not installed.
     """
 
-    def __init__(self, address: RunAddress | None, run: Any = None) -> None:
+    def __init__(self, address: RunAddress | None, run: Any = None, workspace: Any = None) -> None:
         if address is not None:
             backends.require()
-        self._address, self._run = address, run
+        self._address, self._run, self._workspace = address, run, workspace
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -102,7 +102,7 @@ class RunProxy:
         if self._address is None:
             return lambda *args, **kwargs: None
         if self._run is None:
-            self._run = self._address.open()
+            self._run = self._address.open(self._workspace)
         return getattr(self._run, name)
 
 
@@ -142,3 +142,23 @@ def read_config(path: Path) -> tuple[str, str, str]:
     if missing := [key for key, value in zip(_CONFIG_KEYS, values, strict=True) if not value]:
         raise UserError(f"{path} lacks {', '.join(missing)}: download it again from the workspace's page in Studio")
     return subscription_id, resource_group, workspace
+
+
+def sign_in_variables(owner: Any) -> dict[str, str]:
+    """Return the environment variables with which another process signs in as `owner` does.
+
+    Only a service principal handed over in code has to be passed on; every other way of signing in (the job's token,
+    the Azure CLI, a managed identity, the browser's cached answer) works in another process as it is.
+
+    Args:
+        owner: an `azureml.core.Workspace` or `Run`; anything else has no variables.
+    """
+    workspace = getattr(getattr(owner, "experiment", None), "workspace", owner)
+    auth: Any = getattr(workspace, "_auth_object", None)
+    if type(auth).__name__ != "ServicePrincipalAuthentication":
+        return {}
+    return {
+        "AZUREML_SERVICE_PRINCIPAL_TENANT_ID": auth._tenant_id,
+        "AZUREML_SERVICE_PRINCIPAL_ID": auth._service_principal_id,
+        "AZUREML_SERVICE_PRINCIPAL_PASSWORD": auth._service_principal_password,
+    }

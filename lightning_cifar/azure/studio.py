@@ -19,7 +19,7 @@ from lightning_cifar.azure.encode import Encoder, as_number
 
 
 class StudioLogging:
-    """Logs images, tables, matrices and files: writes them to disk, for the relay to send."""
+    """Logs images, tables, texts, matrices and files: writes them to disk, for the relay to send."""
 
     # What the logger brings: where to record (None: nowhere), the name under which a key arrives, and the folders
     # that a job uploads anyway.
@@ -51,6 +51,11 @@ class StudioLogging:
             self._add_file(delivery, path, partial(save_image, image), image=name)
 
     @rank_zero_only
+    def log_figure(self, key: str, figure: Any, step: int | None = None) -> None:
+        """Show a matplotlib figure under `key`."""
+        self.log_image(key, [figure], step)
+
+    @rank_zero_only
     def log_table(
         self,
         key: str,
@@ -74,6 +79,13 @@ class StudioLogging:
         entry = table_entry(self._name(key), columns, data, self._encoder.shifted(step))
         if delivery is not None and self._encoder.claim(entry["table"]):
             delivery.add("metrics", entry)
+
+    @rank_zero_only
+    def log_text(self, key: str, text: str, step: int | None = None) -> None:
+        """Keep a text as a file of the run, `texts/<key>.txt`."""
+        if (delivery := self._open_delivery()) is not None:
+            path = artifact_name(f"texts/{key}", self._encoder.shifted(step), ".txt")
+            self._add_file(delivery, path, lambda file: file.write_text(text, encoding="utf-8"))
 
     @rank_zero_only
     def log_confusion_matrix(self, key: str, matrix: Any, class_names: Sequence[str], step: int | None = None) -> None:

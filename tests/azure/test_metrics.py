@@ -47,12 +47,12 @@ VALUES = st.one_of(
 
 @pytest.mark.filterwarnings("ignore:overflow encountered", "ignore:Converting a tensor")  # by `float` in this test
 @given(VALUES, st.integers(0, 10**9))
-def test_any_value_goes_out_finite_or_is_left_out_with_one_warning_and_spares_its_neighbours(value, step):
+def test_any_value_goes_out_finite_or_not_at_all_with_one_warning_and_spares_its_neighbours(value, step):
     encoder = Encoder()
     with caught_warnings() as caught:
         lines = [entry for _ in range(2) for entry in entries(encoder, {"a": value, "good": 1.0}, step)]
-    sent = [entry for entry in lines if entry["metric"] == "a"]
-    assert len(lines) - len(sent) == 2
+    sent = [entry for entry in lines if entry["metric"] == "a" and "skip" not in entry]
+    assert len([entry for entry in lines if entry["metric"] == "good"]) == 2
     try:
         expected = float(value)
     except (OverflowError, TypeError, ValueError, RuntimeError):
@@ -62,6 +62,13 @@ def test_any_value_goes_out_finite_or_is_left_out_with_one_warning_and_spares_it
         assert all(type(entry["value"]) is float for entry in sent) and not caught
     else:
         assert not sent and len(caught) == 1 and "'a' is" in str(caught[0].message)
+
+
+@pytest.mark.parametrize("value", [float("nan"), torch.tensor(-float("inf"))])
+def test_what_is_not_finite_is_kept_on_disk(value):
+    with pytest.warns(UserWarning, match="at step 4, which Azure ML does not take: kept on disk only"):
+        (kept,) = entries(Encoder(), {"bad": value}, 4)
+    assert kept["value"] == str(float(value)) and kept["skip"] == "not finite"
 
 
 @pytest.mark.parametrize("steps", [(4, 5, 0, 1, 0), (4, 5, 5, 5)])
@@ -83,12 +90,14 @@ NAMES = st.one_of(st.text(max_size=300), st.text("ab", min_size=250, max_size=26
 
 
 @given(st.lists(NAMES, unique_by=str, max_size=70), st.integers(1, 3))
-def test_of_any_names_those_that_fit_among_the_first_fifty_are_recorded_and_each_other_is_warned_of_once(names, times):
-    encoder, recorded = Encoder(), []
+def test_of_any_names_the_first_fifty_that_fit_are_sent_and_each_other_is_kept_and_warned_of_once(names, times):
+    encoder, sent = Encoder(), []
     with caught_warnings() as caught:
         for step in range(times):
-            recorded.append([entry["metric"] for entry in entries(encoder, dict.fromkeys(names, 0.5), step)])
-    fit = [str(name) for name in names[:MAX_NAMES] if len(str(name)) <= MAX_NAME_LENGTH]
-    assert recorded == [fit] * times
-    left_out = [str(warning.message).split(" is left out: in a run, Azure ML takes 50 names")[0] for warning in caught]
-    assert left_out == [f"AzureMLLogger: {str(name)!r}" for name in names if str(name) not in fit]
+            lines = entries(encoder, dict.fromkeys(names, 0.5), step)
+            assert [entry["metric"] for entry in lines] == [str(name) for name in names], "all are kept on disk"
+            sent.append([entry["metric"] for entry in lines if "skip" not in entry])
+    fit = [str(name) for name in names if len(str(name)) <= MAX_NAME_LENGTH][:MAX_NAMES]
+    assert sent == [fit] * times
+    kept = [str(warning.message).split(" is kept on disk but not sent: in a run, Azure")[0] for warning in caught]
+    assert kept == [f"AzureMLLogger: {str(name)!r}" for name in names if str(name) not in fit]
