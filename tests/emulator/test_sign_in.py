@@ -50,7 +50,8 @@ LOG = """
     from lightning_cifar import AzureMLLogger
     parts = ("TENANT_ID", "ID", "PASSWORD")
     auth = ServicePrincipalAuthentication(*(os.environ.pop(f"AZUREML_SERVICE_PRINCIPAL_{part}") for part in parts))
-    logger = AzureMLLogger(experiment_name="mine", workspace=Workspace.from_config(sys.argv[1], auth=auth))
+    workspace = Workspace.from_config(sys.argv[1], auth=auth)
+    logger = AzureMLLogger(experiment_name="mine", workspace=workspace, save_dir=sys.argv[1])
     logger.log_metrics({"loss": 1.5}, 0)
     logger.close()
     print(logger.experiment.get_status(), logger.experiment.get_metrics())
