@@ -1,7 +1,5 @@
 """What ends a command line, as its user and the shell see it."""
 
-import argparse
-
 import pytest
 
 from lightning_cifar.errors import UserError
@@ -30,10 +28,3 @@ def test_ctrl_c_gives_130(capsys):
 
     assert console.exit_code(main, []) == 130
     assert capsys.readouterr().err == "interrupted\n"
-
-
-@pytest.mark.parametrize("text", ["0", "-1", "1.5", "two", "", "²"])
-def test_counts_are_whole_and_positive(text):
-    with pytest.raises(argparse.ArgumentTypeError, match=f"at least 1, not '{text}'"):
-        console.positive(text)
-    assert console.positive("12") == 12
