@@ -124,18 +124,18 @@ def test_its_flags_are_those_of_submit_and_what_they_name_is_there(rehearsed, tm
 
 
 @pytest.mark.parametrize(
-    ("outcome", "message"),
+    ("words", "outcome", "message"),
     [
-        ({"steps": ()}, "no metric arrived; is AzureMLLogger among the loggers"),
-        ({"steps": (), "status": "Failed", "code": 1}, "the job failed, as said above"),
-        ({"steps": (1, 2, 2)}, "loss of step 2 arrived more than once"),
-        ({"words": ["--data", "cifar10"]}, "a rehearsal downloads nothing"),
-        ({"words": ["--data", "nowhere"]}, "nowhere has no images"),
+        ([], {"steps": ()}, "no metric arrived; is AzureMLLogger among the loggers"),
+        ([], {"steps": (), "status": "Failed", "code": 1}, "the job failed, as said above"),
+        ([], {"steps": (1, 2, 2)}, "loss of step 2 arrived more than once"),
+        (["--data", "cifar10"], {}, "a rehearsal downloads nothing"),
+        (["--data", "nowhere"], {}, "nowhere has no images"),
     ],
 )
-def test_what_goes_wrong_fails_the_rehearsal(rehearsed, outcome: dict, message: str) -> None:
+def test_what_goes_wrong_fails_the_rehearsal(rehearsed, words: list[str], outcome: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        rehearsed(*outcome.pop("words", []), **outcome)
+        rehearsed(*words, **outcome)
 
 
 def test_a_request_that_the_emulator_did_not_expect_fails_the_rehearsal(rehearsed, monkeypatch) -> None:
