@@ -1,4 +1,4 @@
-"""What is refused before anybody is asked, and that the training's own parser reads its flags."""
+"""What is refused before anybody is asked, in one line, and what a submission leaves behind."""
 
 import json
 import re
@@ -74,3 +74,8 @@ def test_the_jobs_own_parser_reads_the_flags(here: Mock) -> None:
     with pytest.raises(UserError, match=r"carrots"):
         submit.main(["--", "--trainer.carrots", "3"])
     assert submit.main(["--dry-run", "--nodes", "2", "--", "--trainer.max_epochs", "3"]) == 0
+
+
+def test_ctrl_c_gives_130(capsys: pytest.CaptureFixture) -> None:
+    assert console.exit_code(Mock(side_effect=KeyboardInterrupt), []) == 130
+    assert capsys.readouterr().err == "interrupted\n"
