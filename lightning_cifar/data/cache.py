@@ -12,9 +12,6 @@ from numpy.typing import NDArray
 from lightning_cifar.data import LabelledImages, Split
 from lightning_cifar.files import atomic_write
 
-FORMAT = "1"
-"""Part of every key: to be raised when the same images would be stored in another way."""
-
 
 class Cache:
     """A file for each split, in the first of several folders that has it or takes it.

@@ -5,7 +5,6 @@ No library has all of resuming, mirrors, a stall limit and the check of the MD5:
 one or more.
 """
 
-import contextlib
 import http.client
 import os
 import time
@@ -17,10 +16,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from torchvision.datasets.utils import check_integrity
 
-from lightning_cifar.data.progress import progress, say
+from lightning_cifar.data.progress import console, say
 from lightning_cifar.errors import UserError
 
 _ATTEMPTS = 5  # per mirror, each only if the one before made a difference
@@ -88,8 +87,9 @@ def _fetch(url: str, part: Path, size: int, timeout: float) -> None:
     with (
         response,
         part.open("ab" if have else "wb") as file,
-        progress(f"Downloading from {_host(url)}", size, have, columns) as advance,
+        Progress(*columns, console=console, disable=not console.is_terminal) as bar,
     ):
+        task = bar.add_task("", total=size, completed=have)
         mark, mark_have = time.monotonic(), have
         while have < size:
             try:
@@ -100,7 +100,7 @@ def _fetch(url: str, part: Path, size: int, timeout: float) -> None:
                 raise _MirrorError(f"dropped the connection after {have:,} of {size:,} bytes")
             file.write(chunk)
             have += len(chunk)
-            advance(len(chunk))
+            bar.advance(task, len(chunk))
             seconds = time.monotonic() - mark
             if seconds > timeout:
                 if have - mark_have < _LEAST_RATE * seconds:
@@ -112,8 +112,6 @@ def _fetch(url: str, part: Path, size: int, timeout: float) -> None:
 
 def _open(url: str, start: int, size: int, timeout: float) -> tuple[Any, int]:
     """Ask for a file from some byte on; return the response and the byte it starts at: 0 without support of ranges."""
-    if not url.lower().startswith(("http://", "https://")):
-        raise _MirrorError("not an http:// or https:// address")
     headers = {"User-Agent": "lightning-cifar", "Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
@@ -133,9 +131,7 @@ def _open(url: str, start: int, size: int, timeout: float) -> tuple[Any, int]:
 
 
 def _host(url: str) -> str:
-    with contextlib.suppress(ValueError):  # no address at all, as its failure will say
-        return urlsplit(url).hostname or url
-    return url
+    return urlsplit(url).hostname or url
 
 
 def _reason(error: Exception, timeout: float) -> str:

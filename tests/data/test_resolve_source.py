@@ -1,12 +1,9 @@
 """Which source `--data.source` names, and when the synthetic images stand in for CIFAR-10."""
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from pytorch_lightning.utilities import rank_zero_only
 
 from lightning_cifar.data import resolve_source
 from lightning_cifar.data.cifar10 import DEFAULT_MIRRORS, Cifar10Source
@@ -75,14 +72,6 @@ def test_the_fallback_is_a_box_with_the_reason_and_leaves_nothing_that_makes_the
     assert "SYNTHETIC" not in capsys.readouterr().err
 
 
-def test_of_several_processes_one_prints_the_box(
-    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rank_zero_only, "rank", 1)
-    assert isinstance(resolve_source("cifar10", tmp_path, [REFUSES], "synthetic"), SyntheticSource)
-    assert "SYNTHETIC" not in capsys.readouterr().err
-
-
 def test_without_a_fallback_nothing_is_fetched_before_it_is_asked_for(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -90,8 +79,3 @@ def test_without_a_fallback_nothing_is_fetched_before_it_is_asked_for(
     assert capsys.readouterr().err == ""
     with pytest.raises(UserError, match="Connection refused"):
         source.prepare()
-
-
-def test_importing_the_package_imports_no_torch() -> None:
-    code = "import sys, lightning_cifar.data; sys.exit('torch' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
