@@ -5,10 +5,8 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from torch import Tensor
 
-Curve = Sequence[tuple[int, float]]
 
-
-def loss_curve(loss: Curve, val_loss: Curve, title: str) -> Figure:
+def loss_curve(loss: Sequence[tuple[int, float]], val_loss: Sequence[tuple[int, float]], title: str) -> Figure:
     """Draw `loss`, (step, mean of a window of batches) each, and `val_loss`, which may be empty, over the step."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
