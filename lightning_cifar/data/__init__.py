@@ -43,7 +43,6 @@ class Source(Protocol):
     @property
     def name(self) -> str:
         """What run folders and figures are called after: `cifar10`, `synthetic` or the folder's name."""
-        ...
 
     def class_names(self) -> list[str]:
         """Return the classes in label order, without reading an image.
@@ -51,7 +50,6 @@ class Source(Protocol):
         Raises:
             UserError: the data is not there, or not what it should be.
         """
-        ...
 
     def prepare(self) -> None:
         """Download, decode or draw what is missing on this machine; called by one process.
@@ -59,7 +57,6 @@ class Source(Protocol):
         Raises:
             UserError: the data cannot be had; the message names the remedies.
         """
-        ...
 
     def load(self, split: Split) -> LabelledImages:
         """Read one split into memory; `prepare` has been called before.
@@ -67,7 +64,6 @@ class Source(Protocol):
         Raises:
             UserError: the data is not there, or not what it should be.
         """
-        ...
 
 
 def resolve_source(

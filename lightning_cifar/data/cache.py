@@ -20,13 +20,11 @@ class Cache:
     that `prepare` made, and what it could not write, `load` returns without reading them back.
 
     Args:
-        folders: where to look for the files and where to put them, best first.
-        prefix: of the files' names, before `train.npz` and `test.npz`.
+        folders: where to look for `train.npz` and `test.npz` and where to put them, best first.
     """
 
-    def __init__(self, folders: Sequence[Path], prefix: str = "") -> None:
+    def __init__(self, folders: Sequence[Path]) -> None:
         self._folders = tuple(folders)
-        self._prefix = prefix
         self._made: dict[Split, LabelledImages] = {}
 
     def prepare(self, split: Split, key: str, make: Callable[[], LabelledImages]) -> None:
@@ -46,7 +44,7 @@ class Cache:
         return data
 
     def _paths(self, split: Split) -> list[Path]:
-        return [folder / f"{self._prefix}{split}.npz" for folder in self._folders]
+        return [folder / f"{split}.npz" for folder in self._folders]
 
     def _read(self, split: Split, key: str) -> LabelledImages | None:
         for path in self._paths(split):

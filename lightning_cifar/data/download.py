@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from torchvision.datasets.utils import check_integrity
 
-from lightning_cifar.data.progress import console, say
+from lightning_cifar.data.progress import bar, say
 from lightning_cifar.errors import UserError
 
 _ATTEMPTS = 5  # per mirror, each only if the one before made a difference
@@ -84,12 +84,8 @@ def _fetch(url: str, part: Path, size: int, timeout: float) -> None:
         return
     response, have = _open(url, have if have < size else 0, size, timeout)
     columns = (TextColumn(_host(url)), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with (
-        response,
-        part.open("ab" if have else "wb") as file,
-        Progress(*columns, console=console, disable=not console.is_terminal) as bar,
-    ):
-        task = bar.add_task("", total=size, completed=have)
+    with response, part.open("ab" if have else "wb") as file, bar(*columns) as shown:
+        task = shown.add_task("", total=size, completed=have)
         mark, mark_have = time.monotonic(), have
         while have < size:
             try:
@@ -100,7 +96,7 @@ def _fetch(url: str, part: Path, size: int, timeout: float) -> None:
                 raise _MirrorError(f"dropped the connection after {have:,} of {size:,} bytes")
             file.write(chunk)
             have += len(chunk)
-            bar.advance(task, len(chunk))
+            shown.advance(task, len(chunk))
             seconds = time.monotonic() - mark
             if seconds > timeout:
                 if have - mark_have < _LEAST_RATE * seconds:

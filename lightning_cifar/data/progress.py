@@ -19,3 +19,8 @@ def say(line: str) -> None:
 def track(items: Iterable[Item], description: str, total: int) -> Iterable[Item]:
     """Return the items, and on a terminal show by a bar how many of `total` were taken."""
     return progress.track(items, description, total, console=console, disable=not console.is_terminal)
+
+
+def bar(*columns: progress.ProgressColumn) -> progress.Progress:
+    """Return a bar in rich's columns, which only a terminal shows."""
+    return progress.Progress(*columns, console=console, disable=not console.is_terminal)

@@ -24,7 +24,7 @@ class SyntheticSource:
     are balanced in each split.
 
     Args:
-        cache_dir: where the drawn images are kept; the user's cache folder where this cannot be written to.
+        cache_dir: what the folder of the drawn images is put into; the user's cache where this cannot be written to.
         train_size: number of training images.
         test_size: number of test images.
     """
@@ -33,8 +33,8 @@ class SyntheticSource:
 
     def __init__(self, cache_dir: Path, train_size: int = 50_000, test_size: int = 10_000) -> None:
         self.sizes: dict[Split, int] = {"train": train_size, "test": test_size}
-        folders = [Path(cache_dir).expanduser(), user_cache_folder(Path(cache_dir))]
-        self._cache = Cache(folders, prefix="synthetic-")
+        folder = Path(cache_dir).expanduser() / self.name
+        self._cache = Cache([folder, user_cache_folder(folder)])
 
     def class_names(self) -> list[str]:
         """Return the ten kinds in label order."""

@@ -72,10 +72,5 @@ class Mirror(ThreadingHTTPServer):
             request.wfile.flush()
             self.done.wait(deadline(10))
             request.wfile.write(data[half:])
-        elif manner == "trickles":
-            for i in range(len(data)):
-                request.wfile.write(data[i : i + 1])
-                if self.done.wait(0.01):
-                    return
         else:
             request.wfile.write(data)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lightning_cifar.data.folder import CACHE_FOLDER
-from tests.data.pictures import prepared
+from tests.data.conftest import prepared
 
 
 def test_the_second_run_reads_no_image(folder: Path, decoded: list[int]) -> None:

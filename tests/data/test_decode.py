@@ -12,7 +12,7 @@ from rich.console import Console
 from lightning_cifar.data import decode, progress
 from lightning_cifar.data.decode import read_files
 from lightning_cifar.errors import UserError
-from tests.data.pictures import picture, prepared
+from tests.data.conftest import picture, prepared
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import torch
 
 from lightning_cifar.data.folder import FolderSource
 from lightning_cifar.errors import UserError
-from tests.data.pictures import picture, prepared
+from tests.data.conftest import picture, prepared
 
 
 @pytest.mark.parametrize("from_cache", [False, True])

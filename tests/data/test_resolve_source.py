@@ -56,26 +56,3 @@ def test_a_folder_that_holds_nothing_is_told_what_it_should_hold(tmp_path: Path)
 def test_neither_name_nor_folder_is_one_line(name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"cifar10, synthetic, or a folder[^\n]*$"):
         resolve_source(name, tmp_path, fallback="synthetic")
-
-
-def test_the_fallback_is_a_box_with_the_reason_and_leaves_nothing_that_makes_the_next_run_fall_back(
-    tmp_path: Path, published: StandIn, capsys: pytest.CaptureFixture
-) -> None:
-    data_dir = tmp_path / "data"
-    assert isinstance(resolve_source("cifar10", data_dir, [REFUSES], "synthetic"), SyntheticSource)
-    told = capsys.readouterr().err
-    assert told.count("TRAINING ON SYNTHETIC IMAGES") == 1
-    assert "(127.0.0.1: Connection refused)" in told and "--data.mirrors" in told
-
-    published.put_archive(data_dir)
-    assert isinstance(resolve_source("cifar10", data_dir, [REFUSES], "synthetic"), Cifar10Source)
-    assert "SYNTHETIC" not in capsys.readouterr().err
-
-
-def test_without_a_fallback_nothing_is_fetched_before_it_is_asked_for(
-    tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    source = resolve_source("cifar10", tmp_path / "data", [REFUSES])
-    assert capsys.readouterr().err == ""
-    with pytest.raises(UserError, match="Connection refused"):
-        source.prepare()
