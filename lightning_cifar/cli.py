@@ -88,8 +88,6 @@ class CLI(LightningCLI):
                 self.config = parser.parse_args([*args, "--optimizer=null", f"--optimizer={optimizer}"])
         except ArgumentError as error:
             raise UserError(f"{one_line(error)}; {HELP}") from error
-        except UnicodeDecodeError as error:
-            raise UserError(f"--config names a file that is no text: {error}") from error
         if self.check_only:
             raise Checked
         config = self.config[self.config.subcommand]

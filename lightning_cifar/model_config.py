@@ -33,19 +33,15 @@ def fit_to_data(config: Any, named: Any, class_names: Sequence[str]) -> None:
     config.model.class_names = list(class_names)
     settings = config.model.net.get("init_args") if config.model.net else None
     if settings and "num_classes" in settings:
-        asked, classes = _settings_asked_for(named).get("num_classes"), len(class_names)
-        if asked not in (None, classes):
+        asked, classes = named and (named.get("init_args") or {}).get("num_classes"), len(class_names)
+        if asked not in (None, classes) and asked != _default_classes(named.class_path):
             raise UserError(f"model.net.num_classes is {asked}, but the data has {classes} classes; leave it out")
         settings.num_classes = classes
 
 
-def _settings_asked_for(named: Any) -> dict[str, Any]:
-    """Return what the user wrote, but for a `num_classes` that is the network's default: `--print_config` writes it."""
-    if not named or not named.get("init_args"):
-        return {}
-    build, parser = pydoc.locate(named.class_path), ArgumentParser()
+def _default_classes(class_path: str) -> Any:
+    """Return the default of a network's `num_classes`, which `--print_config` writes as if the user had."""
+    build, parser = pydoc.locate(class_path), ArgumentParser()
     add = parser.add_class_arguments if inspect.isclass(build) else parser.add_function_arguments
     add(build, fail_untyped=False)  # type: ignore[arg-type]  # a class or a function: it was parsed before
-    default = parser.get_defaults().get("num_classes")
-    asked: dict[str, Any] = named.init_args.as_dict()
-    return {name: value for name, value in asked.items() if (name, value) != ("num_classes", default)}
+    return parser.get_defaults().get("num_classes")

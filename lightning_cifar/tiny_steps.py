@@ -52,8 +52,7 @@ def threads_for(net: nn.Module, batch_size: int) -> int:
     """Return how many threads a training step on the CPU is worth: one for a tiny step, else all that PyTorch has.
 
     With next to nothing to share out, a second thread wins nothing; and on a machine that does anything else, the
-    first one waits at each operation until the second one's core is free: 12 times as long for a step of `Net` at
-    batch 4 beside a load of 16 on two cores.
+    first one waits at each operation until the second one's core is free.
 
     Args:
         net: maps images (N, 3, 32, 32) on the CPU.

@@ -67,32 +67,16 @@ def test_the_saved_configuration_repeats_the_run_and_leaves_it_as_it_was(fit, ma
     assert {path: path.read_bytes() for path in first.glob("**/*") if path.is_file()} == before
 
 
-@pytest.fixture
-def printed(main, images):
-    """Write what `fit --print_config` prints to a file, and return its name."""
-
-    def write(*args: object) -> str:
-        with pytest.raises(SystemExit) as stop:
-            main("fit", "--data.source", images, *QUICK, *args, "--print_config")
-        assert stop.value.code == 0
-        (main.folder / "my.yaml").write_text(main.out)
-        return "my.yaml"
-
-    return write
-
-
-def test_a_printed_configuration_holds_every_default_and_trains(fit, printed, main):
-    printed()
+def test_a_printed_configuration_holds_every_default_and_trains_a_network_for_the_classes_of_the_data(
+    fit, main, images
+):
+    with pytest.raises(SystemExit) as stop:
+        main("fit", "--data.source", images, *QUICK, "--model.net", SQUEEZE, "--print_config")
+    assert stop.value.code == 0
+    (main.folder / "my.yaml").write_text(main.out)
     shown = yaml.safe_load(main.out)
     assert shown["data"]["split_seed"] == 0 and shown["optimizer"]["init_args"]["momentum"] == 0.9
-    fit("--config", "my.yaml")
-
-
-def test_another_network_gets_the_classes_of_the_data_though_a_printed_configuration_holds_its_default(
-    fit, printed, main
-):
-    printed("--model.net", SQUEEZE)
-    assert yaml.safe_load(main.out)["model"]["net"]["init_args"]["num_classes"] == 1000
+    assert shown["model"]["net"]["init_args"]["num_classes"] == 1000
     saved = weights(fit("--config", "my.yaml", *ONE_BATCH))
     assert saved["hyper_parameters"]["class_names"] == ["blue", "green", "red"]
     assert saved["hyper_parameters"]["net"]["init_args"]["num_classes"] == 3

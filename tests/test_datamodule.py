@@ -107,11 +107,7 @@ def test_each_split_is_read_once_and_when_it_is_needed(images, tmp_path, monkeyp
         ({"batch_size": 0}, "data.batch_size is 0; give a number of 1 or more"),
         ({"eval_batch_size": -1}, "data.eval_batch_size is -1; give"),
         ({"val_size": -1}, "data.val_size is -1; give a number of 0 or more"),
-        (
-            {"val_size": 120},
-            "data.val_size is 120, but there are only 120 training images; give a number below 120, "
-            "or leave --data.val_size out for 12",
-        ),
+        ({"val_size": 120}, "there are only 120 training images; give a number below 120, or leave .* out for 12"),
     ],
 )
 def test_impossible_sizes_are_refused(images, options, says):

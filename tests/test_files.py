@@ -39,10 +39,6 @@ def test_until_the_end_the_old_content_is_read_and_then_the_new(tmp_path):
     assert path.read_bytes() == b"second" and list(path.parent.iterdir()) == [path]
 
 
-def test_hidden_files():
-    assert all(map(is_hidden, (".DS_Store", "._a.png", "Thumbs.db", "desktop.ini"))) and not is_hidden("a.png")
-
-
 def test_each_data_folder_has_its_own_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     one, other = (user_cache_folder(Path(place)) for place in ("/data/birds", "/old/birds"))

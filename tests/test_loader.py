@@ -108,18 +108,13 @@ def test_goes_on_with_the_very_next_batch(data, stop_after):
         assert torch.equal(images, expected) and torch.equal(labels, expected_labels)
 
 
-def test_a_finished_epoch_does_not_shorten_the_next(data):
-    batches = loader(data)
-    epoch(batches, 0)
-    resumed = loader(data)
-    resumed.load_state_dict(batches.state_dict())
-    assert len(epoch(resumed, 1)) == COUNT
-
-
-def test_a_pass_left_early_does_not_shorten_the_next(data):
-    batches = loader(data)
-    next(iter(batches))  # a sanity check, say
-    assert len(epoch(batches, 0)) == COUNT
+@pytest.mark.parametrize("batches", [COUNT, 1], ids=["finished", "left early, as a sanity check is"])
+def test_a_pass_does_not_shorten_the_next(data, batches):
+    begun, resumed = loader(data, batch_size=1), loader(data, batch_size=1)
+    assert len(list(zip(range(batches), begun, strict=False))) == batches
+    assert len(epoch(begun, 1)) == COUNT
+    resumed.load_state_dict(begun.state_dict())
+    assert len(epoch(resumed, 2)) == COUNT
 
 
 def test_an_epoch_of_another_number_of_batches_does_not_go_on_in_its_middle(data):

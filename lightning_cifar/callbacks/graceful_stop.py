@@ -32,11 +32,7 @@ class Interrupted(BaseException):
         super().__init__(f"interrupted by {signal.Signals(signum).name}")
         self.signum = signum
         self.remedy = remedy
-
-    @property
-    def exit_code(self) -> int:
-        """As shells have it: 130 for Ctrl-C, 143 for SIGTERM."""
-        return 128 + self.signum
+        self.exit_code = 128 + signum  # as shells have it: 130 for Ctrl-C, 143 for SIGTERM
 
 
 def raise_when_signalled() -> None:

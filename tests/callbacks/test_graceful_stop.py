@@ -100,7 +100,6 @@ VARIANTS: dict[str, dict] = {
     ("variant", "hook", "call", "signum"),
     [
         pytest.param("", "on_train_batch_end", 5, signal.SIGTERM, id="mid-window"),
-        pytest.param("", "on_train_batch_end", 30, signal.SIGINT, id="end of a window of the second epoch"),
         pytest.param("", "on_train_batch_end", 23, signal.SIGINT, id="last batch of an epoch"),
         pytest.param("", "on_validation_batch_end", 3, signal.SIGTERM, id="mid-validation"),
         pytest.param("accumulates gradients", "on_train_batch_end", 2, signal.SIGINT, id="between steps"),
