@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lightning_cifar.data import SPLITS, LabelledImages, Split
-from lightning_cifar.data.cache import FORMAT, Cache
+from lightning_cifar.data.cache import Cache
 from lightning_cifar.data.decode import read_files
 from lightning_cifar.errors import UserError
 from lightning_cifar.files import is_hidden, user_cache_folder
@@ -18,13 +18,12 @@ CACHE_FOLDER = ".lightning-cifar-cache"
 
 
 class _Listing(NamedTuple):
-    """A split's files: paths and labels in order, a key that changes with any name, size or time; and what is none."""
+    """A split's files: paths and labels in order, and a key that changes with any name, size or time."""
 
     split: Split
     paths: list[str]
     labels: list[int]
     key: str
-    passed_over: list[str]
 
     def decode(self) -> LabelledImages:
         return LabelledImages.from_numpy(read_files(self.paths, self.split), np.array(self.labels, np.int64))
@@ -34,8 +33,8 @@ class FolderSource:
     """A folder of images, one sub-folder per class, decoded once and then read from a cache.
 
     The classes are the sub-folders of `train` in alphabetical order, at least two. Any format that Pillow
-    reads will do; images of another size are squeezed to 32x32. Hidden files are passed over, and, with a warning,
-    whatever does not lie directly in a class folder.
+    reads will do; images of another size are squeezed to 32x32. Hidden files are passed over, and so is whatever does
+    not lie directly in a class folder.
 
     Args:
         folder: what holds `train` and `test`.
@@ -78,9 +77,6 @@ class FolderSource:
             warnings.warn(f"no test images of class {', '.join(missing)} in {self.folder / 'test'}", stacklevel=2)
         for split in reversed(SPLITS):  # the training images last: the cache keeps them in memory
             listing = self._listings[split] = self._list(split)
-            if listing.passed_over:
-                names = ", ".join(listing.passed_over[:3]) + (", …" if len(listing.passed_over) > 3 else "")
-                warnings.warn(f"passed over {names}: images belong directly into {split}/<class>/", stacklevel=2)
             self._cache.prepare(split, listing.key, listing.decode)
 
     def load(self, split: Split) -> LabelledImages:
@@ -93,16 +89,14 @@ class FolderSource:
         return self._cache.load(split, listing.key, listing.decode)
 
     def _list(self, split: Split) -> _Listing:
-        strays, present = _scan(self.folder / split)
-        passed_over = [str(self.folder / split / name) for name in strays]
+        _, present = _scan(self.folder / split)
         paths: list[str] = []
         labels: list[int] = []
-        digest = hashlib.sha256(f"folder {FORMAT} {split}".encode())
+        digest = hashlib.sha256(f"folder 1 {split}".encode())
         for label, name in enumerate(self.class_names()):
             place = self.folder / split / name
             digest.update(os.fsencode(f"\0{name}/"))
-            files, folders = _scan(place) if name in present else ({}, [])
-            passed_over += [str(place / folder) for folder in folders]
+            files, _ = _scan(place) if name in present else ({}, [])
             if split == "train" and not files:
                 raise UserError(f"{place} holds no images: add some, or remove the folder")
             for file, stamp in files.items():
@@ -111,7 +105,7 @@ class FolderSource:
             labels += [label] * len(files)
         if not paths:
             raise UserError(f"{self.folder / split} holds no images: put some into {split}/<class>/")
-        return _Listing(split, paths, labels, digest.hexdigest(), passed_over)
+        return _Listing(split, paths, labels, digest.hexdigest())
 
 
 def _scan(folder: Path) -> tuple[dict[str, str], list[str]]:
