@@ -1,11 +1,8 @@
 """Fit the network's settings to the data."""
 
-import inspect
-import pydoc
 from collections.abc import Sequence
 from typing import Any
 
-from jsonargparse import ArgumentParser
 from torch import nn
 
 from lightning_cifar.errors import UserError
@@ -20,7 +17,7 @@ def fit_to_data(config: Any, named: Any, class_names: Sequence[str]) -> None:
         class_names: the classes of the data, in label order.
 
     Raises:
-        UserError: the user or the checkpoint wants other classes, or the user names no class.
+        UserError: the checkpoint knows other classes, or the user names no class.
     """
     if isinstance(named, nn.Module):  # jsonargparse imports whatever has the name
         raise UserError("--model.net names a network, not a class: name the class or the function that returns one")
@@ -33,15 +30,4 @@ def fit_to_data(config: Any, named: Any, class_names: Sequence[str]) -> None:
     config.model.class_names = list(class_names)
     settings = config.model.net.get("init_args") if config.model.net else None
     if settings and "num_classes" in settings:
-        asked, classes = named and (named.get("init_args") or {}).get("num_classes"), len(class_names)
-        if asked not in (None, classes) and asked != _default_classes(named.class_path):
-            raise UserError(f"model.net.num_classes is {asked}, but the data has {classes} classes; leave it out")
-        settings.num_classes = classes
-
-
-def _default_classes(class_path: str) -> Any:
-    """Return the default of a network's `num_classes`, which `--print_config` writes as if the user had."""
-    build, parser = pydoc.locate(class_path), ArgumentParser()
-    add = parser.add_class_arguments if inspect.isclass(build) else parser.add_function_arguments
-    add(build, fail_untyped=False)  # type: ignore[arg-type]  # a class or a function: it was parsed before
-    return parser.get_defaults().get("num_classes")
+        settings.num_classes = len(class_names)

@@ -111,7 +111,6 @@ def test_networks_of_the_users_own(main, images, odd_nets, flags, parts):
 @pytest.mark.parametrize(
     ("command", "parts"),
     [
-        ("fit --model.net lightning_cifar.Net --model.net.num_classes 5", ("is 5, but the data has 3 classes; leave",)),
         (
             "test --model.net torchvision.models.squeezenet1_1 --ckpt_path {trained}",
             ("Error(s) in loading state_dict",),

@@ -39,7 +39,7 @@ def test_pixels_and_labels_come_out_in_order(from_cache: bool, folder: Path) -> 
         ("rm -r train/*", r"train holds no class folders"),
         ("rm -r train", r"cannot read .*train \(No such file.*train/<class>"),
         ("rm -r test", r"cannot read .*test \(No such file.*test/<class>"),
-        ("rm train/newt/*", r"train/newt holds no images"),
+        ("rm train/newt/*", r"train: Found no valid file for the classes newt; put images there"),
         ("rm test/*/*", r"test holds no images"),
         ("ln -s nowhere.png train/cat/gone.png", r"cannot read .*cat/gone.png \(No such file or directory\)"),
         ("rm -r train; touch train", r"cannot read .*train \(Not a directory"),
@@ -65,8 +65,8 @@ def test_class_names_read_no_image(folder: Path) -> None:
     assert FolderSource(folder).class_names() == ["cat", "dog", "newt"]
 
 
-def test_what_lies_elsewhere_than_in_a_class_folder_is_passed_over(folder: Path) -> None:
-    for litter in ("train/loose.png", "train/cat/more/1.png", "test/readme.txt", "train/cat/Thumbs.db"):
+def test_what_is_hidden_or_in_no_class_folder_is_passed_over(folder: Path) -> None:
+    for litter in ("train/loose.png", "train/cat/.more/1.png", "test/readme.txt", "train/cat/Thumbs.db", ".x/1.png"):
         (folder / litter).parent.mkdir(exist_ok=True)
         picture(1).save(folder / litter, "png")
     source = prepared(folder)
