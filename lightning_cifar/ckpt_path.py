@@ -1,4 +1,4 @@
-"""The checkpoint that a command starts from: what `--ckpt_path` means, and where a restarted job goes on."""
+"""Resolve `--ckpt_path` (`last`, `best` or a file), and ask where a restarted job resumes."""
 
 import os
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Errors for people: one line that names the cause and the remedy, and the traceback on request."""
+"""Report errors to users: one line with the cause and the remedy, and the traceback on request."""
 
 import os
 import re

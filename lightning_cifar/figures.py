@@ -1,4 +1,4 @@
-"""Figures of a training: data in, matplotlib figure out, without Trainer or logger."""
+"""Draw the figures of a training: data in, matplotlib figure out, without Trainer or logger."""
 
 from collections.abc import Sequence
 

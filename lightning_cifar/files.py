@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, hidden, cached for the user, and the newest of several runs'."""
+"""Write files atomically; recognize hidden ones; locate the user's cache; find the newest version of a file."""
 
 import hashlib
 import os

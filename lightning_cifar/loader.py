@@ -1,4 +1,4 @@
-"""Whole batches from uint8 images in memory: the order of an epoch, augmentation, and the loader."""
+"""Load whole batches from uint8 images in memory: sampling, augmentation, conversion to float."""
 
 from collections.abc import Iterator, Sized
 from typing import Any

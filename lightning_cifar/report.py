@@ -1,4 +1,4 @@
-"""What a training prints and draws: its optimizer at the start; figures and a summary at the end."""
+"""Report a training: print its optimizer at the start; draw figures and print a summary at the end."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The folder of a run: one that no other run takes, with the run's configuration in it."""
+"""Create a new folder for each run, and save the run's configuration in it."""
 
 from pathlib import Path
 from typing import Any

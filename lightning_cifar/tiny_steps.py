@@ -1,4 +1,4 @@
-"""What Lightning and PyTorch cost around a tiny step, such as `Net`'s at batch 4, and how to spare it.
+"""Reduce the overhead of Lightning and PyTorch in a tiny step, such as `Net`'s at batch 4.
 
 The shares are of the processor time of such a step in the real Trainer, with and without in turns (PyTorch 2.15,
 Lightning 2.6.6); what saves less than 2 % is not worth its lines.

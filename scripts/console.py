@@ -1,4 +1,4 @@
-"""What the command lines of this folder share: one-line errors, exit codes, and how numbers are read."""
+"""Parse command lines, print errors in one line, and return exit codes, for all commands of this folder."""
 
 import argparse
 import io

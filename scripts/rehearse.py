@@ -1,4 +1,4 @@
-"""See an Azure ML job work before it costs anything: `python -m scripts.rehearse [FLAGS] -- [FLAGS OF fit]`.
+"""Run an Azure ML job on this machine first: `python -m scripts.rehearse [FLAGS] -- [FLAGS OF fit]`.
 
     python -m scripts.rehearse --nodes 2 -- --trainer.max_epochs 1 --trainer.limit_train_batches 500
     make rehearse NODES=2 EPOCHS=1 ARGS="--trainer.limit_train_batches 500"
@@ -72,7 +72,7 @@ def read_flags(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--data", default="synthetic", help="synthetic (default), or a folder, as if it were mounted")
+    parser.add_argument("--data", default="synthetic", help="source (default: %(default)s), or a folder, as if mounted")
     parser.add_argument("--compute", metavar="NAME", help="a cluster that the workspace is to have")
     parser.add_argument("--environment", metavar="NAME[:VERSION]", help="likewise; the job runs in this Python anyway")
     parser.add_argument("--to", type=Path, default=ROOT / "downloads" / "rehearsal.png", metavar="FILE.png")
@@ -81,12 +81,13 @@ def read_flags(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]
 
 def provide(data: str, azure: "Emulator") -> list[str]:
     """Provide the job's data, which must be on this machine; return the flags for `scripts.submit`."""
-    if data == "synthetic":
-        return ["--data", data]
     if data == "cifar10":
         raise UserError("a rehearsal downloads nothing; give a folder that holds the archive, for instance DATA=data")
+    from lightning_cifar.data import SOURCES  # brings PyTorch
     from scripts.upload_data import choose
 
+    if data in SOURCES:
+        return ["--data", data]
     folder = Path(data)
     choose(folder)
     azure.mount(_MOUNTED, folder.parent if folder.is_file() else folder)

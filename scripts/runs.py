@@ -1,4 +1,4 @@
-"""Look after submitted runs: `python -m scripts.runs list|watch|compare|download|cancel|register`.
+"""Manage submitted runs: `python -m scripts.runs list|watch|compare|download|cancel|register`.
 
 A command that needs one run takes its id, or the run submitted last from here.
 """

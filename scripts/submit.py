@@ -1,4 +1,4 @@
-"""Run a training as an Azure ML job: `python -m scripts.submit [FLAGS] -- [FLAGS OF fit]`.
+"""Submit a training as an Azure ML job: `python -m scripts.submit [FLAGS] -- [FLAGS OF fit]`.
 
     python -m scripts.submit --compute gpu-cluster --wait -- --trainer.max_epochs 5 --trainer.accelerator gpu
     make submit EPOCHS=5 ACCELERATOR=gpu COMPUTE=gpu-cluster SUBMIT_ARGS=--wait
@@ -25,13 +25,13 @@ def main(arguments: Sequence[str]) -> int:
     """Submit a job; return the exit code: 0, or with --wait 1 for Failed and 130 for Canceled."""
     own, flags = split(arguments)
     args = read_flags(own)
+    if not args.dry_run:
+        print("reading the training's flags with its own parser …", flush=True)
     wanted = read_job(args, flags)
     preflight.check_flags(wanted)
     files = snapshot.take(ROOT)
     files.check()
     preflight.check_paths(flags, files)
-    if not args.dry_run:
-        print("reading the training's flags with its own parser …", flush=True)
     from lightning_cifar.cli import check_flags  # brings PyTorch
 
     check_flags(wanted.arguments("data"))
@@ -74,7 +74,7 @@ def read_flags(arguments: Sequence[str]) -> argparse.Namespace:
     data.add_argument(
         "--data",
         default="cifar10",
-        help="cifar10 (default; the job downloads it), synthetic, or DATASTORE:PATH (images or the archive)",
+        help="a source, cifar10 by default (the job downloads it); or DATASTORE:PATH (images or the archive)",
     )
     data.add_argument("--data-mode", choices=("download", "mount"), default="download", help="default: %(default)s")
     scale = parser.add_argument_group("scale")

@@ -1,4 +1,4 @@
-"""Put images into the workspace's datastore: `python -m scripts.upload_data FOLDER`, `make upload-data`.
+"""Upload images to the workspace's datastore: `python -m scripts.upload_data FOLDER`, `make upload-data`.
 
 What is already there with the same content is skipped, so an interrupted upload goes on where it was.
 """

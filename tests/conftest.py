@@ -17,11 +17,12 @@ import pytest
 import pytorch_lightning  # noqa: F401
 from PIL import Image
 
+from scripts.emulator import Emulator
 from tests.deadline import deadline
 
 ROOT = Path(__file__).parents[1]
 
-pytest_plugins = ["scripts.emulator.pytest_plugin"]  # the fixture `azure`
+pytest_plugins = ["scripts.emulator.pytest_plugin"]  # the fixture `azureml`
 
 # A shell starts what runs in its background with SIGINT ignored, and the processes of the tests would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -38,6 +39,12 @@ def make_folder(folder: Path, classes: Sequence[str], train: int, test: int, see
                 pixels = (colour + rng.normal(0, 60, (32, 32, 3))).clip(0, 255).astype(np.uint8)
                 Image.fromarray(pixels).save(folder / split / name / f"{index:03}.png")
     return folder
+
+
+@pytest.fixture
+def azure(azureml: Emulator) -> Emulator:
+    """The loopback Azure ML of the pytest plugin, by the name that the tests call it."""
+    return azureml
 
 
 @pytest.fixture(scope="session")

@@ -145,7 +145,7 @@ def test_cifar10_from_its_archive(main, tmp_path, monkeypatch):
     assert saved["global_step"] == 22  # 100 images less 12, in fours
 
 
-def test_the_fallback_is_loud_marked_and_gone_with_the_next_run(main, few_synthetic, monkeypatch):
+def test_the_fallback_is_announced_marks_the_results_and_lasts_one_run(main, few_synthetic, monkeypatch):
     titles = []
     monkeypatch.setattr("matplotlib.axes.Axes.set_title", lambda self, title, **_: titles.append(title))
     monkeypatch.setattr("matplotlib.figure.Figure.suptitle", lambda self, title, **_: titles.append(title))

@@ -152,7 +152,7 @@ def test_two_nodes_stop_together_resume_and_test_though_only_one_has_the_checkpo
         assert ours == pytest.approx(theirs, rel=1e-5), name
 
 
-def test_what_keeps_process_0_from_resuming_ends_all(monkeypatch):
+def test_an_error_of_process_0_while_resuming_ends_all_processes(monkeypatch):
     sent: list[object] = []
 
     def broadcast(answer: list, src: int) -> None:
@@ -178,7 +178,9 @@ def test_what_keeps_process_0_from_resuming_ends_all(monkeypatch):
         (1, "platform", 143, ""),
     ],
 )
-def test_processes_that_are_interrupted_speak_with_one_voice(monkeypatch, capsys, tmp_path, rank, launcher, code, says):
+def test_of_interrupted_processes_only_the_first_prints_a_message(
+    monkeypatch, capsys, tmp_path, rank, launcher, code, says
+):
     def stopped(_):
         raise Interrupted(signal.SIGTERM, "saved last.ckpt")
 

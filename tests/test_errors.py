@@ -19,7 +19,7 @@ def test_an_error_is_one_line_with_the_place_and_on_request_the_traceback(main, 
     assert ('hasty_net.py", line 4, in __init__' in main.err) == (debug == "1")
 
 
-def test_an_error_outside_the_users_code_has_no_place():
+def test_an_error_outside_the_users_code_names_no_file():
     try:
         int("x")
     except ValueError as error:
@@ -27,7 +27,7 @@ def test_an_error_outside_the_users_code_has_no_place():
     assert place(None) == ""
 
 
-def test_what_a_library_says_in_several_lines():
+def test_a_message_of_several_lines_becomes_one_line():
     assert one_line(ValueError("several:\n\n  - of them.\n* or 3 - 2;")) == "several: of them; or 3 - 2"
 
 

@@ -109,7 +109,7 @@ def test_goes_on_with_the_very_next_batch(data, stop_after):
 
 
 @pytest.mark.parametrize("batches", [COUNT, 1], ids=["finished", "left early, as a sanity check is"])
-def test_a_pass_does_not_shorten_the_next(data, batches):
+def test_each_pass_is_complete_whatever_the_one_before_it_did(data, batches):
     begun, resumed = loader(data, batch_size=1), loader(data, batch_size=1)
     assert len(list(zip(range(batches), begun, strict=False))) == batches
     assert len(epoch(begun, 1)) == COUNT
@@ -129,7 +129,7 @@ def test_an_epoch_of_another_number_of_batches_does_not_go_on_in_its_middle(data
 
 
 @pytest.mark.parametrize(("batch_size", "sizes"), [(11, [11, 12]), (22, [23]), (7, [7, 7, 7, 2]), (1, [1] * COUNT)])
-def test_no_image_is_left_alone_in_a_batch(data, batch_size, sizes):
+def test_no_batch_holds_a_single_image(data, batch_size, sizes):
     batches = loader(data, batch_size)
     assert [len(labels) for _, labels in batches] == sizes and len(batches) == len(sizes)
 

@@ -51,7 +51,7 @@ def test_a_run_leaves_curves_and_pictures_in_tensorboard_and_pictures_in_its_fol
             assert np.asarray(picture.convert("L")).std() > 5
 
 
-def test_class_names_are_no_formulas(main, tmp_path_factory):
+def test_class_names_are_not_parsed_as_math(main, tmp_path_factory):
     odd = make_folder(tmp_path_factory.mktemp("data") / "odd", ["a$\\bad$b", "b$x_y^2 $"], 20, 2)
     assert main(*FIT, "--data.source", odd, "--trainer.max_epochs", 1) == 0, main.err  # matplotlib refuses these
 

@@ -76,7 +76,7 @@ def test_only_tiny_steps_get_one_thread(two_threads, net, batch_size, threads):
     assert net.training and all(torch.equal(before[name], value) for name, value in net.state_dict().items())
 
 
-def test_who_names_the_threads_keeps_them(two_threads, monkeypatch):
+def test_omp_num_threads_overrides_the_number_of_threads(two_threads, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     assert threads_for(Net(), 4) == 2
 
@@ -95,7 +95,7 @@ class Noting(Callback):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("failing", [False, True], ids=["to its end", "until an error"])
-def test_what_follows_the_training_has_all_threads_again(two_threads, images, tmp_path, failing):
+def test_the_number_of_threads_is_restored_after_the_training(two_threads, images, tmp_path, failing):
     data, model = CIFAR10DataModule(str(images), val_size=30), CIFAR10Classifier(class_names=["a", "b", "c"])
     quiet = {"enable_progress_bar": False, "logger": False, "enable_checkpointing": False, "accelerator": "cpu"}
     noting = Noting(failing)
@@ -105,14 +105,14 @@ def test_what_follows_the_training_has_all_threads_again(two_threads, images, tm
     assert noting.threads == {1} and torch.get_num_threads() == 2
 
 
-def test_the_default_profiler_measures_nothing_and_gives_way_to_another(main, images, caplog):
+def test_the_default_profiler_measures_nothing_and_can_be_replaced(main, images, caplog):
     assert NoProfiler().profile("a") is NoProfiler().profile("b")
     with caplog.at_level("INFO", logger="pytorch_lightning.profilers.profiler"):
         assert main("fit", "--data.source", images, *QUICK, "--trainer.profiler", "simple") == 0, main.err
     assert "run_training_epoch" in caplog.text
 
 
-def test_quick_attributes_are_kept_as_those_of_any_module():
+def test_quick_attributes_behave_like_those_of_any_module():
     class Quick(QuickAttributes):
         def __init__(self):
             super().__init__()

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -15,6 +16,12 @@ from lightning_cifar.errors import UserError
 
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = ("train", "test")
+
+SOURCES = {
+    "cifar10": "lightning_cifar.data.cifar10:Cifar10Source",
+    "synthetic": "lightning_cifar.data.synthetic:SyntheticSource",
+}
+"""The sources that have a name, and their classes, which take `data_dir`: a line here makes a new one known."""
 
 IMAGE_SIZE = 32
 """Height and width of all images, in pixels."""
@@ -75,8 +82,8 @@ def resolve_source(
     """Return the source that `--data.source` names; with a fallback, that one where CIFAR-10 cannot be had.
 
     Args:
-        source: `cifar10`, `synthetic`, or a folder: of images in `train/<class>/*` and `test/<class>/*`, or with the
-            official archive of CIFAR-10 or the folder unpacked from it. A folder of either name is written `./cifar10`.
+        source: a name in `SOURCES`, or a folder: of images in `train/<class>/*` and `test/<class>/*`, or with the
+            official archive of CIFAR-10 or the folder unpacked from it. A folder of such a name is written `./cifar10`.
         data_dir: where CIFAR-10 is kept, and the cache of the synthetic images.
         mirrors: addresses of the official archive; None means the known ones.
         fallback: the source to take, after a warning in a box, where `prepare` of `cifar10` fails.
@@ -86,22 +93,19 @@ def resolve_source(
     """
     from lightning_cifar.data.cifar10 import Cifar10Source
     from lightning_cifar.data.folder import FolderSource
-    from lightning_cifar.data.synthetic import SyntheticSource
 
-    if source == "synthetic":
-        return SyntheticSource(data_dir)
-    if source == "cifar10":
-        cifar10 = Cifar10Source(data_dir, mirrors)
+    if source == "cifar10" and fallback is not None:
         try:
-            if fallback is not None:
-                cifar10.prepare()
+            Cifar10Source(data_dir, mirrors).prepare()
         except UserError as error:
             rank_zero_only(say)(FALLBACK.format(reason=error))
-            return SyntheticSource(data_dir)
-        return cifar10
+            source = fallback
+    if source in SOURCES:
+        named = resolve_name(SOURCES[source])
+        return named(data_dir, mirrors) if named is Cifar10Source else named(data_dir)
     folder = Path(source).expanduser()
     if not source or not folder.is_dir():
-        raise UserError(f"no folder {source!r}: --data.source takes cifar10, synthetic, or a folder of images")
+        raise UserError(f"no folder {source!r}: --data.source takes {', '.join(SOURCES)}, or a folder of images")
     official = Cifar10Source(folder, mirrors=())
     has_splits = any((folder / split).is_dir() for split in SPLITS)
     return official if official.is_present() and not has_splits else FolderSource(folder)

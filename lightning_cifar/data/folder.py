@@ -40,8 +40,7 @@ class FolderSource:
 
     Args:
         folder: what holds `train` and `test`.
-        cache_dir: where the decoded images are kept. By default in the folder itself, and in the user's cache
-            folder where that cannot be written to.
+        cache_dir: where the decoded images are kept: by default the folder, or if that is read-only, the user's cache.
     """
 
     def __init__(self, folder: Path, cache_dir: Path | None = None) -> None:

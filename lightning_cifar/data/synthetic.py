@@ -12,8 +12,7 @@ from lightning_cifar.data.cache import Cache
 from lightning_cifar.data.progress import say, track
 from lightning_cifar.files import user_cache_folder
 
-# Pictures drawn at once: more fall out of the processor's cache. Part of what a seed stands for: to change it
-# is to raise shapes.VERSION.
+# Images drawn at once: they fit the processor's cache. Each block has a seed: a change needs a new shapes.VERSION.
 _BLOCK = 250
 
 

@@ -1,1 +1,1 @@
-"""Submitting to Azure ML and following its runs."""
+"""Submit jobs to Azure ML and follow their runs."""

@@ -1,4 +1,4 @@
-"""Metrics that arrived, as a table and as a picture."""
+"""Show the metrics of runs as a table, and plot them."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

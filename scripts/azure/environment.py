@@ -1,4 +1,4 @@
-"""The software of a job: packages, Python, image, and a name that changes only with them."""
+"""Define the software of a job: packages, Python, image, and a name that is their hash."""
 
 import hashlib
 import re

@@ -1,4 +1,4 @@
-"""Follow a submitted run: its log as it grows, its end as an exit code, Ctrl-C as a question."""
+"""Follow a submitted run: print its log as it grows, return its end as an exit code, handle Ctrl-C."""
 
 import codecs
 import re

@@ -1,4 +1,4 @@
-"""Keep passwords in the address of a git remote out of the run.
+"""Remove passwords from the git remote's address before an SDK records it.
 
 Both SDKs write the output of `git ls-remote --get-url` into the properties of every run, token included
 (azureml/_base_sdk_common/tracking/git_tracking_info_provider.py). They take the address from an environment

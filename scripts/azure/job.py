@@ -1,4 +1,4 @@
-"""What is to be run on Azure ML, in terms that every submitter understands: no SDK is known here."""
+"""Define what is to be run on Azure ML, in terms that every submitter understands: no SDK is imported here."""
 
 import argparse
 import re
@@ -103,15 +103,18 @@ def flag_value(flags: Sequence[str], name: str) -> str | None:
 
 
 def read_data(text: str) -> DatastorePath | str:
-    """Parse `DATA=`: `cifar10`, `synthetic` or `DATASTORE:PATH`; a UserError for anything else."""
-    if text in ("cifar10", "synthetic"):
+    """Parse `DATA=`: the name of a source, or `DATASTORE:PATH`; a UserError for anything else."""
+    from lightning_cifar.data import SOURCES  # brings PyTorch
+
+    if text in SOURCES:
         return text
     if Path(text).exists():
         raise UserError(f"DATA={text} is a folder of this machine, which no job sees: `make upload-data DATA={text}`")
     datastore, colon, path = text.partition(":")
     if colon and re.fullmatch(r"\w+", datastore) and path.strip("/"):
         return DatastorePath(datastore, path.strip("/"))
-    raise UserError(f"DATA={text} is neither cifar10, synthetic nor DATASTORE:PATH, as `make upload-data` prints it")
+    known = ", ".join(SOURCES)
+    raise UserError(f"DATA={text} is neither {known} nor DATASTORE:PATH, as `make upload-data` prints it")
 
 
 def read_duration(text: str) -> int:

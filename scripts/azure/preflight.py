@@ -1,4 +1,4 @@
-"""Refuse before anything is sent: flags that mean something else in a job, and what the workspace cannot offer."""
+"""Check before anything is sent: flags that mean something else in a job, and what the workspace lacks."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Define a job in the terms of SDK v1 (azureml-core); asks nobody."""
+"""Define a job in the terms of SDK v1 (azureml-core), without a request."""
 
 import tempfile
 from pathlib import Path

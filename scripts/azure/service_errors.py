@@ -1,4 +1,4 @@
-"""Explain in one line, and with a remedy, what an SDK raised; ask again what may pass. No SDK is imported for it."""
+"""Explain an SDK's exception in one line with a remedy; retry what may pass. No SDK is imported for it."""
 
 import re
 from collections.abc import Callable, Iterator

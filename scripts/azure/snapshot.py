@@ -1,4 +1,4 @@
-"""What a job takes along: the files that `.amlignore` lets through, counted before anything is sent.
+"""Collect the snapshot of a job: the files that `.amlignore` lets through, counted before anything is sent.
 
 The files are copied into a folder of their own, and that folder is sent: what is listed is what is sent, and
 what must never leave this machine is not there to be sent, whatever `.amlignore` says.

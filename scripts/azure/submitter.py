@@ -1,4 +1,4 @@
-"""The door between the command lines and an SDK: what submitting and following a run needs, as Protocols."""
+"""Define the interface between the command lines and an SDK, as Protocols: submit, follow, upload."""
 
 import os
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""Which workspace, and who asks: config.json or flags, the run submitted last, and the choice of how to sign in."""
+"""Find the workspace, by config.json or flags; remember the run submitted last; choose how to sign in."""
 
 import argparse
 import functools

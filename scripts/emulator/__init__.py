@@ -1,11 +1,11 @@
 """A loopback Azure ML: the unmodified SDK talks to it as if it were Azure, and nothing leaves this machine.
 
-In a test (the fixture `azure` of `scripts.emulator.pytest_plugin` yields a running `Emulator`)::
+In a test (the fixture `azureml` of `scripts.emulator.pytest_plugin` yields a running `Emulator`)::
 
-    def test_a_metric_arrives_with_its_step(azure):
-        env = azure.job_environment("run-1")                # what a training process needs inside a job
+    def test_a_metric_arrives_with_its_step(azureml):
+        env = azureml.job_environment("run-1")              # what a training process needs inside a job
         subprocess.run([sys.executable, "train.py"], env=env, check=True, timeout=60)
-        assert [(m.name, m.step, m.value) for m in azure.metrics("run-1")] == [("loss", 0, 0.5)]
+        assert [(m.name, m.step, m.value) for m in azureml.metrics("run-1")] == [("loss", 0, 0.5)]
 
 An environment is for a *subprocess*: the SDK keeps sessions, tokens and addresses for the life of a process, so putting
 these variables into `os.environ` of the test itself is not safe. It is built from nothing (PATH, locale, a private HOME

@@ -1,8 +1,8 @@
 """A pytest plugin for tests of programs that use azureml-core: `pytest -p scripts.emulator.pytest_plugin`.
 
 Or, in the `conftest.py` at the root of the tests: `pytest_plugins = ["scripts.emulator.pytest_plugin"]`. A test then
-asks for the fixture `azure`, starts its program with `env=azure.job_environment("run-1")`, and looks at what arrived:
-`azure.metrics("run-1")`, `azure.artifacts("run-1")`.
+asks for the fixture `azureml`, starts its program with `env=azureml.job_environment("run-1")`, and looks at what
+arrived: `azureml.metrics("run-1")`, `azureml.artifacts("run-1")`. README.md in this folder has an example.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from scripts.emulator.service import Emulator
 
 
 @pytest.fixture
-def azure() -> Iterator[Emulator]:
+def azureml() -> Iterator[Emulator]:
     """Yield a running emulator of Azure ML, a fresh one for each test.
 
     A request that the emulator does not know fails the test at its end: to an unknown host, to an unknown path, or one

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lightning_cifar.data import resolve_source
+from lightning_cifar.data import SOURCES, resolve_source
 from lightning_cifar.data.cifar10 import DEFAULT_MIRRORS, Cifar10Source
 from lightning_cifar.data.folder import FolderSource
 from lightning_cifar.data.synthetic import SyntheticSource
@@ -26,6 +26,13 @@ def test_names_stand_for_the_built_in_sources_even_beside_folders_of_that_name(
     assert official.mirrors == DEFAULT_MIRRORS
     assert isinstance(resolve_source("synthetic", tmp_path, [REFUSES]), SyntheticSource)
     assert isinstance(resolve_source("./synthetic", tmp_path), FolderSource)
+
+
+def test_a_new_source_needs_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SOURCES, "drawings", SOURCES["synthetic"])
+    assert isinstance(resolve_source("drawings", tmp_path), SyntheticSource)
+    with pytest.raises(UserError, match="cifar10, synthetic, drawings, or a folder"):
+        resolve_source("drawing", tmp_path)
 
 
 @pytest.mark.parametrize("form", ["archive", "batches"])

@@ -43,8 +43,8 @@ def test_a_request_that_breaks_the_emulator_is_recorded_and_answered(azure: Emul
 
 def test_the_pytest_plugin_fails_a_test_with_an_unexpected_request(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(
-        "def test_surprised(azure):\n    azure.state.note_unexpected('surprise')\n"
-        "def test_calm(azure):\n    assert azure.job_environment('run-1')['AZUREML_RUN_ID'] == 'run-1'\n"
+        "def test_surprised(azureml):\n    azureml.state.note_unexpected('surprise')\n"
+        "def test_calm(azureml):\n    assert azureml.job_environment('run-1')['AZUREML_RUN_ID'] == 'run-1'\n"
     )
     command = [sys.executable, "-m", "pytest", "-q", "-p", "scripts.emulator.pytest_plugin", "-p", "no:cacheprovider"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}

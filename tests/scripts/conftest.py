@@ -57,6 +57,8 @@ def make_project(folder: Path, package: Path | None = None) -> Path:
     (package / "__init__.py").touch()
     (package / "__main__.py").write_text(_JOB)
     (package / "cli.py").write_text(_CLI)
+    (package / "data").mkdir()
+    (package / "data" / "__init__.py").write_text("SOURCES = ('cifar10', 'synthetic')\n")
     return folder
 
 

@@ -35,7 +35,9 @@ def test_the_environments_name_changes_with_what_it_is_made_of_and_only_then(tmp
         (conda_text, "dependencies:\n- pip: [https://me:secret@host/x]", "line 2: .* its user name or password"),
     ],
 )
-def test_files_that_make_no_environment_elsewhere_are_refused(tmp_path: Path, read, text: str, message: str) -> None:
+def test_requirements_and_conda_files_that_cannot_be_used_are_refused(
+    tmp_path: Path, read, text: str, message: str
+) -> None:
     file = tmp_path / "software"
     file.write_text(text)
 

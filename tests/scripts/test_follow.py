@@ -26,7 +26,7 @@ def _no_pauses(monkeypatch):
     monkeypatch.setattr(follow, "POLL", [0.0, 0.0])
 
 
-def test_what_the_log_grows_by_is_printed_once_also_within_a_character(capsys):
+def test_new_parts_of_the_log_are_printed_once_even_when_cut_within_a_character(capsys):
     class Growing(FakeRun):
         def details(self):
             self.logs[LOG] += next(parts, b"")
@@ -48,7 +48,7 @@ def test_what_the_log_grows_by_is_printed_once_also_within_a_character(capsys):
     assert out.endswith("run run-1 is completed\n")
 
 
-def test_a_run_that_is_silent_for_long_is_said_to_be_waited_for(capsys, monkeypatch):
+def test_waiting_for_a_silent_run_is_reported(capsys, monkeypatch):
     monkeypatch.setattr(follow, "REMINDER", 0.0)
 
     follow.until_done(FakeRun(states=[details("Preparing")] * 3 + [details("Completed")]))
@@ -69,7 +69,7 @@ def test_a_run_that_failed_is_an_error_with_its_last_lines_and_address(capsys):
     assert capsys.readouterr().out.endswith("\n".join(f"  | line {number}" for number in range(10, 30)) + "\n")
 
 
-def test_of_several_processes_the_first_is_shown_and_the_one_that_failed_is_heard(capsys):
+def test_of_several_processes_the_first_is_shown_and_the_end_of_the_failed_one(capsys):
     states = [details("Running", SECOND), details("Running", SECOND, FIRST)]
     states += [details("Failed", SECOND, FIRST, reason=f"see {SECOND} for it")]
     run = FakeRun(states=states, logs={FIRST: b"all is well\n", SECOND: b"a carrot\n"})
@@ -114,7 +114,7 @@ def test_ctrl_c_asks_whether_to_cancel_to_stop_or_to_watch_on(monkeypatch, capsy
     assert out.count("a line\n") == 1
 
 
-def test_ctrl_c_in_a_request_that_swallows_it_is_asked_about_after_it(monkeypatch, capsys) -> None:
+def test_ctrl_c_that_a_request_suppresses_is_handled_after_the_request(monkeypatch, capsys) -> None:
     run = FakeRun()  # it completes if Ctrl-C is lost
     ask = run.details
 

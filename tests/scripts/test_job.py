@@ -7,6 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from lightning_cifar.data import SOURCES
 from lightning_cifar.errors import UserError
 from scripts.azure import job
 from scripts.azure.environment import EnvironmentSpec
@@ -35,6 +36,12 @@ def test_a_datastore_path_is_unquoted_so_that_the_job_can_replace_it() -> None:
 
     assert "--data.source $FOLDER" in images
     assert "--data.source cifar10 --data.data_dir $FOLDER" in archive
+
+
+def test_a_source_that_training_knows_by_name_is_known_to_submit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SOURCES, "squares", "tests.squares:Squares")
+
+    assert [job.read_data(name) for name in SOURCES] == ["cifar10", "synthetic", "squares"]
 
 
 @pytest.mark.parametrize(

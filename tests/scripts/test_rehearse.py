@@ -110,7 +110,9 @@ def rehearsed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     return rehearsed
 
 
-def test_its_flags_are_those_of_submit_and_what_they_name_is_there(rehearsed, tmp_path: Path) -> None:
+def test_takes_the_flags_of_submit_and_provides_the_compute_environment_and_data_they_name(
+    rehearsed, tmp_path: Path
+) -> None:
     make_folder(tmp_path / "images", ("a", "b"), 1, 1)
     words = ["--nodes", "5", "--compute", "mine", "--environment", "env:3", "--data", str(tmp_path / "images")]
 

@@ -32,7 +32,7 @@ def test_a_silent_host_is_named_and_asked_again() -> None:
     assert may_pass(error)
 
 
-def test_an_explanation_holds_no_signature_of_an_address() -> None:
+def test_an_explanation_never_contains_the_signature_of_an_address() -> None:
     with pytest.raises(UserError) as raised, explained("the upload"):
         raise OSError("PUT https://a.blob.core.windows.net/c/b?sv=1&sig=s3cret%3D failed")
 
@@ -40,6 +40,6 @@ def test_an_explanation_holds_no_signature_of_an_address() -> None:
     assert "s3cret" not in str(raised.value)
 
 
-def test_a_mistake_of_this_program_is_not_dressed_up() -> None:
+def test_a_bug_of_this_program_is_raised_unchanged() -> None:
     with pytest.raises(TypeError), explained("the upload"):
         raise TypeError("a bug")

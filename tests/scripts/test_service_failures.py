@@ -33,7 +33,7 @@ STATES = [
 
 
 @pytest.mark.parametrize(("config", "variables", "fault", "message"), STATES)
-def test_it_is_explained_and_no_run_is_left(
+def test_a_failed_submission_is_explained_and_leaves_no_run(
     project: Path, quiet: Emulator, config: dict, variables: dict, fault: tuple, message: str
 ) -> None:
     file = project / "config.json"
@@ -67,7 +67,7 @@ def test_an_upload_that_broke_off_says_why_and_goes_on_where_it_was(project: Pat
     assert len(stored) == len(set(stored)) == 20
 
 
-def test_a_service_that_is_busy_for_a_moment_is_asked_again(project: Path, quiet: Emulator) -> None:
+def test_requests_to_a_busy_service_are_retried(project: Path, quiet: Emulator) -> None:
     faults = [
         quiet.misbehave("429" if route == "execution" else "500", on=route, requests=1)
         for route in ("management", "environments", "execution")
@@ -88,7 +88,7 @@ def test_other_ways_to_sign_in(project: Path, quiet: Emulator, auth: str) -> Non
     assert len(quiet.runs()) == 1
 
 
-def test_the_sdk_waits_for_people_and_not_for_machines() -> None:
+def test_the_sdk_pauses_four_seconds_before_a_retry() -> None:
     show = "from scripts.azure.submitter import load; load(); from azureml._restclient import clientbase as it; "
     show += "print(it.DEFAULT_BACKOFF)"
 

@@ -41,7 +41,7 @@ def test_a_clone_full_of_data_environments_and_runs_sends_its_package_and_the_us
         *(".git/config", ".netrc", ".azure/msal_token_cache.json", "key/id_rsa", "my-credentials.json", "a.pem"),
     ],
 )
-def test_sign_in_stays_here_even_if_amlignore_is_emptied(project: Path, secret: str) -> None:
+def test_credentials_are_never_sent_even_if_amlignore_is_empty(project: Path, secret: str) -> None:
     (project / ".amlignore").write_text("")
     write(project, secret)
 

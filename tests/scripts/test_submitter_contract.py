@@ -113,7 +113,7 @@ def test_each_step_is_said_the_log_is_shown_once_and_the_outputs_are_fetched(sen
     assert (project / "downloads" / sent.runs[0].id / "outputs" / "rank0.json").exists()
 
 
-def test_of_several_processes_the_one_that_failed_is_heard_and_ends_the_others(sent: Sent) -> None:
+def test_a_failed_process_ends_the_others_and_its_last_lines_are_shown(sent: Sent) -> None:
     outcome = sent.outcomes[3]
     assert "last lines of user_logs/std_log_process_1.txt:\n" in outcome.out
     assert "  | process 1 has eaten the carrot" in outcome.out

@@ -20,7 +20,7 @@ def images(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_what_is_new_or_changed_is_uploaded_and_strangers_are_named(
+def test_new_and_changed_files_are_uploaded_and_unknown_ones_in_the_datastore_are_named(
     here: Mock, images: Path, capsys: pytest.CaptureFixture
 ) -> None:
     store, there = here.connect.return_value.datastore.return_value, {"set/stranger.png": (1, None)}

@@ -77,7 +77,7 @@ def test_auto_takes_what_there_is_in_the_documented_order(signed_out: Path, monk
     assert workspace.choose_sign_in("interactive") == "interactive"
 
 
-def test_the_azure_clis_token_is_asked_for_once_in_some_minutes(
+def test_the_token_of_the_azure_cli_is_cached_for_some_minutes(
     signed_out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [10_000.0]
