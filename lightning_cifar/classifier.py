@@ -16,7 +16,7 @@ from lightning_cifar.data.cifar10 import CLASS_NAMES
 from lightning_cifar.errors import UserError
 from lightning_cifar.loader import Batch
 from lightning_cifar.net import Net
-from lightning_cifar.net_check import check_logits, check_net
+from lightning_cifar.net_check import check_net
 from lightning_cifar.tiny_steps import QuickAttributes
 
 
@@ -81,7 +81,10 @@ class CIFAR10Classifier(QuickAttributes, LightningModule):
     def _step(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return mean loss and logits of a batch."""
         images, labels = batch
-        logits = check_logits(self.net, self.net(images))
+        logits = self.net(images)
+        if not isinstance(logits, Tensor):  # as torchvision's GoogLeNet, in training alone
+            what = f"{type(self.net).__name__} gives {type(logits).__name__} in training instead of a tensor of logits"
+            raise UserError(f"{what}; turn its further outputs off, for GoogLeNet with --model.net.aux_logits false")
         # not in half precision, in which `--trainer.precision bf16-true` has the logits
         return F.cross_entropy(logits.to(torch.promote_types(logits.dtype, torch.float32)), labels), logits
 

@@ -29,12 +29,6 @@ def replay(file: Path, seconds: float = 300.0) -> str:
     header = outbox.read_header(file)
     run_id = header.address.run_id
     whole = max((end for _, end in outbox.read_entries(file, header.start)), default=header.start)
-    progress = Progress.read(file)
-    if progress.offset > whole:
-        raise UserError(
-            f"{file} is shorter than what was sent from it: fetch it again, or delete {outbox.sent_file(file)} to "
-            "compare all of it with the run"
-        )
     backends.require(header.backend)
     before = pending(file)
     _send(file, whole, time.monotonic() + seconds)
