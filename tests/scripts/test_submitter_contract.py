@@ -14,6 +14,7 @@ from typing import NamedTuple
 import pytest
 import yaml
 
+from scripts.azure.environment import read_requirements
 from scripts.emulator import Emulator
 from scripts.emulator.records import RunRecord
 from tests.deadline import deadline
@@ -152,8 +153,7 @@ def test_the_environment_is_made_of_the_requirements_on_python_3_11_and_made_onc
     assert {version for name, version in environments if name in used} == {"1"}
     python, pip, *_ = environments[(used[0], "1")]["python"]["condaDependencies"]["dependencies"]
     assert python == "python=3.11"
-    lines = [line for line in (project / "requirements.txt").read_text().splitlines() if not line.startswith("#")]
-    assert pip["pip"] == lines
+    assert pip["pip"] == list(read_requirements(project / "requirements.txt"))
 
 
 def test_nodes_and_devices_become_processes_of_the_platform(sent: Sent, service: Emulator) -> None:
