@@ -145,7 +145,7 @@ def test_the_dry_run_lists_what_is_sent_and_asks_nobody(sent: Sent, service: Emu
 
 
 def test_the_environment_is_made_of_the_requirements_on_python_3_11_and_made_once(
-    sent: Sent, service: Emulator, project: Path
+    sent: Sent, service: Emulator, project: Path, run: Run
 ) -> None:
     used = [(run.definition or {})["environment"]["name"] for run in sent.runs]
     environments = service.environments()
@@ -154,6 +154,9 @@ def test_the_environment_is_made_of_the_requirements_on_python_3_11_and_made_onc
     python, pip, *_ = environments[(used[0], "1")]["python"]["condaDependencies"]["dependencies"]
     assert python == "python=3.11"
     assert pip["pip"] == list(read_requirements(project / "requirements.txt"))
+    other = yaml.safe_load(run("submit", "--dry-run", "--python", "3.13").out)["environment"]
+    assert other["python"]["condaDependencies"]["dependencies"] == ["python=3.13", pip, "pip"]
+    assert other["name"] not in used
 
 
 def test_nodes_and_devices_become_processes_of_the_platform(sent: Sent, service: Emulator) -> None:
