@@ -4,12 +4,12 @@ import os
 import shutil
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
 
 from tests.deadline import deadline
+from tests.wheel import write_wheel
 
 ROOT = Path(__file__).parents[1]
 _PYTHONS = ("python3.14", "python3.13", "python3.12", "python3.11")
@@ -106,7 +106,8 @@ def test_without_cuda_pytorch_comes_from_an_index_of_its_own_and_the_environment
     machine.has_python("python3.12")
     index = machine.project / "index"
     for name, version in (("torch", "9.1.0+cpu"), ("torchvision", "9.2.0+cpu")):
-        _wheel(index / name, name, version)
+        wheel = write_wheel(index / name, name, version)
+        (wheel.parent / "index.html").write_text(f'<a href="{wheel.name}">{name}</a>')
 
     missing = machine.make("--silent", ".venv/installed-cpu", "TORCH=cpu", "TORCH_INDEX=file:///nowhere")
     done = machine.make(".venv/installed-cpu", "TORCH=cpu", f"TORCH_INDEX=file://{index}")
@@ -117,14 +118,3 @@ def test_without_cuda_pytorch_comes_from_an_index_of_its_own_and_the_environment
     found = {each.name for each in (machine.project / ".venv").glob("lib/*/site-packages/torch*.dist-info")}
     assert found == {"torch-9.1.0+cpu.dist-info", "torchvision-9.2.0+cpu.dist-info"}
     assert again.stdout.splitlines() == [".venv/bin/python -m tensorboard.main --logdir results"]
-
-
-def _wheel(folder: Path, name: str, version: str) -> None:
-    """Write a package of nothing."""
-    folder.mkdir(parents=True)
-    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
-        about = f"{name}-{version}.dist-info"
-        wheel.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-        wheel.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        wheel.writestr(f"{about}/RECORD", "")
-    (folder / "index.html").write_text(f'<a href="{name}-{version}-py3-none-any.whl">{name}</a>')
