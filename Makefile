@@ -99,9 +99,9 @@ format: $(VENV)/installed-dev  ## Put the code into shape
 	$(VENV_PYTHON) -m ruff format .
 
 .PHONY: lock
-LOCK = uv pip compile --quiet --universal --python-version 3.11 --annotation-style line --custom-compile-command "make lock" $(LOCK_ARGS)
+LOCK = "$(UV)" pip compile --quiet --universal --python-version 3.11 --annotation-style line --custom-compile-command "make lock" $(LOCK_ARGS)
 lock:  ## Write the two requirements.txt anew from pyproject.toml; LOCK_ARGS=--upgrade: newest versions
-	@command -v uv >/dev/null || { echo "error: uv is needed to lock; install it: pipx install uv" >&2; exit 1; }
+	@$(if $(UV),true,echo "error: uv is needed to lock; install it: pipx install uv" >&2; exit 1)
 	$(LOCK) pyproject.toml --extra azure --extra scripts --output-file requirements.txt
 	$(LOCK) --group dev --constraints requirements.txt --output-file tests/requirements.txt
 

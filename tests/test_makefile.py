@@ -88,15 +88,19 @@ def test_a_python_of_ones_own_gets_an_environment_of_its_own(machine: Machine) -
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "error: no Python from 3.11 on is here; install one, or uv"),
-        (["PYTHON=old"], "error: Python 3.11 or newer is needed, but old is Python 3.9.2; name another: make PYTHON="),
-        (["TORCH=rocm"], "TORCH=rocm is unknown: TORCH=cpu, or leave it out"),
+        (["lock"], "error: uv is needed to lock; install it: pipx install uv"),
+        (["train-local"], "error: no Python from 3.11 on is here; install one, or uv"),
+        (
+            ["train-local", "PYTHON=old"],
+            "error: Python 3.11 or newer is needed, but old is Python 3.9.2; name another: make PYTHON=",
+        ),
+        (["train-local", "TORCH=rocm"], "TORCH=rocm is unknown: TORCH=cpu, or leave it out"),
     ],
 )
 def test_what_cannot_be_is_said_in_one_line(machine: Machine, words: list[str], message: str) -> None:
     machine.has("old", '[ "$1" = --version ] && echo Python 3.9.2; exit 1')
 
-    done = machine.make("--silent", "train-local", "VENV=here", *words)
+    done = machine.make("--silent", "VENV=here", *words)
 
     assert done.returncode == 2
     assert message in done.stderr.splitlines()[0]
