@@ -41,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
 
     from scripts.emulator import Emulator
 
-    with Emulator(run_jobs=True) as azure:
+    with Emulator(run_jobs=True, fresh_environments=args.fresh_environment) as azure:
         named = provide(args.data, azure)
         if args.compute:
             azure.add_compute(args.compute, _VM_SIZE, _MAX_NODES)
@@ -75,6 +75,7 @@ def read_flags(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]
     parser.add_argument("--data", default="synthetic", help="source (default: %(default)s), or a folder, as if mounted")
     parser.add_argument("--compute", metavar="NAME", help="a cluster that the workspace is to have")
     parser.add_argument("--environment", metavar="NAME[:VERSION]", help="likewise; the job runs in this Python anyway")
+    parser.add_argument("--fresh-environment", action="store_true", help="build its Python and packages anew (6 GB)")
     parser.add_argument("--to", type=Path, default=ROOT / "downloads" / "rehearsal.png", metavar="FILE.png")
     return parser.parse_known_args(arguments)
 

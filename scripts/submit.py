@@ -16,7 +16,7 @@ import yaml
 from lightning_cifar.errors import UserError
 from scripts import console
 from scripts.azure import follow, job, preflight, snapshot, submitter, workspace
-from scripts.azure.environment import EnvironmentSpec, read_named, read_requirements
+from scripts.azure.environment import PYTHON_VERSION, EnvironmentSpec, read_named, read_requirements
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -85,6 +85,8 @@ def read_flags(arguments: Sequence[str]) -> argparse.Namespace:
     choice.add_argument("--requirements", type=Path, default=ROOT / "requirements.txt", metavar="FILE")
     choice.add_argument("--environment", metavar="NAME[:VERSION]", help="of the workspace, registered or curated")
     choice.add_argument("--conda", type=Path, metavar="FILE", help="a conda environment file")
+    pythons = [f"3.{minor}" for minor in range(11, 15)]
+    software.add_argument("--python", default=PYTHON_VERSION, choices=pythons, help="default: %(default)s")
     software.add_argument("--image", metavar="ADDRESS", help="base image of what is built (default: by accelerator)")
     after = parser.add_argument_group("afterwards")
     after.add_argument("--wait", action="store_true", help="show the log; exit 0 Completed, 1 Failed, 130 Canceled")
@@ -101,7 +103,7 @@ def read_job(args: argparse.Namespace, flags: Sequence[str]) -> job.Job:
         environment = EnvironmentSpec(*read_named(args.environment))
     else:
         packages = () if args.conda else read_requirements(args.requirements)
-        environment = EnvironmentSpec(packages=packages, conda=args.conda, image=args.image)
+        environment = EnvironmentSpec(packages=packages, conda=args.conda, image=args.image, python=args.python)
         environment.built_name(gpu=False)  # reads the conda file
     return job.Job(
         flags=tuple(flags),

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
-from lightning_cifar.azure import outbox
+from lightning_cifar.azure import backends, outbox
 from lightning_cifar.azure.backends import MAX_NAMES, Backend, Point, not_importable
 from lightning_cifar.azure.outbox import Header, Progress
 from lightning_cifar.azure.process import HOPELESS
@@ -198,6 +198,11 @@ class Attempt:
     def _touch(self) -> None:
         """Note that the service has answered: the time limit is for one request."""
         self._flags.step_began = time.monotonic()
+
+
+def run_spawned(record: Path, header: Header, flags: Flags, relay: int) -> NoReturn:
+    """Make and run an attempt in a process that is not a copy of the relay's."""
+    Attempt(record, header, backends.load(header.backend), flags, relay).run()
 
 
 def must_end_run(record: Path, address: RunAddress, progress: Progress) -> bool:

@@ -17,6 +17,8 @@ RELAY = "lightning_cifar.azure.relay"
 """The module that a relay's process runs."""
 HOPELESS = 2
 """Exit code of a relay that nothing but a person can help, so that it is not started again."""
+NO_FORK = "sending needs a system that can fork: Linux, macOS or WSL"
+"""Why a record is only kept on Windows."""
 RESTART_SECONDS = 10.0
 """A relay that ended unasked (killed for memory, say) is started again, but not more often than this."""
 _END_SECONDS = 3.0  # so long a relay that has nothing left to send may take to end
@@ -58,7 +60,8 @@ class RelayedOutbox(Outbox):
         while not self.settled(self.size):
             if time.monotonic() >= until or process.poll() == HOPELESS:
                 return False
-            process.send_signal(signal.SIGCONT)  # somebody waits: see `Relay`
+            if hasattr(signal, "SIGCONT"):  # not on Windows, where the relay is about to give up
+                process.send_signal(signal.SIGCONT)  # somebody waits: see `Relay`
             time.sleep(0.05)
         return True
 

@@ -10,10 +10,11 @@ so on its standard input; from then on it has a time limit.
 Why it forks a process for each attempt: after a failure the SDK's threads may still hold the batch that failed and
 store it later. Ending the attempt ends them, and the next one first reads back what the service has, so nothing is sent
 twice; a call into the SDK that never returns ends the same way. The import is paid once, before the first fork (it
-starts no thread); starting the interpreter anew for each attempt took 5 s on a busy machine of 2 cores.
+starts no thread); starting the interpreter anew for each attempt, as on macOS, took 5 s on a busy machine of 2 cores.
 """
 
 import math
+import multiprocessing
 import os
 import select
 import signal
@@ -24,14 +25,16 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from lightning_cifar.azure import backends
-from lightning_cifar.azure.attempt import MAX_ENTRIES, Attempt, Flags, must_end_run
+from lightning_cifar.azure.attempt import MAX_ENTRIES, Attempt, Flags, must_end_run, run_spawned
 from lightning_cifar.azure.outbox import Progress, read_entries, read_header, sync
-from lightning_cifar.azure.process import HOPELESS
+from lightning_cifar.azure.process import HOPELESS, NO_FORK
 from lightning_cifar.azure.sharing import RecordLock, take_newest_token
 from lightning_cifar.errors import UserError
 
 TIME_IS_UP = 3
 """Exit code of a relay that had more to send after its time limit."""
+START = "spawn" if sys.platform == "darwin" else "fork"
+"""How an attempt's process is made: on macOS an HTTPS request in a forked one may crash in the system's libraries."""
 TICK_SECONDS = 0.25
 SYNC_SECONDS = 1.0
 # Between attempts: 1, 2, 4, … seconds, at most this; less once somebody waits for the end.
@@ -78,6 +81,8 @@ class Relay:
         except UserError as error:
             Progress.note_error(self._record, str(error))
             return HOPELESS
+        finally:
+            self._kill()
 
     def _sync(self) -> None:
         """Sync what was logged to the disk, at most once a second: it must survive power loss during an outage, too."""
@@ -107,7 +112,7 @@ class Relay:
             longest = HURRIED_PAUSE_SECONDS if self._flags.closing or self._flags.hurry else MAX_PAUSE_SECONDS
             pause = min(2.0 ** (self._failures - 1), longest) if self._failures else 0.0
             if now >= self._failed_at + pause:
-                self._attempt = self._fork()
+                self._attempt = self._start()
             return None
         pid, status = os.waitpid(self._attempt, os.WNOHANG)
         if pid:
@@ -130,12 +135,17 @@ class Relay:
             return True
         return self._flags.closing and must_end_run(self._record, self._header.address, progress)
 
-    def _fork(self) -> int:
+    def _start(self) -> int | None:
         sys.stdout.flush()
         sys.stderr.flush()
         self._flags.step_began = 0.0
         take_newest_token(self._header.address)
         relay = os.getpid()
+        if START == "spawn":
+            given = (self._record, self._header, self._flags, relay)
+            process = multiprocessing.get_context("spawn").Process(target=run_spawned, args=given)
+            process.start()
+            return process.pid
         pid = os.fork()
         if pid == 0:
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # what the training process writes there is for the relay
@@ -155,6 +165,9 @@ class Relay:
 def main() -> NoReturn:
     """Read the command line that `process.start_relay` writes, and send."""
     record, parent, seconds = sys.argv[1:]
+    if not hasattr(os, "fork"):
+        Progress.note_error(Path(record), NO_FORK)
+        sys.exit(HOPELESS)
     os.nice(NICENESS)
     sys.exit(Relay(Path(record), int(parent), float(seconds)).run())
 

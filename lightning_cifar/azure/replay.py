@@ -15,7 +15,7 @@ from pathlib import Path
 
 from lightning_cifar.azure import backends, outbox
 from lightning_cifar.azure.outbox import Progress, pending
-from lightning_cifar.azure.process import start_relay
+from lightning_cifar.azure.process import NO_FORK, start_relay
 from lightning_cifar.errors import UserError
 
 
@@ -25,6 +25,8 @@ def replay(file: Path, seconds: float = 300.0) -> str:
     Raises:
         UserError: the file is foreign or damaged, or the service did not take it in time.
     """
+    if not hasattr(os, "fork"):
+        raise UserError(f"{file}: {NO_FORK}; run this there")
     file = file.absolute()
     header = outbox.read_header(file)
     run_id = header.address.run_id

@@ -11,7 +11,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from lightning_cifar.errors import UserError
 
 PYTHON_VERSION = "3.11"
-"""Of a job, as of the local .venv: SDK v1 would take 3.8, and azureml-core needs imghdr, which 3.13 no longer has."""
+"""Of a job, unless --python says otherwise; SDK v1 by itself would take 3.8."""
 
 CPU_IMAGE = "mcr.microsoft.com/azureml/openmpi4.1.0-ubuntu22.04:20251130.v1"
 GPU_IMAGE = "mcr.microsoft.com/azureml/openmpi5.0-cuda12.6-ubuntu24.04:20251130.v1"
@@ -33,6 +33,7 @@ class EnvironmentSpec:
         packages: pip's requirements.
         conda: a conda environment file.
         image: base image of the last two; None: by accelerator.
+        python: version of Python for `packages`; a conda file names its own.
     """
 
     name: str | None = None
@@ -40,6 +41,7 @@ class EnvironmentSpec:
     packages: tuple[str, ...] = ()
     conda: Path | None = None
     image: str | None = None
+    python: str = PYTHON_VERSION
 
     def base_image(self, gpu: bool) -> str:
         """Return the image that fits a job with or without a GPU."""
@@ -48,7 +50,7 @@ class EnvironmentSpec:
     def built_name(self, gpu: bool) -> str:
         """Return a name made of the hash of packages, Python and image: what is unchanged is never built twice."""
         lines = conda_text(self.conda) if self.conda else "\n".join(self.packages)
-        digest = hashlib.sha256("\0".join([lines, PYTHON_VERSION, self.base_image(gpu)]).encode()).hexdigest()
+        digest = hashlib.sha256("\0".join([lines, self.python, self.base_image(gpu)]).encode()).hexdigest()
         return f"lightning-cifar-{'gpu' if gpu else 'cpu'}-{digest[:12]}"
 
 

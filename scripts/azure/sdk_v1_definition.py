@@ -8,7 +8,6 @@ from azureml.core import Environment, ScriptRunConfig
 from azureml.core.runconfig import DataReferenceConfiguration, DockerConfiguration, PyTorchConfiguration
 from azureml.core.script_run_config import get_run_config_from_script_run
 
-from scripts.azure.environment import PYTHON_VERSION
 from scripts.azure.job import DatastorePath, Job
 
 DATA_NAME = "training_data"
@@ -59,7 +58,7 @@ def build_environment(job: Job) -> Environment:
         packages = environment.python.conda_dependencies
         packages.set_pip_requirements(list(spec.packages))  # as Environment.from_pip_requirements, less the comments
         packages.add_conda_package("pip")
-        packages.set_python_version(PYTHON_VERSION)
+        packages.set_python_version(spec.python)
     environment.docker.base_image = spec.base_image(job.uses_gpu)
     return environment
 

@@ -1,6 +1,7 @@
 """Define the interface between the command lines and an SDK, as Protocols: submit, follow, upload."""
 
 import os
+import warnings
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -112,6 +113,8 @@ def load() -> type[Submitter]:
     """Return the submitter; its SDK is imported here and no earlier."""
     # Seconds after a first 429, doubled twice; SDK v1, which reads this when it is imported, has 32 for machines.
     os.environ.setdefault("AZUREML_DEFAULT_BACKOFF", "4")
+    # Where the SDK has no byte-code, Python 3.12 and newer say so of its regular expressions.
+    warnings.filterwarnings("ignore", ".*invalid escape sequence", SyntaxWarning)
     from scripts.azure.sdk_v1 import SubmitterV1
 
     return SubmitterV1

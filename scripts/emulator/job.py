@@ -3,12 +3,13 @@
 import secrets
 import shutil
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from scripts.emulator import isolation
+from scripts.emulator import isolation, software
 from scripts.emulator.node import DataError, Node
 from scripts.emulator.processes import Processes
 from scripts.emulator.routes import content
@@ -22,7 +23,8 @@ class Job:
     """The processes of one attempt at a run that was submitted.
 
     `environment`, called with a home folder, returns the environment of a process inside the run; `grace` are the
-    seconds between SIGTERM and SIGKILL. The nodes' folders are made in `folder`.
+    seconds between SIGTERM and SIGKILL. The nodes' folders are made in `folder`. `fresh`: the processes run in
+    an environment built as the definition describes it; else in the emulator's own.
 
     `folders` are the nodes' working directories.
     """
@@ -34,6 +36,7 @@ class Job:
         folder: Path,
         environment: Callable[[Path], dict[str, str]],
         grace: float,
+        fresh: bool = False,
     ) -> None:
         self.run = state.run(run_id)
         if self.run.definition is None or self.run.snapshot is None:
@@ -46,6 +49,7 @@ class Job:
         self._nodes = [Node(rank, self._root / secrets.token_hex(16)) for rank in range(count)]
         self.folders = [node.work for node in self._nodes]
         self._processes = Processes(grace)
+        self._fresh = fresh
         self._logs: list[Path] = []
         self._outcome = ""  # what ended it from outside: "Canceled", "Killed"
         self._lock = threading.Lock()
@@ -107,8 +111,9 @@ class Job:
         try:
             self._state.set_status(self.run, "Preparing")
             snapshot = content.files(self._state, self.run.snapshot or "")
+            python = software.build(self._definition, self._root / "environment") if self._fresh else sys.executable
             for node in self._nodes:
-                node.prepare(snapshot)
+                node.prepare(snapshot, python)
             with self._lock:
                 if not self._outcome:
                     self._start_processes()

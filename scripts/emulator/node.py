@@ -15,7 +15,7 @@ _VARIABLE = "AZUREML_DATAREFERENCE_"
 # What becomes artifacts of the run.
 UPLOADED = ("outputs", "logs")
 
-# The job's interpreter is the emulator's own, whose site-packages may know the checkout: installed with
+# The job's interpreter may be the emulator's own, whose site-packages may know the checkout: installed with
 # `pip install --editable`. A job in the cloud has only its snapshot: what leads elsewhere is taken out.
 _SITE = '''\
 """Leaves only the standard library, installed packages, and the job's own folder importable."""
@@ -50,8 +50,8 @@ class Node:
     def __post_init__(self) -> None:
         self.work, self.home = self.root / "wd", self.root / "home"
 
-    def prepare(self, snapshot: dict[str, bytes]) -> None:
-        """Make the folders and unpack the snapshot."""
+    def prepare(self, snapshot: dict[str, bytes], python: str = sys.executable) -> None:
+        """Make the folders, unpack the snapshot, and make `python` the interpreter of its processes."""
         self.root.mkdir(mode=0o700, parents=True)
         for name in ("wd", "home", "bin", "site", "data"):
             (self.root / name).mkdir()
@@ -65,7 +65,7 @@ class Node:
         for name in ("python", "python3"):
             wrapper = self.root / "bin" / name
             # Not a link: a virtual environment's interpreter would no longer know its packages.
-            wrapper.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
+            wrapper.write_text(f'#!/bin/sh\nexec {shlex.quote(python)} "$@"\n')
             wrapper.chmod(0o755)
 
     def environment(self, inherited: dict[str, str]) -> dict[str, str]:

@@ -36,10 +36,12 @@ class Emulator:
     Args:
         run_jobs: start every submission as soon as it arrives.
         grace: seconds that the processes of a job have between SIGTERM and SIGKILL.
+        fresh_environments: build the environment of each job anew; else jobs run in this process's Python.
     """
 
-    def __init__(self, run_jobs: bool = False, grace: float = 10.0) -> None:
+    def __init__(self, run_jobs: bool = False, grace: float = 10.0, fresh_environments: bool = False) -> None:
         self.grace = grace
+        self._fresh = fresh_environments
         self.folder = Path(tempfile.mkdtemp(prefix="emulator-"))
         self.workspace = Workspace()
         self.state = State(self.workspace)
@@ -234,7 +236,7 @@ class Emulator:
             variables = environments.job(self.state, run_id, _DAY)
             return environments.bare(home, self.proxy_url, self.ca_file) | variables
 
-        self._jobs[run_id] = job = Job(self.state, run_id, self.folder / "jobs", environment, self.grace)
+        self._jobs[run_id] = job = Job(self.state, run_id, self.folder / "jobs", environment, self.grace, self._fresh)
         job.start()
         return job
 

@@ -219,3 +219,13 @@ load("v1")
     done = subprocess.run([sys.executable, "-c", code], env=env, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "azureml-core 1.99.0 is not the version 1.61 that AzureMLLogger was tested with" in done.stderr
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python 3.11 says nothing of them")
+@pytest.mark.parametrize(
+    "load", ["lightning_cifar.azure.backends import load; load('v1')", "scripts.azure.submitter import load; load()"]
+)
+def test_an_sdk_without_byte_code_says_nothing_of_its_regular_expressions(tmp_path, load):
+    env = os.environ | {"PYTHONPATH": str(REPOSITORY), "PYTHONPYCACHEPREFIX": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", f"from {load}"], env=env, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

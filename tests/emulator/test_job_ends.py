@@ -85,7 +85,7 @@ def test_after_pre_emption_a_job_starts_again_with_nothing_but_its_artifacts(azu
     first.kill()
     assert azure.run(run_id).status == "Queued" and not first.folders[0].exists() and gone(first.pids[0])
     second = azure.restart_job(run_id)
-    wait_until(lambda: second.log)
+    wait_until(lambda: second.log.endswith("\n"))
     assert second.log == f"{run_id} False\n" and azure.artifacts(run_id)["outputs/checkpoint"] == b"1"
     assert second.folders != first.folders
     second.cancel()

@@ -11,14 +11,14 @@ from scripts.azure.environment import EnvironmentSpec, conda_text, read_requirem
 def test_the_environments_name_changes_with_what_it_is_made_of_and_only_then(tmp_path: Path) -> None:
     file = tmp_path / "requirements.txt"
 
-    def name(text: str, gpu: bool = False, image: str | None = None) -> str:
+    def name(text: str, gpu: bool = False, **more: str) -> str:
         file.write_text(text)
-        return EnvironmentSpec(packages=read_requirements(file), image=image).built_name(gpu)
+        return EnvironmentSpec(packages=read_requirements(file), **more).built_name(gpu)
 
     first = name("torch==2.11.0\n")
     assert name("# why\n\ntorch==2.11.0  # this one\n") == first
-    others = {name("torch==2.12.0"), name("torch==2.11.0", gpu=True), name("torch==2.11.0", image="mine:1")}
-    assert len({first, *others}) == 4
+    others = [{"gpu": True}, {"image": "mine:1"}, {"python": "3.13"}]
+    assert len({first, name("torch==2.12.0"), *(name("torch==2.11.0", **other) for other in others)}) == 5
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import pytest
 import yaml
 
+from scripts.azure.environment import read_requirements
 from scripts.emulator import Emulator
 from scripts.emulator.records import RunRecord
 from tests.deadline import deadline
@@ -144,7 +145,7 @@ def test_the_dry_run_lists_what_is_sent_and_asks_nobody(sent: Sent, service: Emu
 
 
 def test_the_environment_is_made_of_the_requirements_on_python_3_11_and_made_once(
-    sent: Sent, service: Emulator, project: Path
+    sent: Sent, service: Emulator, project: Path, run: Run
 ) -> None:
     used = [(run.definition or {})["environment"]["name"] for run in sent.runs]
     environments = service.environments()
@@ -152,8 +153,10 @@ def test_the_environment_is_made_of_the_requirements_on_python_3_11_and_made_onc
     assert {version for name, version in environments if name in used} == {"1"}
     python, pip, *_ = environments[(used[0], "1")]["python"]["condaDependencies"]["dependencies"]
     assert python == "python=3.11"
-    lines = [line for line in (project / "requirements.txt").read_text().splitlines() if not line.startswith("#")]
-    assert pip["pip"] == lines
+    assert pip["pip"] == list(read_requirements(project / "requirements.txt"))
+    other = yaml.safe_load(run("submit", "--dry-run", "--python", "3.13").out)["environment"]
+    assert other["python"]["condaDependencies"]["dependencies"] == ["python=3.13", pip, "pip"]
+    assert other["name"] not in used
 
 
 def test_nodes_and_devices_become_processes_of_the_platform(sent: Sent, service: Emulator) -> None:

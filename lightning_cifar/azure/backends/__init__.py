@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -111,6 +112,8 @@ def load(name: str) -> type[Backend]:
     module, _, attribute = path.partition(":")
     if not attribute:
         raise UserError(f"{name!r} is no backend of AzureMLLogger's: use {', '.join(_BACKENDS)} or module:Class")
+    # Where the SDK has no byte-code, Python 3.12 and newer say so of its regular expressions on the user's terminal.
+    warnings.filterwarnings("ignore", ".*invalid escape sequence", SyntaxWarning)
     try:
         backend: type[Backend] = getattr(importlib.import_module(module), attribute)
     except ImportError as error:
@@ -122,5 +125,6 @@ def not_importable(error: ImportError) -> UserError:
     """Return an error for an SDK that is installed and lacks something; SDKs import more of themselves as they go."""
     python = ".".join(map(str, sys.version_info[:2]))
     return UserError(
-        f"the SDK of Azure ML is installed, but Python {python} cannot import it ({error}): use Python 3.11"
+        f"the SDK of Azure ML is installed, but Python {python} cannot import it ({error}): "
+        "pip install standard-imghdr setuptools, or use Python 3.11"
     )
