@@ -15,9 +15,9 @@ PAUSES = [1.0, 2.0, 4.0]
 
 _SDKS = ("azure", "azureml", "msrest")
 _BUSY = (408, 429, 500, 502, 503, 504)
-_REFUSED = re.compile("^Authentication(Error|Exception):|AADSTS|invalid_client")
+_REFUSED = re.compile("^(Authentication(Error|Exception)|CredentialUnavailableError):|AADSTS|invalid_client")
 _UNREACHABLE = re.compile(
-    r"^\w*(ConnectionError|Timeout|ProxyError|SSLError|MaxRetryError|ClientRequestError|Service(Request|Response)Error):"
+    r"^\w*(ConnectionError|Timeout(Error)?|ProxyError|SSLError|MaxRetryError|ClientRequestError|Service(Request|Response)Error):"
 )
 """Exceptions of requests, urllib3, msrest and azure-core that stand for a missing answer."""
 
@@ -48,7 +48,9 @@ def find(what: str, question: Callable[[], Answer]) -> Answer | None:
         try:
             return question()
         except Exception as error:
-            if http_status(error) != 404 and not re.search("not (be )?f(ind|ound)", str(error), re.IGNORECASE):
+            if http_status(error) != 404 and not re.search(
+                "not (be )?f(ind|ound)|not exist", str(error), re.IGNORECASE
+            ):
                 raise
             return None
 
@@ -93,6 +95,8 @@ def _is(error: BaseException, kind: re.Pattern[str]) -> bool:
 def _message(error: BaseException) -> str:
     """Return an exception's own words: without JSON, rules of `=`, and keys, as signed addresses hold them."""
     text = str(getattr(error, "message", None) or error)
+    if found := re.search(r"\(x\) (.+)|\((?:\w+)\) (.+)\nCode: ", text):  # SDK v2's lists of faults, Resource Manager's
+        text = found[1] or found[2]
     if found := re.search(r'"message"\s*:\s*"((?:[^"\\]|\\.)*)"', text):
         text = found[1]
     text = re.sub(r"\b(sig|token|code)=[^&\s'\"]+", r"\1=…", text)

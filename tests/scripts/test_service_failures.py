@@ -89,7 +89,7 @@ def test_other_ways_to_sign_in(project: Path, quiet: Emulator, auth: str) -> Non
 
 
 def test_the_sdk_waits_for_people_and_not_for_machines() -> None:
-    show = "from scripts.azure.submitter import load; load(); from azureml._restclient import clientbase as it; "
+    show = "from scripts.azure.submitter import load; load('v1'); from azureml._restclient import clientbase as it; "
     show += "print(it.DEFAULT_BACKOFF)"
 
     done = subprocess.run([sys.executable, "-c", show], cwd=ROOT, capture_output=True, text=True, check=True)
