@@ -26,6 +26,10 @@ tensorboard: .venv/installed  ## Show the curves of all runs in a browser
 # FLAGS holds the flags of the training, as for train-local; what only submitting knows stands before the `--`.
 SUBMIT_FLAGS = $(if $(COMPUTE),--compute "$(COMPUTE)") $(if $(NODES),--nodes "$(NODES)") \
 	$(if $(DEVICES),--devices "$(DEVICES)") $(if $(DATA),--data "$(DATA)") $(SUBMIT_ARGS)
+override SUBMIT_ARGS += $(if $(SDK),--sdk "$(SDK)")
+ifeq ($(SDK),v2)
+rehearse submit upload-data runs watch compare download register cancel: .venv/installed-v2
+endif
 
 .PHONY: rehearse
 rehearse: .venv/installed  ## Run the job here first, by an emulator for Azure ML; needs no account
@@ -99,6 +103,11 @@ clean:  ## Remove caches; never data or results
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
+.venv/installed-v2: .venv/installed scripts/azure/submitter.py
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check \
+		$$($(PYTHON) -c 'from scripts.azure.submitter import PACKAGES; print(*PACKAGES["v2"])')
+	touch $@
+
 .venv/installed-dev: .venv/installed tests/requirements.txt
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
 	touch $@
@@ -118,6 +127,7 @@ help:  ## List targets and variables
 		NODES=2 'submit, rehearse: machines' \
 		DEVICES=4 'processes (GPUs) on each machine (default 1)' \
 		DATA=STORE:PATH 'submit: a folder in a datastore of the workspace' \
+		SDK=v2 'submit, rehearse, …: azure-ai-ml instead of azureml-core (v1, default)' \
 		RUN=ID 'watch, download, register, cancel: another run than the last' \
 		'SUBMIT_ARGS="--x"' 'flags of the script itself: .venv/bin/python -m scripts.submit --help' \
 		'ARGS="--x y"' 'any other flag: .venv/bin/python -m lightning_cifar fit --help'

@@ -118,21 +118,21 @@ class Submitter(Protocol):
         """Give a folder of a datastore a name and a version, where that is new; return it as `DATA=` takes it."""
 
 
-_PACKAGES = {
+PACKAGES = {
     "v1": ("azureml-core==1.61.0.post4",),
     "v2": ("azure-ai-ml==1.35.2", "azure-identity==1.27.0"),
 }
-"""What each SDK is, in the versions that the tests run with; pyproject.toml and the Makefile name the same."""
+"""What each SDK is, in the versions that the tests run with: `make` installs v2 from here."""
 
 
 def load(sdk: str) -> type[Submitter]:
     """Return the submitter of an SDK, which is imported here and no earlier; a UserError where it is not installed."""
-    for package in _PACKAGES[sdk]:
+    for package in PACKAGES[sdk]:
         try:
             metadata.version(package.partition("==")[0])
         except metadata.PackageNotFoundError:
             raise UserError(
-                f"SDK {sdk} is not installed here; .venv/bin/python -m pip install {' '.join(_PACKAGES[sdk])}"
+                f"SDK {sdk} is not installed here; .venv/bin/python -m pip install {' '.join(PACKAGES[sdk])}"
             ) from None
     if sdk == "v2":
         from scripts.azure.sdk_v2 import SubmitterV2
