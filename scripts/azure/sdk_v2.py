@@ -43,15 +43,15 @@ _LONGEST_PAUSE = 30.0
 
 
 class _Retries(RetryPolicy[Any, Any]):
-    """One more try; a service that asks to be left alone for long is not waited for."""
+    """Ask once more; a service that asks to be left alone for long is not waited for."""
 
     def get_retry_after(self, response: Any) -> float | None:
         pause = super().get_retry_after(response)
         return None if pause is None else min(pause, _LONGEST_PAUSE)
 
 
-# azure-core's own would wait 300 s for an answer, four times over.
-_BOUNDED: dict[str, Any] = {"connection_timeout": 10, "read_timeout": 30}
+BOUNDED: dict[str, Any] = {"connection_timeout": 10, "read_timeout": 25}
+"""Seconds for a connection and for an answer, which is asked for twice; azure-core's own are 300, four times over."""
 
 
 class SubmitterV2:
@@ -61,7 +61,7 @@ class SubmitterV2:
 
     def __init__(self, azure: MLClient, credential: TokenCredential, host: str, scope: str) -> None:
         self._azure, self._credential = azure, credential
-        self._history = History(credential, host, scope, _BOUNDED | {"retry_policy": _Retries(retry_total=1)})
+        self._history = History(credential, host, scope, _bounded())
         self.workspace = str(azure.workspace_name)
 
     @staticmethod
@@ -76,8 +76,7 @@ class SubmitterV2:
         """Sign in, open the workspace and return its submitter."""
         credential = _sign_in(choose_sign_in(auth))
         names = (address.subscription, address.resource_group, address.workspace)
-        policies = _BOUNDED | {"retry_policy": _Retries(retry_total=1)}
-        azure = MLClient(credential, *names, show_progress=False, enable_telemetry=False, **policies)
+        azure = MLClient(credential, *names, show_progress=False, enable_telemetry=False, **_bounded())
         what = f"workspace {address.workspace} of resource group {address.resource_group}"
         found = ask(what, lambda: azure.workspaces.get(address.workspace))
         return cls(azure, credential, urlsplit(found.mlflow_tracking_uri).netloc, found.id)
@@ -139,7 +138,7 @@ class SubmitterV2:
         key = getattr(store.credentials, "account_key", None) or getattr(store.credentials, "sas_token", None)
         # Without a key the workspace keeps none: whoever asks needs a role of the storage account.
         url = f"{store.protocol}://{store.account_name}.blob.{store.endpoint}"
-        container = ContainerClient(url, store.container_name, credential=key or self._credential, **_BOUNDED)
+        container = ContainerClient(url, store.container_name, credential=key or self._credential, **BOUNDED)
         return BlobStore(str(store.name), container, ContentSettings)
 
     def make_asset(self, name: str, version: str, place: DatastorePath) -> str:
@@ -240,12 +239,18 @@ def _compute(target: Any) -> preflight.Compute:
     return preflight.Compute(str(getattr(target, "size", "") or ""), getattr(target, "max_instances", None))
 
 
+def _bounded(tries: int = 2) -> dict[str, Any]:
+    """Return the options of a client that waits no longer than a minute for one answer."""
+    return BOUNDED | {"retry_policy": _Retries(retry_total=tries - 1)}
+
+
 def _sign_in(way: str) -> TokenCredential:
     """Return the credential of one way to sign in; azure-identity's default would try ten, for minutes."""
+    once = _bounded(tries=1)  # whoever needs the token asks again
     if way == "service-principal":
-        return ClientSecretCredential(*service_principal())
+        return ClientSecretCredential(*service_principal(), **once)
     if way == "managed-identity":
-        return ManagedIdentityCredential()
+        return ManagedIdentityCredential(**once)
     if way == "cli":
         return AzureCliCredential(process_timeout=60)
-    return InteractiveBrowserCredential()
+    return InteractiveBrowserCredential(**once)

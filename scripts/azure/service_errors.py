@@ -1,6 +1,7 @@
 """Explain in one line, and with a remedy, what an SDK raised; ask again what may pass. No SDK is imported for it."""
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -12,6 +13,9 @@ Answer = TypeVar("Answer")
 
 PAUSES = [1.0, 2.0, 4.0]
 """Seconds before a question is asked once more."""
+
+PATIENCE = 30.0
+"""Seconds after which a question is not asked once more: with one that no answer comes to, it ends within a minute."""
 
 _SDKS = ("azure", "azureml", "msrest")
 _BUSY = (408, 429, 500, 502, 503, 504)
@@ -37,8 +41,13 @@ def explained(what: str) -> Iterator[None]:
 
 def ask(what: str, question: Callable[[], Answer]) -> Answer:
     """Return the service's answer, or what `explained` raises; ask again where the SDK does not do so itself."""
+    until = time.monotonic() + PATIENCE
+
+    def passes(error: Exception) -> bool:
+        return _of_the_sdk(error) and may_pass(error) and time.monotonic() < until
+
     with explained(what):
-        return retried(question, lambda error: _of_the_sdk(error) and may_pass(error), PAUSES)
+        return retried(question, passes, PAUSES)
 
 
 def find(what: str, question: Callable[[], Answer]) -> Answer | None:
