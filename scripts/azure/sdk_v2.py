@@ -239,14 +239,14 @@ def _compute(target: Any) -> preflight.Compute:
     return preflight.Compute(str(getattr(target, "size", "") or ""), getattr(target, "max_instances", None))
 
 
-def _bounded(tries: int = 2) -> dict[str, Any]:
+def _bounded() -> dict[str, Any]:
     """Return the options of a client that waits no longer than a minute for one answer."""
-    return BOUNDED | {"retry_policy": _Retries(retry_total=tries - 1)}
+    return BOUNDED | {"retry_policy": _Retries(retry_total=1)}
 
 
 def _sign_in(way: str) -> TokenCredential:
     """Return the credential of one way to sign in; azure-identity's default would try ten, for minutes."""
-    once = _bounded(tries=1)  # whoever needs the token asks again
+    once = BOUNDED | {"retry_total": 0}  # whoever needs the token asks again
     if way == "service-principal":
         return ClientSecretCredential(*service_principal(), **once)
     if way == "managed-identity":

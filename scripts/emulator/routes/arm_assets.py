@@ -159,7 +159,6 @@ def put_model(state: State, request: Request, name: str, version: str) -> dict[s
         known[len(root) :].strip("/") or path.rpartition("/")[2]: read(state, "azureml", known) for known in there
     }
     properties |= {key: properties.get(key) or {} for key in ("tags", "properties", "flavors")}
-    tags, more = properties["tags"], properties["properties"]
-    state.models.append(ModelRecord(name, int(version), run_id, tags, more, content, properties))
+    state.models.append(ModelRecord(name, int(version), run_id, content))
     state.resources[f"models/{name}/versions/{version}"] = properties
     return find(state, f"models/{name}/versions/{version}")
