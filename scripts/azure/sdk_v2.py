@@ -246,11 +246,11 @@ def _bounded() -> dict[str, Any]:
 
 def _sign_in(way: str) -> TokenCredential:
     """Return the credential of one way to sign in; azure-identity's default would try ten, for minutes."""
-    once = BOUNDED | {"retry_total": 0}  # whoever needs the token asks again
+    bounded = BOUNDED | {"retry_total": 1}  # azure-identity makes its own policies
     if way == "service-principal":
-        return ClientSecretCredential(*service_principal(), **once)
+        return ClientSecretCredential(*service_principal(), **bounded)
     if way == "managed-identity":
-        return ManagedIdentityCredential(**once)
+        return ManagedIdentityCredential(**bounded)
     if way == "cli":
         return AzureCliCredential(process_timeout=60)
-    return InteractiveBrowserCredential(**once)
+    return InteractiveBrowserCredential(**bounded)
