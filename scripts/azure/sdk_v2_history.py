@@ -41,13 +41,11 @@ class History:
         path = f"experiments/{quote(experiment)}/runs:query"
         query = {"top": number, "orderby": "CreatedUtc desc"}
         what = f"the runs of experiment {experiment}"
-        found: list[dict[str, Any]] = self._ask(what, "POST", "history/v1.0", path, query)["value"]
-        return found[:number]
+        return list(self._ask(what, "POST", "history/v1.0", path, query)["value"][:number])
 
     def run(self, run_id: str) -> dict[str, Any]:
         """Return a run."""
-        found: dict[str, Any] = self._ask(f"run {run_id}", "GET", "history/v1.0", f"runs/{quote(run_id)}")
-        return found
+        return dict(self._ask(f"run {run_id}", "GET", "history/v1.0", f"runs/{quote(run_id)}"))
 
     def details(self, run_id: str) -> RunDetails:
         """Return the state of a run now."""

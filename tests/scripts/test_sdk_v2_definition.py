@@ -4,6 +4,7 @@ import io
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -88,6 +89,15 @@ def test_a_conda_file_comes_along_whole(tmp_path: Path) -> None:
 
     assert job.environment.conda_file == {"dependencies": ["python=3.12", {"pip": ["torch==2.11.0"]}]}
     assert job.environment.image == "mine"
+
+
+def test_a_service_that_asks_for_patience_is_not_waited_for_longer_than_half_a_minute() -> None:
+    from scripts.azure.sdk_v2 import _Retries
+
+    def pause(seconds: str) -> float | None:
+        return _Retries().get_retry_after(Mock(http_response=Mock(headers={"Retry-After": seconds})))
+
+    assert (pause("3"), pause("3600")) == (3, 30)
 
 
 def test_a_priority_that_sdk_v2_does_not_know_is_refused() -> None:

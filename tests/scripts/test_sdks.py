@@ -51,7 +51,10 @@ def test_an_sdk_that_is_not_installed_is_named_with_the_command_that_installs_it
         submitter.load(sdk)
 
 
-def test_the_versions_are_those_of_the_extra() -> None:
+def test_the_versions_are_those_of_the_extra_and_of_the_tests() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
+    tests = (ROOT / "tests" / "requirements.txt").read_text().splitlines()
+
     assert set(submitter.PACKAGES["v2"]) <= set(extras["v2"])
+    assert set(submitter.PACKAGES["v2"]) <= {line.partition(" ")[0] for line in tests}

@@ -13,9 +13,6 @@ from scripts.emulator.routes.environments import register
 from scripts.emulator.routing import WORKSPACE, Routes
 from scripts.emulator.state import BLOBS, State, signed
 
-_KIND = WORKSPACE + "/{kind}"
-_ASSET = _KIND + "/{name}"
-_VERSION = _ASSET + "/versions/{version}"
 _ARTIFACT = re.compile(r"azureml://jobs/([^/]+)/outputs/artifacts/paths/(.+?)/?")
 
 routes = Routes("assets", r"management\.azure\.com")
@@ -23,14 +20,7 @@ routes = Routes("assets", r"management\.azure\.com")
 
 def resource(state: State, path: str, properties: dict[str, Any]) -> dict[str, Any]:
     """Return a resource of the workspace; its name is the last part of its path."""
-    kind = "Microsoft.MachineLearningServices/workspaces/" + path.partition("/")[0]
-    return {
-        "id": f"{state.workspace.scope}/{path}",
-        "name": path.rpartition("/")[2],
-        "type": kind,
-        "systemData": {"createdAt": "2026-01-01T00:00:00Z", "createdBy": "emulator", "createdByType": "User"},
-        "properties": properties,
-    }
+    return {"id": f"{state.workspace.scope}/{path}", "name": path.rpartition("/")[2], "properties": properties}
 
 
 def find(state: State, path: str) -> dict[str, Any]:

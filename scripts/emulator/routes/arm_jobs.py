@@ -15,7 +15,6 @@ from scripts.emulator.state import BLOBS, State
 
 _DATA = re.compile(r"azureml:.*/datastores/([^/]+)/paths/(.*?)/?")
 _DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?")
-_PRIORITIES = {1: "low", 2: "medium", 3: "high"}
 
 routes = Routes("jobs", r"management\.azure\.com")
 history_routes = Routes("history", SERVICES)
@@ -177,7 +176,5 @@ def _below_workspace(state: State, identity: str) -> str:
 
 def _seconds(duration: str | None) -> int | None:
     """Return the seconds of an ISO duration such as PT1H30M."""
-    found = _DURATION.fullmatch(duration) if duration else None
-    if found is None:
-        return None
-    return sum(int(part or 0) * unit for part, unit in zip(found.groups(), (86_400, 3_600, 60, 1), strict=True))
+    found, units = _DURATION.fullmatch(duration or ""), (86_400, 3_600, 60, 1)
+    return sum(int(part or 0) * unit for part, unit in zip(found.groups(), units, strict=True)) if found else None

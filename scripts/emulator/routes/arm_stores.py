@@ -6,7 +6,7 @@ from scripts.emulator.messages import Request
 from scripts.emulator.routes import computes, datastores
 from scripts.emulator.routes.arm_assets import resource
 from scripts.emulator.routing import WORKSPACE, Routes
-from scripts.emulator.state import REGION, State
+from scripts.emulator.state import State
 
 SIZES = {"Standard_DS3_v2": 0, "Standard_DS12_v2": 0, "Standard_NC6s_v3": 1, "Standard_NC4as_T4_v3": 1}
 """Sizes of machines that the region offers, and their GPUs."""
@@ -58,15 +58,8 @@ def list_computes(state: State, request: Request) -> dict[str, Any]:
 @compute_routes("GET", "/subscriptions/{id}/providers/Microsoft.MachineLearningServices/locations/{location}/vmSizes")
 def sizes(state: State, request: Request, id: str, location: str) -> dict[str, Any]:
     """List the sizes of machines of a region."""
-    assert location == REGION
     common: dict[str, Any] = {
         "family": "standard",
-        "vCPUs": 4,
-        "memoryGB": 14,
-        "lowPriorityCapable": True,
-        "premiumIO": True,
-        "osVhdSizeMB": 1_047_552,
-        "maxResourceVolumeMB": 28_672,
         "supportedComputeTypes": ["AmlCompute"],
     }
     return {"value": [common | {"name": name, "gpus": gpus} for name, gpus in SIZES.items()]}
