@@ -39,6 +39,10 @@ tensorboard: $(READY)  ## Show the curves of all runs in a browser
 # FLAGS holds the flags of the training, as for train-local; what only submitting knows stands before the `--`.
 SUBMIT_FLAGS = $(if $(COMPUTE),--compute "$(COMPUTE)") $(if $(NODES),--nodes "$(NODES)") \
 	$(if $(DEVICES),--devices "$(DEVICES)") $(if $(DATA),--data "$(DATA)") $(SUBMIT_ARGS)
+override SUBMIT_ARGS += $(if $(SDK),--sdk "$(SDK)")
+ifeq ($(SDK),v2)
+rehearse submit upload-data runs watch compare download register cancel: $(VENV)/installed-v2
+endif
 
 .PHONY: rehearse
 rehearse: $(READY)  ## Run the job here first, by an emulator for Azure ML; needs no account
@@ -137,6 +141,10 @@ else
 endif
 	touch $@
 
+$(VENV)/installed-v2: $(READY) scripts/azure/submitter.py
+	$(INSTALL) $$($(VENV_PYTHON) -c 'from scripts.azure.submitter import PACKAGES; print(*PACKAGES["v2"])')
+	touch $@
+
 $(VENV)/installed-dev: $(READY) tests/requirements.txt
 	$(INSTALL) -r tests/requirements.txt
 	touch $@
@@ -156,6 +164,7 @@ help:  ## List targets and variables
 		NODES=2 'submit, rehearse: machines' \
 		DEVICES=4 'processes (GPUs) on each machine (default 1)' \
 		DATA=STORE:PATH 'submit: a folder in a datastore of the workspace' \
+		SDK=v2 'submit, rehearse, …: azure-ai-ml instead of azureml-core (v1, default)' \
 		PYTHON=python3.12 'the Python of the environment (default: the newest from 3.11 on that is here)' \
 		VENV=FOLDER 'the environment (default .venv; with PYTHON= .venv-3.12)' \
 		TORCH=cpu 'PyTorch without 3 GB of CUDA; TORCH_INDEX=URL says from where' \

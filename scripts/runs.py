@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     if "run" in args and args.run is None:
         args.run = address.last_run()
     command: Command = args.command
-    return command(submitter.connect(address, args.auth), args)
+    return command(submitter.connect(address, args.auth, args.sdk or address.last_sdk()), args)
 
 
 def read_flags(arguments: Sequence[str]) -> argparse.Namespace:

@@ -11,8 +11,6 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-
 from lightning_cifar.errors import UserError
 from scripts import console
 from scripts.azure import follow, job, preflight, snapshot, submitter, workspace
@@ -28,7 +26,8 @@ def main(arguments: Sequence[str]) -> int:
     if not args.dry_run:
         print("reading the training's flags with its own parser …", flush=True)
     wanted = read_job(args, flags)
-    preflight.check_flags(wanted)
+    sdk = args.sdk or workspace.SDKS[0]
+    preflight.check_flags(wanted, sdk)
     files = snapshot.take(ROOT)
     files.check()
     preflight.check_paths(flags, files)
@@ -36,15 +35,15 @@ def main(arguments: Sequence[str]) -> int:
 
     check_flags(wanted.arguments("data"))
     if args.dry_run:
-        return dry_run(wanted, files)
+        return dry_run(wanted, files, sdk)
     address = workspace.find(args, ROOT)
     print(f"workspace {address.workspace}; snapshot: {files}")
-    azure = submitter.connect(address, args.auth)
+    azure = submitter.connect(address, args.auth, sdk)
     print(f"asking for compute {wanted.compute} and data {wanted.data} …", flush=True)
     wanted = azure.check(wanted)
     print("sending the snapshot and starting the job …", flush=True)
     run = azure.submit(wanted, files)
-    address.remember(run.id, wanted.experiment, run.studio_url)
+    address.remember(run.id, wanted.experiment, run.studio_url, sdk)
     print(f"run {run.id}\nwatch it in Azure ML studio: {run.studio_url}", flush=True)
     code = follow.until_done(run) if args.wait or args.download else 0
     if args.download and code == 0:
@@ -64,7 +63,10 @@ def read_flags(arguments: Sequence[str]) -> argparse.Namespace:
     parser = console.Parser("submit", usage="python -m scripts.submit [FLAGS] -- [FLAGS OF fit]", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--dry-run", action="store_true", help="print what would be sent, and stop")
-    parser.add_argument("--compute", default="cpu-cluster", metavar="NAME", help="default: %(default)s")
+    parser.add_argument(
+        "--compute", default="cpu-cluster", metavar="NAME", help="default: %(default)s; with SDK v2 also serverless"
+    )
+    parser.add_argument("--vm-size", metavar="SIZE", help="of serverless machines, for instance Standard_NC6s_v3")
     parser.add_argument("--experiment", default="cifar10", metavar="NAME", help="default: %(default)s")
     parser.add_argument("--display-name", metavar="TEXT", help="what Studio calls the run (default: it invents a name)")
     parser.add_argument("--tag", action="append", default=[], metavar="KEY=VALUE", help="may be repeated")
@@ -74,7 +76,8 @@ def read_flags(arguments: Sequence[str]) -> argparse.Namespace:
     data.add_argument(
         "--data",
         default="cifar10",
-        help="a source, cifar10 by default (the job downloads it); or DATASTORE:PATH (images or the archive)",
+        help="a source, cifar10 by default (the job downloads it); DATASTORE:PATH (images or the archive); or with "
+        "SDK v2 a data asset, azureml:NAME:VERSION or azureml:NAME@latest",
     )
     data.add_argument("--data-mode", choices=("download", "mount"), default="download", help="default: %(default)s")
     scale = parser.add_argument_group("scale")
@@ -83,7 +86,12 @@ def read_flags(arguments: Sequence[str]) -> argparse.Namespace:
     software = parser.add_argument_group("software of the job (default: built from requirements.txt)")
     choice = software.add_mutually_exclusive_group()
     choice.add_argument("--requirements", type=Path, default=ROOT / "requirements.txt", metavar="FILE")
-    choice.add_argument("--environment", metavar="NAME[:VERSION]", help="of the workspace, registered or curated")
+    choice.add_argument(
+        "--environment",
+        metavar="NAME[:VERSION]",
+        help="of the workspace, registered or curated; with "
+        "SDK v2 also azureml://registries/REGISTRY/environments/NAME/versions/VERSION",
+    )
     choice.add_argument("--conda", type=Path, metavar="FILE", help="a conda environment file")
     pythons = [f"3.{minor}" for minor in range(11, 15)]
     software.add_argument("--python", default=PYTHON_VERSION, choices=pythons, help="default: %(default)s")
@@ -114,6 +122,7 @@ def read_job(args: argparse.Namespace, flags: Sequence[str]) -> job.Job:
         devices=args.devices,
         experiment=args.experiment,
         compute=args.compute,
+        vm_size=args.vm_size,
         display_name=args.display_name,
         tags=job.read_tags(args.tag),
         max_seconds=args.max_duration,
@@ -121,11 +130,10 @@ def read_job(args: argparse.Namespace, flags: Sequence[str]) -> job.Job:
     )
 
 
-def dry_run(wanted: job.Job, files: snapshot.Snapshot) -> int:
-    """Print what would be sent."""
-    about = {"experiment": wanted.experiment, "display_name": wanted.display_name, "tags": wanted.tags}
-    print(f"# run definition; nothing is sent\n{yaml.safe_dump(about, sort_keys=False).rstrip()}")
-    print(submitter.load().describe(wanted).rstrip())
+def dry_run(wanted: job.Job, files: snapshot.Snapshot, sdk: str) -> int:
+    """Print what would be sent: of SDK v2 a `job.yml`, of SDK v1 its run definition."""
+    print(f"# {'job.yml' if sdk == 'v2' else 'run definition'}; nothing is sent")
+    print(submitter.load(sdk).describe(wanted).rstrip())
     print(f"# snapshot: {files}")
     print("\n".join(f"#   {size:>9,}  {path}" for path, size in files.files.items()))
     return 0

@@ -1,6 +1,7 @@
 """Upload images to the workspace's datastore: `python -m scripts.upload_data FOLDER`, `make upload-data`.
 
-What is already there with the same content is skipped, so an interrupted upload goes on where it was.
+What is already there with the same content is skipped, so an interrupted upload goes on where it was. With SDK v2 the
+folder becomes a data asset as well: its version is made of its content, and each version has a folder of its own.
 """
 
 import hashlib
@@ -15,6 +16,7 @@ from lightning_cifar.errors import UserError
 from lightning_cifar.files import is_hidden
 from scripts import console
 from scripts.azure import snapshot, submitter, workspace
+from scripts.azure.job import DatastorePath
 from scripts.azure.preflight import ARCHIVE
 from scripts.azure.submitter import Datastore
 
@@ -37,11 +39,19 @@ def main(arguments: Sequence[str]) -> int:
     folder = Path(args.folder)
     files = choose(folder)
     path = args.to.strip("/") if args.to else re.sub(r"[^\w.-]+", "-", folder.resolve().name.split(".tar")[0])
-    store = submitter.connect(workspace.find(args, ROOT), args.auth).datastore(args.datastore)
+    sdk = args.sdk or workspace.SDKS[0]
+    azure = submitter.connect(workspace.find(args, ROOT), args.auth, sdk)
+    store = azure.datastore(args.datastore)
     if not store.is_blob_storage:
         raise UserError(f"datastore {store.name} is no blob storage; choose another with --datastore")
-    upload(files, path, store)
-    print(f"train on it: make submit DATA={store.name}:{path}")
+    if not azure.has_assets:
+        upload(files, path, store)
+        print(f"train on it: make submit DATA={store.name}:{path}")
+        return 0
+    version = content_version(files)
+    place = DatastorePath(store.name, f"{path}/{version}")
+    upload(files, place.path, store)
+    print(f"train on it: make submit SDK={sdk} DATA={azure.make_asset(path.replace('/', '-'), version, place)}")
     return 0
 
 
@@ -63,6 +73,15 @@ def _below(root: Path, place: Path) -> Iterator[tuple[str, Path]]:
         name = file.relative_to(root)
         if file.is_file() and not any(map(is_hidden, name.parts)):  # as training passes them over
             yield name.as_posix(), file
+
+
+def content_version(files: dict[str, Path]) -> str:
+    """Return a version that changes with the name or the content of any file, and with nothing else."""
+    digest = hashlib.sha256()
+    for name, file in sorted(files.items()):
+        with file.open("rb") as content:
+            digest.update(f"{name}\0{hashlib.file_digest(content, 'sha256').hexdigest()}\n".encode())
+    return digest.hexdigest()[:12]
 
 
 def upload(files: dict[str, Path], path: str, store: Datastore) -> None:

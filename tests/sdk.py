@@ -18,9 +18,9 @@ from tests.deadline import deadline
 _IMPATIENT = {f"AZUREML_DEFAULT_{name}": "0" for name in ("BACKOFF", "500_BACKOFF", "503_BACKOFF")}
 _IMPATIENT["AZUREML_DEFAULT_RETRIES"] = "1"
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(
-    ["azureml.core", "azureml.core.model", "azureml._vendor.azure_storage.blob", "matplotlib.figure", "pathspec"]
-)
+_V1 = ("azureml.core", "azureml.core.model", "azureml._vendor.azure_storage.blob")
+_V2 = ("azure.ai.ml", "azure.identity", "azure.storage.blob")
+_CONTEXT.set_forkserver_preload([*_V1, *_V2, "matplotlib.figure", "pathspec"])
 
 
 class Outcome(NamedTuple):

@@ -21,6 +21,7 @@ With their tags, so that the same name means the same software tomorrow. PyTorch
 CUDA; the image adds what else a GPU needs.
 """
 
+_REGISTRIES = "azureml://registries/"
 _OF_THIS_MACHINE = ("-e", "--editable", "-r", "--requirement", "-c", "--constraint")  # options that name files
 
 
@@ -29,7 +30,8 @@ class EnvironmentSpec:
     """Which environment a job gets: exactly one of `name`, `packages` and `conda`.
 
     Attributes:
-        name, version: an environment of the workspace, registered or curated; version None: the newest.
+        name, version: an environment of the workspace, registered or curated; version None: the newest. Or the
+            whole address of one in a registry, `azureml://registries/…`, without a version.
         packages: pip's requirements.
         conda: a conda environment file.
         image: base image of the last two; None: by accelerator.
@@ -43,6 +45,11 @@ class EnvironmentSpec:
     image: str | None = None
     python: str = PYTHON_VERSION
 
+    @property
+    def in_registry(self) -> bool:
+        """Whether it is one of a registry, which SDK v2 knows."""
+        return self.name is not None and self.name.startswith(_REGISTRIES)
+
     def base_image(self, gpu: bool) -> str:
         """Return the image that fits a job with or without a GPU."""
         return self.image or (GPU_IMAGE if gpu else CPU_IMAGE)
@@ -55,7 +62,9 @@ class EnvironmentSpec:
 
 
 def read_named(text: str) -> tuple[str, str | None]:
-    """Split `NAME[:VERSION]`."""
+    """Split `NAME[:VERSION]`; an address in a registry stays whole."""
+    if text.startswith(_REGISTRIES):
+        return text, None
     name, _, version = text.partition(":")
     return name, version or None
 

@@ -14,6 +14,9 @@ from scripts.azure.environment import EnvironmentSpec
 OUTPUTS = "outputs"
 """The folder of a job that Azure ML keeps; everything that training leaves goes there."""
 
+SERVERLESS = "serverless"
+"""The compute of a job that brings its own: machines that Azure starts for it and ends with it; SDK v2 only."""
+
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -27,6 +30,16 @@ class DatastorePath(NamedTuple):
         return f"{self.datastore}:{self.path}"
 
 
+class DataAsset(NamedTuple):
+    """A folder that the workspace knows by a name, written `azureml:NAME:VERSION` or `azureml:NAME@latest`."""
+
+    name: str
+    version: str | None
+
+    def __str__(self) -> str:
+        return f"azureml:{self.name}:{self.version}" if self.version else f"azureml:{self.name}@latest"
+
+
 @dataclass(frozen=True)
 class Job:
     """One training on Azure ML.
@@ -34,22 +47,24 @@ class Job:
     Attributes:
         flags: what follows `python -m lightning_cifar fit`, without what `command` adds.
         data: where the images come from.
-        data_is_archive: whether a `DatastorePath` holds the official archive instead of images.
-        data_mode: how a `DatastorePath` reaches the job.
+        data_is_archive: whether a folder of the workspace holds the official archive instead of images.
+        data_mode: how such a folder reaches the job.
         nodes, devices: machines, and processes on each; None: one process, started as on a laptop.
+        vm_size: of the machines of a `SERVERLESS` job; None: Azure chooses.
         max_seconds: the platform cancels the job after that long.
         gpu: whether its nodes have GPUs that it uses; None: the workspace has not been asked.
     """
 
     flags: tuple[str, ...]
     environment: EnvironmentSpec
-    data: DatastorePath | str = "cifar10"
+    data: DatastorePath | DataAsset | str = "cifar10"
     data_is_archive: bool = False
     data_mode: Literal["download", "mount"] = "download"
     nodes: int | None = None
     devices: int | None = None
     experiment: str = "cifar10"
     compute: str = "cpu-cluster"
+    vm_size: str | None = None
     display_name: str | None = None
     tags: dict[str, str] = field(default_factory=dict)
     max_seconds: int | None = None
@@ -77,9 +92,9 @@ class Job:
         return self.wants_gpu if self.gpu is None else self.gpu
 
     def arguments(self, data_folder: str) -> list[str]:
-        """Return what follows `python -m lightning_cifar`, the user's flags last; `data_folder`: a datastore's data."""
+        """Return what follows `python -m lightning_cifar`, the user's flags last; `data_folder` is the workspace's."""
         source = ["--data.source", str(self.data)]
-        if isinstance(self.data, DatastorePath):
+        if isinstance(self.data, DatastorePath | DataAsset):
             archive = ["--data.source", "cifar10", "--data.data_dir", data_folder]
             source = archive if self.data_is_archive else ["--data.source", data_folder]
         scale = []
@@ -102,19 +117,23 @@ def flag_value(flags: Sequence[str], name: str) -> str | None:
     return value
 
 
-def read_data(text: str) -> DatastorePath | str:
-    """Parse `DATA=`: the name of a source, or `DATASTORE:PATH`; a UserError for anything else."""
+def read_data(text: str) -> DatastorePath | DataAsset | str:
+    """Parse `DATA=`: the name of a source, `DATASTORE:PATH` or a data asset; a UserError for anything else."""
     from lightning_cifar.data import SOURCES  # brings PyTorch
 
     if text in SOURCES:
         return text
     if Path(text).exists():
         raise UserError(f"DATA={text} is a folder of this machine, which no job sees: `make upload-data DATA={text}`")
+    if asset := re.fullmatch(r"azureml:([\w.-]+)(?:@latest|:([\w.-]+))", text):
+        return DataAsset(asset[1], asset[2])
+    if text.startswith("azureml:"):
+        raise UserError(f"DATA={text} names no data asset; write azureml:NAME:VERSION or azureml:NAME@latest")
     datastore, colon, path = text.partition(":")
     if colon and re.fullmatch(r"\w+", datastore) and path.strip("/"):
         return DatastorePath(datastore, path.strip("/"))
-    known = ", ".join(SOURCES)
-    raise UserError(f"DATA={text} is neither {known} nor DATASTORE:PATH, as `make upload-data` prints it")
+    known = ", ".join(SOURCES) + ", DATASTORE:PATH nor azureml:NAME:VERSION"
+    raise UserError(f"DATA={text} is neither {known}, as `make upload-data` prints it")
 
 
 def read_duration(text: str) -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lightning_cifar.errors import UserError
-from scripts.azure.job import DatastorePath, Job, flag_value
+from scripts.azure.job import SERVERLESS, DataAsset, DatastorePath, Job, flag_value
 from scripts.azure.snapshot import Snapshot
 from scripts.azure.submitter import Datastore, not_there
 
@@ -28,8 +28,20 @@ class Compute(NamedTuple):
         return family.startswith("n") and not family.startswith("np")
 
 
-def check_flags(job: Job) -> None:
+def check_flags(job: Job, sdk: str) -> None:
     """Raise a UserError for flags that would mean something else in a job than here; say what to write instead."""
+    of_v2 = {
+        f"DATA={job.data}": isinstance(job.data, DataAsset),
+        f"COMPUTE={job.compute}": job.compute == SERVERLESS,
+        f"--environment {job.environment.name}": job.environment.in_registry,
+    }
+    for what, wanted in of_v2.items():
+        if wanted and sdk == "v1":
+            raise UserError(f"{what} is beyond SDK v1; add SDK=v2 (--sdk v2)")
+    if job.vm_size and job.compute != SERVERLESS:
+        raise UserError(f"--vm-size {job.vm_size}: compute {job.compute} has its own size; write COMPUTE={SERVERLESS}")
+    if job.compute == SERVERLESS and job.wants_gpu and not Compute(job.vm_size or "", None).has_gpu:
+        raise UserError(f"COMPUTE={SERVERLESS} with ACCELERATOR=gpu needs a --vm-size with GPUs, say Standard_NC6s_v3")
     if job.accelerator not in ("auto", "cpu", "gpu", "cuda"):
         raise UserError(f"Azure ML has no accelerator {job.accelerator!r}; ACCELERATOR=gpu or ACCELERATOR=cpu")
     if (checkpoint := flag_value(job.flags, "--ckpt_path")) in ("last", "best"):

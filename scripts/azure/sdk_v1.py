@@ -1,33 +1,31 @@
 """A workspace, its runs and datastores through SDK v1 (azureml-core); another SDK can stand beside it."""
 
-import base64
-import difflib
 import logging
-import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import requests
 from azureml._vendor.azure_storage.blob import ContentSettings
 from azureml.core import Datastore, Environment, Experiment, Run, Workspace, authentication
 
 from lightning_cifar.errors import UserError
 from scripts.azure import git_address, preflight, sdk_v1_definition
+from scripts.azure.blob_store import BlobStore, read_signed
 from scripts.azure.job import DatastorePath, Job
 from scripts.azure.service_errors import ask, explained, find
 from scripts.azure.snapshot import Snapshot
-from scripts.azure.submitter import Curves, Point, RunDetails, not_there
-from scripts.azure.workspace import SERVICE_PRINCIPAL, Address, azure_cli_token, choose_sign_in
+from scripts.azure.submitter import Curves, Point, RunDetails, as_details, near, not_there
+from scripts.azure.workspace import Address, azure_cli_token, choose_sign_in, service_principal
 
 
 class SubmitterV1:
     """A workspace; see `scripts.azure.submitter.Submitter`."""
+
+    has_assets = False
 
     def __init__(self, azure: Workspace) -> None:
         self._azure = azure
@@ -37,7 +35,7 @@ class SubmitterV1:
     def describe(job: Job) -> str:
         """Return the definition of a job as YAML, as it would be sent; ask nobody."""
         environment = sdk_v1_definition.build_environment(job)
-        return sdk_v1_definition.as_yaml(sdk_v1_definition.define(job, Path.cwd(), environment))
+        return sdk_v1_definition.as_yaml(job, sdk_v1_definition.define(job, Path.cwd(), environment))
 
     @classmethod
     def connect(cls, address: Address, auth: str) -> "SubmitterV1":
@@ -92,13 +90,17 @@ class SubmitterV1:
         """Return the run with this id."""
         return _RunV1(ask(f"run {run_id}", lambda: Run.get(self._azure, run_id)))
 
-    def datastore(self, name: str | None) -> "_DatastoreV1":
+    def datastore(self, name: str | None) -> BlobStore:
         """Return a datastore; None: the workspace's own."""
         what = "the datastores of the workspace"
         default = self._azure.get_default_datastore
         if store := find(what, lambda: Datastore.get(self._azure, name) if name else default()):
-            return _DatastoreV1(store)
+            return BlobStore(store.name, _container(store), ContentSettings)
         raise not_there(f"datastore {name!r}", self.workspace, ask(what, lambda: list(self._azure.datastores)))
+
+    def make_asset(self, name: str, version: str, place: DatastorePath) -> str:
+        """Raise NotImplementedError: SDK v1 has datasets instead, which this project does not use."""
+        raise NotImplementedError("SDK v1 has no data assets")
 
     def _environment(self, job: Job) -> Environment:
         """Return the environment that a job names, or the one of its packages, registered where it is new."""
@@ -111,9 +113,10 @@ class SubmitterV1:
             with explained(what):
                 return sdk_v1_definition.build_environment(job).register(self._azure)
         known = ask(what, lambda: list(Environment.list(self._azure)))
-        near = ", ".join(difflib.get_close_matches(name, known, n=5, cutoff=0.4)) or "none; Studio lists all"
         version = f" in version {spec.version}" if spec.version else ""
-        raise UserError(f"no environment {name!r}{version} in workspace {self.workspace}; near names: {near}")
+        raise UserError(
+            f"no environment {name!r}{version} in workspace {self.workspace}; near names: {near(name, known)}"
+        )
 
 
 class _RunV1:
@@ -129,17 +132,10 @@ class _RunV1:
     def details(self) -> RunDetails:
         details = ask(f"the state of run {self.id}, which goes on", self._run.get_details)
         self._addresses = details.get("logFiles") or {}
-        error = (details.get("error") or {}).get("error") or {}
-        times = (_time(details.get(key)) for key in ("startTimeUtc", "endTimeUtc"))
-        return RunDetails(details["status"], error.get("message") or "", list(self._addresses), *times)
+        return as_details(details)
 
     def log(self, name: str, offset: int = 0) -> bytes:
-        headers = {"Range": f"bytes={offset}-"} if offset else {}
-        get = partial(requests.get, self._addresses[name], headers=headers, timeout=30)
-        answer = ask(f"the log of run {self.id}, which goes on", get)
-        if answer.status_code == 206:
-            return answer.content
-        return answer.content[offset:] if answer.ok else b""
+        return read_signed(f"the log of run {self.id}, which goes on", self._addresses[name], offset)
 
     def cancel(self) -> None:
         ask(f"cancelling run {self.id}", self._run.cancel)
@@ -170,38 +166,10 @@ class _RunV1:
             return str(self._run.register_model(name, model_path=path).version)
 
 
-class _DatastoreV1:
-    """A datastore of the workspace; see `scripts.azure.submitter.Datastore`."""
-
-    def __init__(self, datastore: Any) -> None:
-        self.name: str = datastore.name
-        self.is_blob_storage = hasattr(datastore, "blob_service")
-        if self.is_blob_storage:
-            self._container = datastore.blob_service.get_container_client(datastore.container_name)
-
-    def holds(self, prefix: str) -> bool:
-        with explained(f"the content of {self.name}:{prefix}"):
-            return any(True for _ in self._container.list_blobs(name_starts_with=prefix, results_per_page=1))
-
-    def files(self, prefix: str) -> dict[str, tuple[int, bytes | None]]:
-        with explained(f"the content of {self.name}:{prefix}"):
-            blobs = list(self._container.list_blobs(name_starts_with=prefix))
-        return {blob.name: (blob.size, _md5(blob)) for blob in blobs}
-
-    def upload(self, path: str, content: bytes, md5: bytes) -> None:
-        # With its MD5: the service computes none of what comes in blocks.
-        settings = ContentSettings(content_type="application/octet-stream", content_md5=bytearray(md5))
-        with explained(f"the upload to {self.name}:{path}; call it again to go on"):
-            self._container.upload_blob(path, content, overwrite=True, content_settings=settings)
-
-
-def _md5(blob: Any) -> bytes | None:
-    md5 = blob.content_settings.content_md5
-    return base64.b64decode(md5) if isinstance(md5, str) else bytes(md5) if md5 else None
-
-
-def _time(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text).astimezone(UTC) if text else None
+def _container(store: Any) -> Any:
+    """Return the client of a datastore's container; None for what is no blob storage."""
+    service = getattr(store, "blob_service", None)
+    return service.get_container_client(store.container_name) if service else None
 
 
 def _compute(target: Any) -> preflight.Compute:
@@ -211,7 +179,7 @@ def _compute(target: Any) -> preflight.Compute:
 
 def _sign_in(way: str) -> authentication.AbstractAuthentication:
     if way == "service-principal":
-        return authentication.ServicePrincipalAuthentication(*(os.environ[variable] for variable in SERVICE_PRINCIPAL))
+        return authentication.ServicePrincipalAuthentication(*service_principal())
     if way == "managed-identity":
         return authentication.MsiAuthentication()
     if way == "cli":

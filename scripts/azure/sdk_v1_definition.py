@@ -63,8 +63,8 @@ def build_environment(job: Job) -> Environment:
     return environment
 
 
-def as_yaml(config: ScriptRunConfig) -> str:
-    """Return the whole run definition as YAML, as the SDK saves it, and the packages of its environment."""
+def as_yaml(job: Job, config: ScriptRunConfig) -> str:
+    """Return the whole run definition as YAML, as the SDK saves it, and what else a job says of its run."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, ".azureml").mkdir()  # where it goes if it is there; else the SDK invents a place
         definition = get_run_config_from_script_run(config)
@@ -72,4 +72,5 @@ def as_yaml(config: ScriptRunConfig) -> str:
         saved = yaml.safe_load(Path(folder, ".azureml", "run").read_text(encoding="utf-8"))
     packages = yaml.safe_load(config.run_config.environment.python.conda_dependencies.serialize_to_string())
     saved["environment"]["python"]["condaDependencies"] = packages
-    return yaml.safe_dump(saved, sort_keys=False, width=1000)
+    about = {"experiment": job.experiment, "display_name": job.display_name, "tags": job.tags}
+    return yaml.safe_dump(about | saved, sort_keys=False, width=1000)

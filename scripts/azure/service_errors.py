@@ -1,6 +1,7 @@
 """Explain an SDK's exception in one line with a remedy; retry what may pass. No SDK is imported for it."""
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -13,11 +14,14 @@ Answer = TypeVar("Answer")
 PAUSES = [1.0, 2.0, 4.0]
 """Seconds before a question is asked once more."""
 
+PATIENCE = 30.0
+"""Seconds after which a question is not asked once more: with one that no answer comes to, it ends within a minute."""
+
 _SDKS = ("azure", "azureml", "msrest")
 _BUSY = (408, 429, 500, 502, 503, 504)
-_REFUSED = re.compile("^Authentication(Error|Exception):|AADSTS|invalid_client")
+_REFUSED = re.compile("^(Authentication(Error|Exception)|CredentialUnavailableError):|AADSTS|invalid_client")
 _UNREACHABLE = re.compile(
-    r"^\w*(ConnectionError|Timeout|ProxyError|SSLError|MaxRetryError|ClientRequestError|Service(Request|Response)Error):"
+    r"^\w*(ConnectionError|Timeout(Error)?|ProxyError|SSLError|MaxRetryError|ClientRequestError|Service(Request|Response)Error):"
 )
 """Exceptions of requests, urllib3, msrest and azure-core that stand for a missing answer."""
 
@@ -37,8 +41,13 @@ def explained(what: str) -> Iterator[None]:
 
 def ask(what: str, question: Callable[[], Answer]) -> Answer:
     """Return the service's answer, or what `explained` raises; ask again where the SDK does not do so itself."""
+    until = time.monotonic() + PATIENCE
+
+    def passes(error: Exception) -> bool:
+        return _of_the_sdk(error) and may_pass(error) and time.monotonic() < until
+
     with explained(what):
-        return retried(question, lambda error: _of_the_sdk(error) and may_pass(error), PAUSES)
+        return retried(question, passes, PAUSES)
 
 
 def find(what: str, question: Callable[[], Answer]) -> Answer | None:
@@ -48,7 +57,9 @@ def find(what: str, question: Callable[[], Answer]) -> Answer | None:
         try:
             return question()
         except Exception as error:
-            if http_status(error) != 404 and not re.search("not (be )?f(ind|ound)", str(error), re.IGNORECASE):
+            if http_status(error) != 404 and not re.search(
+                "not (be )?f(ind|ound)|not exist", str(error), re.IGNORECASE
+            ):
                 raise
             return None
 
@@ -93,6 +104,8 @@ def _is(error: BaseException, kind: re.Pattern[str]) -> bool:
 def _message(error: BaseException) -> str:
     """Return an exception's own words: without JSON, rules of `=`, and keys, as signed addresses hold them."""
     text = str(getattr(error, "message", None) or error)
+    if found := re.search(r"\(x\) (.+)|\((?:\w+)\) (.+)\nCode: ", text):  # SDK v2's lists of faults, Resource Manager's
+        text = found[1] or found[2]
     if found := re.search(r'"message"\s*:\s*"((?:[^"\\]|\\.)*)"', text):
         text = found[1]
     text = re.sub(r"\b(sig|token|code)=[^&\s'\"]+", r"\1=…", text)

@@ -1,14 +1,16 @@
 """Define the interface between the command lines and an SDK, as Protocols: submit, follow, upload."""
 
+import difflib
 import os
 import warnings
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from lightning_cifar.errors import UserError
-from scripts.azure.job import Job
+from scripts.azure.job import DatastorePath, Job
 from scripts.azure.snapshot import Snapshot
 from scripts.azure.workspace import Address
 
@@ -83,7 +85,12 @@ class Datastore(Protocol):
 
 
 class Submitter(Protocol):
-    """A workspace through one SDK; methods raise as those of `RunHandle`."""
+    """A workspace through one SDK; methods raise as those of `RunHandle`.
+
+    `has_assets`: whether folders of its datastores can have names and versions.
+    """
+
+    has_assets: bool
 
     @staticmethod
     def describe(job: Job) -> str:
@@ -94,7 +101,7 @@ class Submitter(Protocol):
         """Sign in, open the workspace and return its submitter."""
 
     def check(self, job: Job) -> Job:
-        """Ask for the compute and the data that a job names; return the job as it will run."""
+        """Ask for what a job names: compute, data, environment; return the job as it will run."""
 
     def submit(self, job: Job, snapshot: Snapshot) -> RunHandle:
         """Make the environment where it is new, send the snapshot and start the job."""
@@ -108,9 +115,30 @@ class Submitter(Protocol):
     def datastore(self, name: str | None) -> Datastore:
         """Return a datastore; None: the workspace's own."""
 
+    def make_asset(self, name: str, version: str, place: DatastorePath) -> str:
+        """Give a folder of a datastore a name and a version, where that is new; return it as `DATA=` takes it."""
 
-def load() -> type[Submitter]:
-    """Return the submitter; its SDK is imported here and no earlier."""
+
+PACKAGES = {
+    "v1": ("azureml-core==1.61.0.post4",),
+    "v2": ("azure-ai-ml==1.35.2", "azure-identity==1.27.0"),
+}
+"""What each SDK is, in the versions that the tests run with: `make` installs v2 from here."""
+
+
+def load(sdk: str) -> type[Submitter]:
+    """Return the submitter of an SDK, which is imported here and no earlier; a UserError where it is not installed."""
+    for package in PACKAGES[sdk]:
+        try:
+            metadata.version(package.partition("==")[0])
+        except metadata.PackageNotFoundError:
+            raise UserError(
+                f"SDK {sdk} is not installed here; .venv/bin/python -m pip install {' '.join(PACKAGES[sdk])}"
+            ) from None
+    if sdk == "v2":
+        from scripts.azure.sdk_v2 import SubmitterV2
+
+        return SubmitterV2
     # Seconds after a first 429, doubled twice; SDK v1, which reads this when it is imported, has 32 for machines.
     os.environ.setdefault("AZUREML_DEFAULT_BACKOFF", "4")
     # Where the SDK has no byte-code, Python 3.12 and newer say so of its regular expressions.
@@ -120,10 +148,26 @@ def load() -> type[Submitter]:
     return SubmitterV1
 
 
-def connect(address: Address, auth: str) -> Submitter:
+def connect(address: Address, auth: str, sdk: str) -> Submitter:
     """Sign in to a workspace."""
     print(f"signing in to workspace {address.workspace} …", flush=True)
-    return load().connect(address, auth)
+    return load(sdk).connect(address, auth)
+
+
+def as_details(answer: Mapping[str, Any]) -> RunDetails:
+    """Return a run's state from what the history service, which both SDKs ask, answers about it."""
+    error = (answer.get("error") or {}).get("error") or {}
+    times = (_time(answer.get(key)) for key in ("startTimeUtc", "endTimeUtc"))
+    return RunDetails(answer["status"], error.get("message") or "", list(answer.get("logFiles") or {}), *times)
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text).astimezone(UTC) if text else None
+
+
+def near(name: str, there: Iterable[str]) -> str:
+    """Return those of many names that resemble one which is not among them."""
+    return ", ".join(difflib.get_close_matches(name, list(there), n=5, cutoff=0.4)) or "none; Studio lists all"
 
 
 def not_there(what: str, workspace: str, there: Iterable[str]) -> UserError:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,13 @@ from lightning_cifar.errors import UserError
 from lightning_cifar.files import atomic_write
 
 SERVICE_PRINCIPAL = tuple(f"AZUREML_SERVICE_PRINCIPAL_{part}" for part in ("TENANT_ID", "ID", "PASSWORD"))
-"""The variables that SDK v1's own sign-in reads (azureml/core/authentication.py)."""
+"""The variables that SDK v1's own sign-in reads (azureml/core/authentication.py): tenant, id, password."""
+
+AZURE_CLIENT = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET")
+"""The same three for everything else of Azure (azure-identity's EnvironmentCredential)."""
+
+SDKS = ("v1", "v2")
+"""The SDKs to submit with, the default first."""
 
 _LAST_RUN = "last_run.json"
 _TOKEN_SECONDS = 240
@@ -31,17 +38,29 @@ class Address:
     workspace: str
     memory: Path
 
-    def remember(self, run_id: str, experiment: str, studio_url: str) -> None:
-        """Write which run was submitted, for the commands that come after."""
+    def remember(self, run_id: str, experiment: str, studio_url: str, sdk: str) -> None:
+        """Write which run was submitted, and by which SDK, for the commands that come after."""
+        known = {"run_id": run_id, "experiment": experiment, "studio": studio_url, "sdk": sdk}
         with atomic_write(self.memory / _LAST_RUN) as file:
-            file.write(json.dumps({"run_id": run_id, "experiment": experiment, "studio": studio_url}).encode())
+            file.write(json.dumps(known).encode())
 
     def last_run(self) -> str:
         """Return the id of the run submitted last; a UserError where there is none."""
         try:
-            return str(json.loads((self.memory / _LAST_RUN).read_text(encoding="utf-8"))["run_id"])
+            return str(self._remembered()["run_id"])
         except (OSError, ValueError, KeyError):
             raise UserError("no run has been submitted from here yet; name one, `make runs` lists them") from None
+
+    def last_sdk(self) -> str:
+        """Return the SDK of the run submitted last; where none is remembered, the default."""
+        try:
+            return str(self._remembered()["sdk"])
+        except (OSError, ValueError, KeyError):
+            return SDKS[0]
+
+    def _remembered(self) -> dict[str, str]:
+        known: dict[str, str] = json.loads((self.memory / _LAST_RUN).read_text(encoding="utf-8"))
+        return known
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -51,12 +70,14 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--workspace", metavar="NAME", help="instead of a config.json, with the next two")
     group.add_argument("--resource-group", metavar="NAME")
     group.add_argument("--subscription", metavar="ID")
+    group.add_argument("--sdk", choices=SDKS, help="default: that of the run submitted last, to submit v1")
     group.add_argument(
         "--auth",
         choices=("auto", "interactive", "cli", "service-principal", "managed-identity"),
         default="auto",
-        help="auto: service principal if AZUREML_SERVICE_PRINCIPAL_TENANT_ID, _ID and _PASSWORD are set, "
-        "managed identity if its variables are, the Azure CLI's session if there is one, else the browser",
+        help="auto: service principal if AZUREML_SERVICE_PRINCIPAL_TENANT_ID, _ID and _PASSWORD are set "
+        "(or AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET), managed identity if its variables are, "
+        "the Azure CLI's session if there is one, else the browser",
     )
 
 
@@ -75,12 +96,11 @@ def find(args: argparse.Namespace, root: Path) -> Address:
 
 def choose_sign_in(auth: str) -> str:
     """Return the way to sign in that `auto` stands for, or `auth` itself; a UserError where there is none."""
-    missing = [variable for variable in SERVICE_PRINCIPAL if not os.environ.get(variable)]
-    if auth == "service-principal" and missing:
-        raise UserError(f"--auth service-principal needs {', '.join(missing)} in the environment; set them")
+    if auth == "service-principal":
+        service_principal()
     if auth != "auto":
         return auth
-    if not missing:
+    if not _missing(SERVICE_PRINCIPAL) or not _missing(AZURE_CLIENT):
         return "service-principal"
     if os.environ.get("MSI_ENDPOINT") or os.environ.get("IDENTITY_ENDPOINT"):
         return "managed-identity"
@@ -93,6 +113,22 @@ def choose_sign_in(auth: str) -> str:
             f"or set {', '.join(SERVICE_PRINCIPAL)}, or choose with --auth"
         )
     return "interactive"
+
+
+def service_principal() -> list[str]:
+    """Return tenant, id and password of the service principal in the environment, whichever variables hold them.
+
+    Raises:
+        UserError: neither SDK v1's three nor Azure's own are all set.
+    """
+    variables = AZURE_CLIENT if _missing(SERVICE_PRINCIPAL) and not _missing(AZURE_CLIENT) else SERVICE_PRINCIPAL
+    if missing := _missing(variables):
+        raise UserError(f"--auth service-principal needs {', '.join(missing)} in the environment; set them")
+    return [os.environ[variable] for variable in variables]
+
+
+def _missing(variables: Sequence[str]) -> list[str]:
+    return [variable for variable in variables if not os.environ.get(variable)]
 
 
 def azure_cli_token(audience: str) -> str:

@@ -1,4 +1,4 @@
-"""A loopback Azure ML: the unmodified SDK talks to it as if it were Azure, and nothing leaves this machine.
+"""A loopback Azure ML: the unmodified SDKs talk to it as if it were Azure, and nothing leaves this machine.
 
 In a test (the fixture `azureml` of `scripts.emulator.pytest_plugin` yields a running `Emulator`)::
 
@@ -13,6 +13,7 @@ and TMPDIR), so nothing inherited can lead to the real Azure; add to it what the
 
 `Emulator` has a method for whatever it offers: environments of processes, what it holds, misbehaviour, and jobs: with
 `Emulator(run_jobs=True)` it runs what is submitted. "cpu-cluster" and "gpu-cluster" are its compute clusters.
+Jobs of SDK v2 (`routes/arm_*.py`) are runs like those of v1: one history, one registry of environments, one node.
 
 `python -m scripts.emulator` starts one for a person and prints the environment to export.
 """

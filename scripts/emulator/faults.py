@@ -17,8 +17,8 @@ class Fault:
     Args:
         kind: one of `KINDS`, or an HTTP status from "400" to "599".
         on: a group of routes ("metrics", "artifacts", "blobs", "history", "execution", "snapshots", "environments",
-            "computes", "datastores", "models", "management" or "login"), or a regular expression searched in
-            host + path; None: every request.
+            "computes", "datastores", "models", "management" or "login", of SDK v2 also "assets" and "jobs"), or a
+            regular expression searched in host + path; None: every request.
         requests: lifted after so many hits; None: no limit.
         delay: seconds that "latency" adds to each request.
 

@@ -50,6 +50,7 @@ class Emulator:
         self._faults = Faults()
         self._proxy = Proxy(self.state, Router(GROUPS), authority, self._faults)
         datastores.add(self.state, datastores.DEFAULT, f"azureml-blobstore-{self.workspace.id}")
+        datastores.add(self.state, "workspaceartifactstore", "azureml")  # where SDK v2 looks for what runs left
         self.add_compute("cpu-cluster")
         self.add_compute("gpu-cluster", "STANDARD_NC6S_V3")
         self._jobs: dict[str, Job] = {}

@@ -40,6 +40,7 @@ class State:
         self.environments: dict[tuple[str, str], dict[str, Any]] = {}
         self.datastores: dict[str, dict[str, Any]] = {}
         self.assets: dict[str, dict[str, Any]] = {}
+        self.resources: dict[str, dict[str, Any]] = {}  # of Resource Manager: path below the workspace → properties
         self.models: list[ModelRecord] = []
         self.snapshots: dict[str, dict[str, Any]] = {}
         self.computes: dict[str, Compute] = {}

@@ -223,7 +223,8 @@ load("v1")
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="Python 3.11 says nothing of them")
 @pytest.mark.parametrize(
-    "load", ["lightning_cifar.azure.backends import load; load('v1')", "scripts.azure.submitter import load; load()"]
+    "load",
+    ["lightning_cifar.azure.backends import load; load('v1')", "scripts.azure.submitter import load; load('v1')"],
 )
 def test_an_sdk_without_byte_code_says_nothing_of_its_regular_expressions(tmp_path, load):
     env = os.environ | {"PYTHONPATH": str(REPOSITORY), "PYTHONPYCACHEPREFIX": str(tmp_path)}

@@ -76,7 +76,8 @@ def here(project: Path, monkeypatch: pytest.MonkeyPatch) -> Mock:
         monkeypatch.setattr(module, "ROOT", project)
     (project / "config.json").write_text('{"subscription_id": "s", "resource_group": "g", "workspace_name": "fake"}')
     azure = Mock()
-    monkeypatch.setattr(submitter, "load", lambda: Mock(connect=azure.connect, describe=str))
+    azure.connect.return_value.has_assets = False
+    monkeypatch.setattr(submitter, "load", lambda sdk: Mock(connect=azure.connect, describe=str))
     return azure
 
 

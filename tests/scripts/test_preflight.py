@@ -24,8 +24,8 @@ from tests.scripts.test_job import make_job
 )
 def test_flags_that_mean_something_else_in_a_job_are_refused(flags: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        preflight.check_flags(make_job(*flags, nodes=2))
-    preflight.check_flags(make_job("--trainer.devices", "2", "--ckpt_path", "lightning_cifar/last.ckpt"))
+        preflight.check_flags(make_job(*flags, nodes=2), "v1")
+    preflight.check_flags(make_job("--trainer.devices", "2", "--ckpt_path", "lightning_cifar/last.ckpt"), "v1")
 
 
 def test_a_file_that_is_not_sent_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

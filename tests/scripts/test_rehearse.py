@@ -11,6 +11,7 @@ import pytest
 
 from lightning_cifar.errors import UserError
 from scripts import rehearse
+from scripts.azure.workspace import SDKS
 from scripts.emulator import Emulator
 from scripts.emulator.records import Metric, MetricSeries
 from tests.conftest import make_folder
@@ -49,16 +50,21 @@ _FLAGS = [
 ]
 
 
-def test_two_nodes_share_the_images_and_the_best_checkpoint_and_every_metric_arrives_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sdk", SDKS)
+def test_two_nodes_share_the_images_and_the_best_checkpoint_and_every_metric_arrives_once(
+    tmp_path: Path, sdk: str
+) -> None:
     project = make_project(tmp_path / "project", package=ROOT / "lightning_cifar")
     (project / "probe.py").write_text(_PROBE)
     make_folder(project / "images", ("blue", "green", "red"), 40, 4)
 
-    outcome = call("rehearse", _FLAGS, project, {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"})
+    outcome = call(
+        "rehearse", ["--sdk", sdk, *_FLAGS], project, {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    )
 
     assert (outcome.code, outcome.err) == (0, ""), outcome.out[-3000:] + outcome.err
     assert "mount namespaces" in outcome.out or "unguessable paths" in outcome.out
-    (folder,) = (project / "downloads").glob("cifar10_*/outputs/probe")
+    (folder,) = (project / "downloads").glob("*/outputs/probe")
     first, second = (json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1))
     assert first["world_size"] == second["world_size"] == 2
     assert len(first["seen"]) == len(second["seen"]) == IMAGES // 2

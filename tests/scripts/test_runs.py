@@ -68,7 +68,7 @@ def test_commands_without_a_run_take_the_one_submitted_last(
 ) -> None:
     with pytest.raises(UserError, match="no run has been submitted from here yet"):
         runs.main(["download"])
-    Address("s", "g", "w", project / ".azureml").remember("second", "cifar10", "https://ml.azure.com")
+    Address("s", "g", "w", project / ".azureml").remember("second", "cifar10", "https://ml.azure.com", "v1")
 
     runs.main(["download"])
     runs.main(["cancel"])

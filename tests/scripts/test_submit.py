@@ -19,7 +19,7 @@ BAD = {
     "two environments": (["--environment", "a", "--conda", "bad.yml"], r"not allowed with"),
     "an image for a ready environment": (["--environment", "a", "--image", "b"], r"brings its own"),
     "a local folder": (["--data", "images"], r"make upload-data DATA=images"),
-    "data of no kind": (["--data", "imagse"], r"neither cifar10, synthetic nor DATASTORE:PATH"),
+    "data of no kind": (["--data", "imagse"], r"neither cifar10, synthetic, DATASTORE:PATH nor azureml:"),
     "no nodes": (["--nodes", "0"], r"--nodes: must be a whole number of at least 1, not '0'"),
     "an unknown flag": (["--wiat"], r"--wiat; .* lists what there is"),
     "an unknown sign-in": (["--auth", "magic"], r"invalid choice: 'magic'"),

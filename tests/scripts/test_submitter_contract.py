@@ -3,11 +3,12 @@
 The command lines are the users' own, so that what is proven here is what they get.
 """
 
+import io
 import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ import pytest
 import yaml
 
 from scripts.azure.environment import read_requirements
+from scripts.azure.workspace import SDKS
 from scripts.emulator import Emulator
 from scripts.emulator.records import RunRecord
 from tests.deadline import deadline
@@ -23,16 +25,22 @@ from tests.scripts.conftest import make_project
 from tests.sdk import Outcome
 
 SECRET = "s3cret-t0ken"
-SDKS = {"v1": []}
-"""The flags that choose each SDK."""
-
 Run = Callable[..., Outcome]
 
 
 @pytest.fixture(scope="module", params=SDKS)
-def sdk(request: pytest.FixtureRequest) -> Sequence[str]:
-    """The flags of one SDK."""
-    return SDKS[request.param]
+def sdk(request: pytest.FixtureRequest) -> str:
+    """The name of one SDK."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def service(sdk: str) -> Iterator[Emulator]:
+    """An emulator for the tests of one SDK, which runs what is submitted; what it did not expect fails."""
+    with Emulator(run_jobs=True) as service:
+        yield service
+        unexpected = service.unexpected
+    assert not unexpected, f"requests that the emulator did not expect: {unexpected}"
 
 
 @pytest.fixture(scope="module")
@@ -52,13 +60,13 @@ def project(tmp_path_factory: pytest.TempPathFactory, service: Emulator) -> Path
 
 
 @pytest.fixture(scope="module")
-def run(sdk: Sequence[str], service: Emulator, project: Path) -> Iterator[Run]:
+def run(sdk: str, service: Emulator, project: Path) -> Iterator[Run]:
     """Runs a command line of the project to its end."""
     environment = service.client_environment()
 
     def run(module: str, *args: str) -> Outcome:
         at = args.index("--") if "--" in args else len(args)
-        return quick(module, [*args[:at], *sdk, *args[at:]], project, environment)
+        return quick(module, [*args[:at], "--sdk", sdk, *args[at:]], project, environment)
 
     return run
 
@@ -123,11 +131,18 @@ def test_a_failed_process_ends_the_others_and_its_last_lines_are_shown(sent: Sen
     assert len(outcome.err.splitlines()) == 1
 
 
-def test_the_dry_run_lists_what_is_sent_and_asks_nobody(sent: Sent, service: Emulator, project: Path) -> None:
+def test_the_dry_run_lists_what_is_sent_and_asks_nobody(sent: Sent, service: Emulator, project: Path, sdk: str) -> None:
     printed = sent.outcomes[1].out
     listed = re.findall(r"^#\s+[\d,]+  (\S+)$", printed, re.MULTILINE)
     assert sorted(service.snapshot(sent.runs[0].id)) == sorted(listed) != []
-    shown, run = yaml.safe_load(printed), sent.runs[0].definition
+    before = len(service.requests)
+    outcome = quick("submit", ["--dry-run", "--sdk", sdk], project, service.client_environment("none"))
+    assert (outcome.code, len(service.requests)) == (0, before)
+
+
+@pytest.mark.parametrize("sdk", ["v1"], indirect=True)
+def test_the_dry_run_of_sdk_v1_shows_its_run_definition(sent: Sent, service: Emulator, project: Path) -> None:
+    shown, run = yaml.safe_load(sent.outcomes[1].out), sent.runs[0].definition
     assert run is not None
     for key in ("command", "target", "framework", "communicator", "nodeCount", "dataReferences", "docker"):
         assert shown[key] == run[key], key
@@ -135,17 +150,27 @@ def test_the_dry_run_lists_what_is_sent_and_asks_nobody(sent: Sent, service: Emu
     packages = run["environment"]["python"]["condaDependencies"]["dependencies"]
     assert shown["environment"]["python"]["condaDependencies"]["dependencies"] == packages
 
-    before = len(service.requests)
     flags = ["--dry-run", "--data", "store:images", "--environment", "mine:3"]
     outcome = quick("submit", flags, project, service.client_environment("none"))
-    assert (outcome.code, len(service.requests)) == (0, before)
     shown = yaml.safe_load(outcome.out)
     assert (shown["environment"]["name"], shown["environment"]["version"]) == ("mine", "3")
     assert shown["dataReferences"]["training_data"]["pathOnDataStore"] == "images"
 
 
+@pytest.mark.parametrize("sdk", ["v2"], indirect=True)
+def test_the_dry_run_of_sdk_v2_is_a_job_yml(sent: Sent, service: Emulator) -> None:
+    from azure.ai.ml import load_job
+
+    shown, run = load_job(io.StringIO(sent.outcomes[1].out)), sent.runs[0].definition
+    assert run is not None
+    assert shown.command == run["command"]
+    assert shown.compute == run["target"]
+    assert shown.environment.image == run["environment"]["docker"]["baseImage"]
+    assert shown.environment.conda_file == run["environment"]["python"]["condaDependencies"]
+
+
 def test_the_environment_is_made_of_the_requirements_on_python_3_11_and_made_once(
-    sent: Sent, service: Emulator, project: Path, run: Run
+    sent: Sent, service: Emulator, project: Path, run: Run, sdk: str
 ) -> None:
     used = [(run.definition or {})["environment"]["name"] for run in sent.runs]
     environments = service.environments()
@@ -155,13 +180,15 @@ def test_the_environment_is_made_of_the_requirements_on_python_3_11_and_made_onc
     assert python == "python=3.11"
     assert pip["pip"] == list(read_requirements(project / "requirements.txt"))
     other = yaml.safe_load(run("submit", "--dry-run", "--python", "3.13").out)["environment"]
-    assert other["python"]["condaDependencies"]["dependencies"] == ["python=3.13", pip, "pip"]
-    assert other["name"] not in used
+    packages = other["conda_file"] if sdk == "v2" else other["python"]["condaDependencies"]
+    assert packages["dependencies"] == ["python=3.13", pip, "pip"]
+    assert other.get("name") not in used
 
 
-def test_nodes_and_devices_become_processes_of_the_platform(sent: Sent, service: Emulator) -> None:
+def test_nodes_and_devices_become_processes_of_the_platform(sent: Sent, service: Emulator, sdk: str) -> None:
     definitions = [run.definition or {} for run in sent.runs]
-    assert [each["communicator"] for each in definitions] == ["None", "nccl", "gloo"]
+    on_gpu = {"v1": "nccl", "v2": "gloo"}[sdk]  # v2 names none; the emulator keeps that as Gloo
+    assert [each["communicator"].lower() for each in definitions] == ["none", on_gpu, "gloo"]
     images = [each["environment"]["docker"]["baseImage"] for each in definitions]
     assert ["cuda" in image for image in images] == [False, True, False]
     definition = definitions[1]
@@ -177,8 +204,8 @@ def test_nodes_and_devices_become_processes_of_the_platform(sent: Sent, service:
 
 def test_no_secret_reaches_the_service_the_run_or_the_screen(sent: Sent, service: Emulator) -> None:
     assert not [request.path for request in service.requests if SECRET.encode() in request.body]
-    addresses = {run.properties["azureml.git.repository_uri"] for run in sent.runs}
-    assert addresses == {"https://git.example/team/project.git"}
+    addresses = [value for run in sent.runs for value in run.properties.values() if "git.example" in value]
+    assert set(addresses) == {"https://git.example/team/project.git"}
     assert not [outcome for outcome in sent.outcomes if SECRET in outcome.out + outcome.err]
     for run in sent.runs:
         assert not {"config.json", ".env", "service.pem", ".git-credentials"} & service.snapshot(run.id).keys()
@@ -218,7 +245,7 @@ def test_what_the_workspace_lacks_is_named_before_anything_is_sent(service: Emul
 
 
 def test_images_are_uploaded_once_and_reach_a_job_mounted_or_downloaded(
-    service: Emulator, run: Run, tmp_path: Path
+    service: Emulator, run: Run, tmp_path: Path, sdk: str
 ) -> None:
     images, archive = tmp_path / "my images", tmp_path / "archive"
     for path in ("train/red cats/0.png", "test/red cats/0.png"):
@@ -231,14 +258,19 @@ def test_images_are_uploaded_once_and_reach_a_job_mounted_or_downloaded(
     uploads = [run("upload_data", str(folder)) for folder in (images, archive, images)]
     (images / "train/red cats/0.png").write_text("TRAIN/red cats/0.png")  # the same size
     uploads.append(run("upload_data", str(images)))
+    data = [outcome.out.strip().rpartition("DATA=")[2] for outcome in uploads]
     jobs = [
-        run("submit", "--data", f"workspaceblobstore:{path}", f"--data-mode={mode}", "--wait")
-        for path, mode in (("my-images", "mount"), ("archive", "download"))
+        run("submit", "--data", where, f"--data-mode={mode}", "--wait")
+        for where, mode in ((data[3], "mount"), (data[1], "download"))
     ]
 
     assert [outcome.code for outcome in (*uploads, *jobs)] == [0] * 6, (uploads, jobs)
-    assert [re.findall(r"uploaded (\d+)", outcome.out) for outcome in uploads] == [["2"], ["1"], ["0"], ["1"]]
-    assert service.datastore()["my-images/train/red cats/0.png"] == b"TRAIN/red cats/0.png"
+    # Of SDK v1 the folder is changed in place, of SDK v2 each version has its own.
+    sent = [re.findall(r"uploaded (\d+)", outcome.out)[0] for outcome in uploads]
+    assert sent == ["2", "1", "0", "2" if sdk == "v2" else "1"]
+    assert (data[0] == data[2], data[2] == data[3]) == (True, sdk == "v1")
+    assert b"TRAIN/red cats/0.png" in service.datastore().values()
+    assert (b"train/red cats/0.png" in service.datastore().values()) == (sdk == "v2")
     runs = service.runs()[before:]
     seen = [json.loads(service.artifacts(run.id)["outputs/rank0.json"])["arguments"] for run in runs]
     assert (seen[0][3], seen[0][4][0]) == ("--data.source", "/")

@@ -69,7 +69,7 @@ def names(state: State, container: str) -> list[str]:
 
 @routes("PUT", "/{container}/{path:path}")
 def put(state: State, request: Request, container: str, path: str) -> Response:
-    """Store a whole blob, one block of one, or the list that makes blocks a blob."""
+    """Store a whole blob, one block of one, the list that makes blocks a blob, or metadata, which nothing reads."""
     blobs = state.blobs.setdefault(container, {})
     part = request.query.get("comp")
     if part == "block":
@@ -82,9 +82,12 @@ def put(state: State, request: Request, container: str, path: str) -> Response:
     elif blobs.get(path) and request.headers.get("if-none-match") == "*":
         # An artifact's blob is there, and empty, before its content comes.
         raise BlobRefusalError(409, "BlobAlreadyExists", "The specified blob already exists.")
-    else:
+    elif part != "metadata":
         blobs[path] = request.body
-    return Response(201, headers=_headers(x_ms_request_server_encrypted="true", Content_MD5=_md5(request.body)))
+    return Response(
+        200 if part == "metadata" else 201,
+        headers=_headers(x_ms_request_server_encrypted="true", Content_MD5=_md5(request.body)),
+    )
 
 
 @routes("GET", "/{container}/{path:path}")

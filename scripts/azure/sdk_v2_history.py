@@ -1,0 +1,108 @@
+"""What SDK v2 does not offer of runs, asked of the services behind it: states, logs, metrics, artifacts of any run.
+
+`jobs.stream` fails where storage is opened by a signature, `jobs.download` wants the run to have ended, and metrics are
+left to MLflow. Studio and SDK v1 read the same addresses, so runs of either SDK are found here.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from azure.core import PipelineClient
+from azure.core.credentials import TokenCredential
+from azure.core.pipeline.policies import BearerTokenCredentialPolicy
+from azure.core.rest import HttpRequest
+
+from scripts.azure.blob_store import read_signed, save_signed
+from scripts.azure.service_errors import ask
+from scripts.azure.submitter import Curves, Point, RunDetails, as_details
+
+_SCOPE = "https://ml.azure.com/.default"
+
+
+class History:
+    """The runs of a workspace, whose id as a resource is `scope`."""
+
+    def __init__(self, credential: TokenCredential, host: str, scope: str, options: dict[str, Any]) -> None:
+        self.scope, self._host = scope, host
+        policies = [options["retry_policy"], BearerTokenCredentialPolicy(credential, _SCOPE)]
+        self._client: Any = PipelineClient(f"https://{host}", policies=policies, **options)
+        self._addresses: dict[str, str] = {}
+
+    def experiments(self) -> list[str]:
+        """Return the names of all experiments."""
+        pages = self._pages("the experiments of the workspace", "history/v1.0", "experiments:query", {})
+        return [each["name"] for each in pages]
+
+    def runs(self, experiment: str, number: int) -> list[dict[str, Any]]:
+        """Return the latest runs of an experiment, at most `number`."""
+        path = f"experiments/{quote(experiment)}/runs:query"
+        query = {"top": number, "orderby": "CreatedUtc desc"}
+        what = f"the runs of experiment {experiment}"
+        return list(self._ask(what, "POST", "history/v1.0", path, query)["value"][:number])
+
+    def run(self, run_id: str) -> dict[str, Any]:
+        """Return a run."""
+        return dict(self._ask(f"run {run_id}", "GET", "history/v1.0", f"runs/{quote(run_id)}"))
+
+    def details(self, run_id: str) -> RunDetails:
+        """Return the state of a run now."""
+        what = f"the state of run {run_id}, which goes on"
+        details = self._ask(what, "GET", "history/v1.0", f"runs/{quote(run_id)}/details")
+        self._addresses = details.get("logFiles") or {}
+        return as_details(details)
+
+    def log(self, run_id: str, name: str, offset: int) -> bytes:
+        """Return a log that the latest `details` listed, from byte `offset` on."""
+        return read_signed(f"the log of run {run_id}, which goes on", self._addresses[name], offset)
+
+    def metrics(self, run_id: str, names: Sequence[str] | None) -> Curves:
+        """Return the scalar metrics of a run, those of `names` or all."""
+        what, place = f"the metrics of run {run_id}", f"runs/{quote(run_id)}"
+        keys = self._pages(what, "metric/v2.0", f"{place}/list", {})
+        there = {key["metricKey"]["name"] for key in keys}
+        curves = {}
+        for name in sorted(there if names is None else there & set(names)):
+            values = self._pages(what, "metric/v2.0", f"{place}/full", {"metricName": name})
+            numbers = [(value.get("step"), (value.get("data") or {}).get(name)) for value in values]
+            points = [Point(step, float(number)) for step, number in numbers if isinstance(number, int | float)]
+            if points:
+                curves[name] = sorted(points, key=lambda point: (point.step is None, point.step))
+        return curves
+
+    def artifacts(self, run_id: str, prefix: str = "") -> dict[str, str]:
+        """Return the paths of a run's artifacts below `prefix`, each with an address that is signed for reading."""
+        path = f"artifacts/prefix/contentinfo/ExperimentRun/dcid.{quote(run_id)}/{quote(prefix)}"
+        found: dict[str, str] = {}
+        query: dict[str, str] = {}
+        while True:
+            page = self._ask(f"the files of run {run_id}", "GET", "artifact/v2.0", path, params=query)
+            found |= {each["path"]: each["contentUri"] for each in page["value"]}
+            if not page.get("continuationToken"):
+                return found
+            query = {"continuationToken": page["continuationToken"]}
+
+    def download(self, run_id: str, prefix: str, folder: Path) -> None:
+        """Copy the artifacts below `prefix` into a folder, their paths kept."""
+        for path, address in self.artifacts(run_id, prefix).items():
+            save_signed(f"{path} of run {run_id}", address, folder / path)
+
+    def _pages(self, what: str, service: str, path: str, query: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        token = None
+        while True:
+            page = self._ask(what, "POST", service, path, query | {"continuationToken": token})
+            yield from page.get("value") or ()
+            if not (token := page.get("continuationToken")):
+                return
+
+    def _ask(self, what: str, method: str, service: str, path: str, json: Any = None, **options: Any) -> Any:
+        """Return what a service of Azure ML answers about this workspace."""
+        request = HttpRequest(method, f"https://{self._host}/{service}{self.scope}/{path}", json=json, **options)
+        return ask(what, partial(self._answer, request))
+
+    def _answer(self, request: HttpRequest) -> Any:
+        answer = self._client.send_request(request)
+        answer.raise_for_status()
+        return answer.json()
