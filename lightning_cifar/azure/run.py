@@ -20,6 +20,7 @@ class RunAddress:
 
     `interactive`: the logger itself starts this run, from a laptop, and ends it; otherwise its owner does.
     `child`: the record is that of a process that got the logger from the one that made it, and that ends it.
+    `tracking_uri`: where MLflow finds it, `azureml://…` or `http://…`; "": not known, or not by MLflow.
     """
 
     run_id: str
@@ -29,6 +30,7 @@ class RunAddress:
     subscription_id: str
     interactive: bool = False
     child: bool = False
+    tracking_uri: str = ""
 
     @classmethod
     def of_job(cls) -> "RunAddress | None":
