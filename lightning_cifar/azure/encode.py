@@ -4,7 +4,6 @@ import json
 import math
 import numbers
 import time
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -17,10 +16,10 @@ from lightning_cifar.azure.backends import MAX_NAME_LENGTH, MAX_NAMES
 
 @dataclass
 class _Series:
-    """The values of one name: how its lines begin, why they cannot be sent (None: they can), its latest point."""
+    """The values of one name: how its lines begin, whether the run has room for it, its latest point."""
 
     start: str
-    skip: str | None
+    has_room: bool
     step: int | None = None
     value: float | None = None
     warned: bool = False
@@ -31,33 +30,31 @@ class Encoder:
 
     Every value becomes a float: the service fixes a column's type by its first value, so an epoch's 0 followed by
     0.5 must not arrive as int and double. One (name, step) is one point: Azure ML cannot replace it, so the first
-    value stands. What cannot be sent is recorded all the same, with the reason under `skip`.
+    value stands.
     """
 
     def __init__(self) -> None:
-        self.shift = 0
-        """Steps to add: those of the checkpoint, while a trainer only evaluates one."""
         self._series: dict[Any, _Series] = {}
         self._files: dict[str, int] = {}
-        self._names = 0
         self._step = 0
 
     def lines(self, metrics: Mapping[str, Any], step: int | None) -> str:
-        """Return one line for each scalar among `metrics`.
+        """Return one line for each finite scalar among `metrics`.
 
         Without a step a value goes to the last known one, or to the one after the name's latest.
         """
-        if new := [key for key in metrics if key not in self._series]:
-            self._add_names(new)
         if step is not None:
-            step = self._step = int(step) + self.shift
+            step = self._step = int(step)
         now = f'"time": {time.time():.3f}'
         lines = []
         for key, value in metrics.items():
-            series = self._series[key]
+            series = self._series.get(key) or self._add(key)
+            if not series.has_room:
+                continue
             number = value if type(value) is float else as_number(value)
-            if number is None:
-                self._warn(series, f"{key!r} is no scalar ({type(value).__name__}): left out")
+            if number is None or not math.isfinite(number):
+                what = type(value).__name__ if number is None else number
+                self._warn(series, f"{key!r} is {what}, and Azure ML takes finite numbers only: left out")
                 continue
             at = self._step if step is None else step
             if step is None and series.step is not None:
@@ -66,23 +63,12 @@ class Encoder:
                 kept = "Azure ML keeps the first value of each step"
                 self._warn(series, f"{key!r} is logged at step {at} after step {series.step}; {kept}")
             series.step, series.value = at, number
-            shown, skip = repr(number), series.skip
-            if not math.isfinite(number):
-                self._warn(series, f"{key!r} is {number} at step {at}; Azure ML takes no such number: left out")
-                shown, skip = f'"{number}"', "not finite"
-            end = f', "skip": "{skip}"}}\n' if skip else "}\n"
-            lines.append(f'{series.start}, "value": {shown}, "step": {at}, {now}{end}')
+            lines.append(f'{series.start}, "value": {number!r}, "step": {at}, {now}}}\n')
         return "".join(lines)
 
     def claim(self, name: str) -> bool:
         """Count a table, image or matrix among the run's names; return False if the service would not take it."""
-        if name not in self._series:
-            self._add_names([name])
-        return self._series[name].skip is None
-
-    def shifted(self, step: int | None) -> int | None:
-        """Return a step as it arrives: with the checkpoint's added."""
-        return None if step is None else step + self.shift
+        return (self._series.get(name) or self._add(name)).has_room
 
     def new_file(self, name: str) -> str:
         """Return `name`, or a numbered one if it was used before: artifacts cannot be replaced."""
@@ -90,22 +76,14 @@ class Encoder:
         path = PurePosixPath(name)
         return name if number == 0 else str(path.with_name(f"{path.stem}-v{number}{path.suffix}"))
 
-    def _add_names(self, keys: list[Any]) -> None:
-        dropped = defaultdict(list)
-        for key in keys:
-            name, skip = str(key), None
-            if len(name) > MAX_NAME_LENGTH or self._names >= MAX_NAMES:
-                limit = f"{MAX_NAME_LENGTH} characters" if len(name) > MAX_NAME_LENGTH else f"{MAX_NAMES} names"
-                skip = f"over {limit}"
-                dropped[limit].append(name)
-            else:
-                self._names += 1
-            self._series[key] = _Series('{"metric": ' + json.dumps(name), skip)
-        for limit, names in dropped.items():
-            rank_zero_warn(
-                f"AzureMLLogger: Azure ML takes at most {limit} for the metrics of a run; kept on disk but not sent: "
-                f"{', '.join(names)}"
-            )
+    def _add(self, key: Any) -> _Series:
+        name = str(key)
+        has_room = len(name) <= MAX_NAME_LENGTH and len(self._series) < MAX_NAMES
+        series = self._series[key] = _Series('{"metric": ' + json.dumps(name), has_room)
+        if not has_room:
+            limits = f"{MAX_NAMES} names of at most {MAX_NAME_LENGTH} characters"
+            self._warn(series, f"{name!r} is left out: in a run, Azure ML takes {limits}")
+        return series
 
     @staticmethod
     def _warn(series: _Series, message: str) -> None:

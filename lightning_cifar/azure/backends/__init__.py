@@ -51,13 +51,8 @@ class Backend(Protocol):
     def __init__(self, address: "RunAddress", touch: Callable[[], None]) -> None: ...
 
     @staticmethod
-    def open_run(address: "RunAddress", workspace: Any = None) -> Any:
-        """Return the SDK's own object of the run; start an interactive run that does not exist yet.
-
-        Args:
-            address: the run.
-            workspace: the SDK's workspace, if it is at hand, with the sign-in that it was made with.
-        """
+    def open_run(address: "RunAddress") -> Any:
+        """Return the SDK's own object of the run; start an interactive run that does not exist yet."""
 
     @property
     def token(self) -> str | None:
@@ -80,9 +75,6 @@ class Backend(Protocol):
 
     def upload(self, artifact: str, file: Path) -> None:
         """Upload a file as an artifact, under another name if this one is taken."""
-
-    def artifacts(self) -> Sequence[str]:
-        """Return the names of the run's artifacts."""
 
     def tags(self, tags: dict[str, str]) -> None:
         """Set tags of the run."""
