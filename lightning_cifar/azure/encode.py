@@ -11,7 +11,7 @@ from typing import Any
 
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
-from lightning_cifar.azure.backends import MAX_NAME_LENGTH, MAX_NAMES
+from lightning_cifar.azure.backends import V1_LIMITS, Limits
 
 
 @dataclass
@@ -33,7 +33,8 @@ class Encoder:
     value stands.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits = V1_LIMITS) -> None:
+        self.limits = limits
         self._series: dict[Any, _Series] = {}
         self._files: dict[str, int] = {}
         self._step = 0
@@ -78,10 +79,10 @@ class Encoder:
 
     def _add(self, key: Any) -> _Series:
         name = str(key)
-        has_room = len(name) <= MAX_NAME_LENGTH and len(self._series) < MAX_NAMES
+        has_room = len(name) <= self.limits.name_length and len(self._series) < self.limits.names
         series = self._series[key] = _Series('{"metric": ' + json.dumps(name), has_room)
         if not has_room:
-            limits = f"{MAX_NAMES} names of at most {MAX_NAME_LENGTH} characters"
+            limits = f"{self.limits.names} names of at most {self.limits.name_length} characters"
             self._warn(series, f"{name!r} is left out: in a run, Azure ML takes {limits}")
         return series
 

@@ -35,7 +35,7 @@ def replay(file: Path, seconds: float = 300.0) -> str:
             f"{file} is shorter than what was sent from it: fetch it again, or delete {outbox.sent_file(file)} to "
             "compare all of it with the run"
         )
-    backends.require(header.backend)
+    backends.require(header.backend, header.address.tracking_uri)
     before = pending(file)
     _send(file, whole, time.monotonic() + seconds)
     progress = Progress.read(file)
@@ -68,7 +68,7 @@ def main() -> None:
     """Read the command line and replay; exit 1 with one line for each file of which something is left."""
     parser = argparse.ArgumentParser(
         prog="python -m lightning_cifar.azure.replay",
-        description="Sends the metrics that did not reach Azure ML.",
+        description="Sends the metrics that did not reach Azure ML, or an MLflow server.",
     )
     parser.add_argument(
         "files", metavar="FILE", type=Path, nargs="+", help="the .jsonl files that AzureMLLogger's warning named"

@@ -22,9 +22,15 @@ from tests.azure.recorded import QUIET, LoggingModel, without_relay
 from tests.deadline import deadline
 
 
-@pytest.fixture(params=["in a job", "outside"])
-def records(request):
-    return request.getfixturevalue("recorded" if request.param == "in a job" else "outside")
+@pytest.fixture(params=["in a job", "in a job of SDK v2", "outside"])
+def records(request, monkeypatch):
+    if request.param == "outside":
+        return request.getfixturevalue("outside")
+    records = request.getfixturevalue("recorded")
+    if request.param == "in a job of SDK v2":
+        uri = "azureml://eastus.api.azureml.ms/mlflow/v1.0/subscriptions/s/resourceGroups/g/providers"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"{uri}/Microsoft.MachineLearningServices/workspaces/w")
+    return records
 
 
 def trainer_with(logger, folder, **options):
@@ -65,7 +71,7 @@ def test_the_experiment_is_kept_and_is_a_dummy_on_other_ranks_only(records, monk
     assert experiment and not isinstance(experiment, DummyExperiment)
     assert logger._experiment is experiment is logger.experiment
     assert logger.version == "run-1" or experiment.log("a", 1, step=2) is None
-    assert not [name for name in set(sys.modules) - before if name.startswith("azureml.")]
+    assert not [name for name in set(sys.modules) - before if name.startswith(("azureml.", "mlflow."))]
     monkeypatch.setattr(rank_zero_only, "rank", 1)
     assert isinstance(logger.experiment, DummyExperiment)
 

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_cifar.azure.backends import MAX_NAME_LENGTH, MAX_NAMES
+from lightning_cifar.azure.backends import V1_LIMITS
 from lightning_cifar.azure.encode import Encoder
 
 
@@ -94,7 +94,7 @@ def test_of_any_names_those_that_fit_among_the_first_fifty_are_recorded_and_each
     with caught_warnings() as caught:
         for step in range(times):
             recorded.append([entry["metric"] for entry in entries(encoder, dict.fromkeys(names, 0.5), step)])
-    fit = [str(name) for name in names[:MAX_NAMES] if len(str(name)) <= MAX_NAME_LENGTH]
+    fit = [str(name) for name in names[: V1_LIMITS.names] if len(str(name)) <= V1_LIMITS.name_length]
     assert recorded == [fit] * times
     assert len(caught) == len(names) - len(fit)
 

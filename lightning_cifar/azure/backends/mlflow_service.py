@@ -169,5 +169,6 @@ def _tracking_uri(address: RunAddress) -> str:
     path = "/subscriptions/{}/resourceGroups/{}/providers/Microsoft.MachineLearningServices/workspaces/{}"
     token = DefaultAzureCredential().get_token(f"{_MANAGEMENT}/.default").token
     credentials = MlflowHostCreds(_MANAGEMENT, token=token)
-    found = _send(credentials, path.format(*address.place), "GET", params={"api-version": "2023-04-01"})
+    place = address.subscription_id, address.resource_group, address.workspace
+    found = _send(credentials, path.format(*place), "GET", params={"api-version": "2023-04-01"})
     return str(found["properties"]["mlFlowTrackingUri"]).split("?")[0]
