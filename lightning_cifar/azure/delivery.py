@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
 
 from lightning_cifar.azure import backends
-from lightning_cifar.azure.outbox import Progress, entry_line, files_folder, pending
+from lightning_cifar.azure.outbox import MISSING, NO_ROOM, REFUSED, Progress, entry_line, files_folder, pending
 from lightning_cifar.azure.process import RelayedOutbox
 from lightning_cifar.azure.run import RunAddress
 from lightning_cifar.azure.run_status import outcome, reason
@@ -30,13 +30,15 @@ class Delivery:
 
     There is one outbox for metrics and tables, and one for uploads, which must not hold up the curve. Making a
     delivery costs nothing; the first entry makes the file, in `azureml-metrics/` below `folder`, and starts the relay,
-    which has `timeout` seconds after this process.
+    which has `timeout` seconds after this process, and the environment `variables` to sign in.
 
     Raises:
         UserError: the backend's SDK is not installed.
     """
 
-    def __init__(self, address: RunAddress, backend: str, folder: Path, timeout: float) -> None:
+    def __init__(
+        self, address: RunAddress, backend: str, folder: Path, timeout: float, variables: dict[str, str] | None = None
+    ) -> None:
         backends.require(backend, address.tracking_uri)
         self.pid = os.getpid()
         self._address = address
@@ -44,7 +46,9 @@ class Delivery:
         self._folder = folder / "azureml-metrics"
         stem = f"{address.run_id}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
         paths: dict[Kind, Path] = {kind: self._folder / f"{stem}-{kind}.jsonl" for kind in get_args(Kind)}
-        self.outboxes = {kind: RelayedOutbox(path, address, backend, timeout) for kind, path in paths.items()}
+        self.outboxes = {
+            kind: RelayedOutbox(path, address, backend, timeout, variables) for kind, path in paths.items()
+        }
         self._late: dict[RelayedOutbox, int] = {}  # what the latest wait gave up on, with the bytes that were in it
         self._warned: set[str] = set()
         self._ended = False
@@ -139,9 +143,9 @@ class Delivery:
                 f"send them later with: python -m lightning_cifar.azure.replay {files}",
             )
         for state in states:
-            for why, number in state.dropped.items():
-                example = state.examples[why]
-                self._warn_once(why, f"{number} entries are kept on disk but not sent ({why}), such as: {example}")
+            for why in state.dropped.keys() & {REFUSED, NO_ROOM, MISSING}:  # the others were warned of when recorded
+                what = f"{state.dropped[why]} entries are kept on disk but not sent ({why})"
+                self._warn_once(why, f"{what}, such as: {state.examples[why]}")
 
     def _warn_once(self, what: str, message: str) -> None:
         if what not in self._warned:

@@ -30,32 +30,31 @@ class Encoder:
 
     Every value becomes a float: the service fixes a column's type by its first value, so an epoch's 0 followed by
     0.5 must not arrive as int and double. One (name, step) is one point: Azure ML cannot replace it, so the first
-    value stands.
+    value stands. What cannot be sent is recorded all the same, with the reason under `skip`.
     """
 
     def __init__(self, limits: Limits = V1_LIMITS) -> None:
         self.limits = limits
+        self.shift = 0
+        """Steps to add: those of the checkpoint, while a trainer only evaluates one."""
         self._series: dict[Any, _Series] = {}
         self._files: dict[str, int] = {}
-        self._step = 0
+        self._names = self._step = 0
 
     def lines(self, metrics: Mapping[str, Any], step: int | None) -> str:
-        """Return one line for each finite scalar among `metrics`.
+        """Return one line for each scalar among `metrics`.
 
         Without a step a value goes to the last known one, or to the one after the name's latest.
         """
         if step is not None:
-            step = self._step = int(step)
+            step = self._step = int(step) + self.shift
         now = f'"time": {time.time():.3f}'
         lines = []
         for key, value in metrics.items():
             series = self._series.get(key) or self._add(key)
-            if not series.has_room:
-                continue
             number = value if type(value) is float else as_number(value)
-            if number is None or not math.isfinite(number):
-                what = type(value).__name__ if number is None else number
-                self._warn(series, f"{key!r} is {what}, and Azure ML takes finite numbers only: left out")
+            if number is None:
+                self._warn(series, f"{key!r} is no scalar ({type(value).__name__}): left out")
                 continue
             at = self._step if step is None else step
             if step is None and series.step is not None:
@@ -64,12 +63,20 @@ class Encoder:
                 kept = "Azure ML keeps the first value of each step"
                 self._warn(series, f"{key!r} is logged at step {at} after step {series.step}; {kept}")
             series.step, series.value = at, number
-            lines.append(f'{series.start}, "value": {number!r}, "step": {at}, {now}}}\n')
+            shown, end = repr(number), "}\n" if series.has_room else ', "skip": "over the limits of a run"}\n'
+            if not math.isfinite(number):
+                self._warn(series, f"{key!r} is {number} at step {at}, which Azure ML does not take: kept on disk only")
+                shown, end = f'"{number}"', ', "skip": "not finite"}\n'
+            lines.append(f'{series.start}, "value": {shown}, "step": {at}, {now}{end}')
         return "".join(lines)
 
     def claim(self, name: str) -> bool:
         """Count a table, image or matrix among the run's names; return False if the service would not take it."""
         return (self._series.get(name) or self._add(name)).has_room
+
+    def shifted(self, step: int | None) -> int | None:
+        """Return a step as it arrives: with the checkpoint's added."""
+        return None if step is None else step + self.shift
 
     def new_file(self, name: str) -> str:
         """Return `name`, or a numbered one if it was used before: artifacts cannot be replaced."""
@@ -79,11 +86,12 @@ class Encoder:
 
     def _add(self, key: Any) -> _Series:
         name = str(key)
-        has_room = len(name) <= self.limits.name_length and len(self._series) < self.limits.names
+        has_room = len(name) <= self.limits.name_length and self._names < self.limits.names
+        self._names += has_room
         series = self._series[key] = _Series('{"metric": ' + json.dumps(name), has_room)
         if not has_room:
             limits = f"{self.limits.names} names of at most {self.limits.name_length} characters"
-            self._warn(series, f"{name!r} is left out: in a run, Azure ML takes {limits}")
+            self._warn(series, f"{name!r} is kept on disk but not sent: in a run, Azure ML takes {limits}")
         return series
 
     @staticmethod

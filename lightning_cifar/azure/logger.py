@@ -20,12 +20,13 @@ from lightning_fabric.utilities.logger import _add_prefix, _convert_params, _fla
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers.logger import Logger, rank_zero_experiment
 from pytorch_lightning.loggers.utilities import _scan_checkpoints
+from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from lightning_cifar.azure import backends
 from lightning_cifar.azure.delivery import Delivery
 from lightning_cifar.azure.encode import Encoder, as_number
-from lightning_cifar.azure.run import RunAddress, RunProxy, tracking_uri_of
+from lightning_cifar.azure.run import RunAddress, RunProxy, sign_in_variables, tracking_uri_of
 from lightning_cifar.azure.run_status import outcome, reason, seconds_left
 from lightning_cifar.azure.studio import StudioLogging
 
@@ -82,7 +83,8 @@ class AzureMLLogger(StudioLogging, Logger):
         self._address = RunAddress.of_job() if run is None else RunAddress.of_run(run)
         self._backend = backends.choose(backend, tracking_uri if self._address is None else self._address.tracking_uri)
         self._experiment_name = experiment_name
-        self._run = run
+        self._run, self._workspace = run, workspace if hasattr(workspace, "subscription_id") else None
+        self._variables = sign_in_variables(workspace if run is None else run)
         self._save_dir = None if save_dir is None else os.fspath(save_dir)
         self._prefix, self._log_model, self._timeout = prefix, log_model, timeout
         in_job = self._address is not None and self._address.in_its_job
@@ -109,7 +111,7 @@ class AzureMLLogger(StudioLogging, Logger):
 
     def __getstate__(self) -> dict[str, Any]:
         copy = object.__new__(type(self))
-        copy.__dict__.update(self.__dict__, _run=None)  # the address is enough
+        copy.__dict__.update(self.__dict__, _run=None, _workspace=None)  # the address is enough
         copy._begin()
         return copy.__dict__
 
@@ -136,7 +138,7 @@ class AzureMLLogger(StudioLogging, Logger):
         By MLflow, the `MlflowClient`, with the run's id there as `run_id`.
         """
         if self._experiment is None:
-            self._experiment = RunProxy(self._address, self._backend, self._run)
+            self._experiment = RunProxy(self._address, self._backend, self._run, self._workspace)
         return self._experiment
 
     @rank_zero_only
@@ -158,6 +160,14 @@ class AzureMLLogger(StudioLogging, Logger):
             self.log_table("hyperparameters", ("name", "value"), [(key, str(flat[key])) for key in flat])
 
     @rank_zero_only
+    def log_graph(self, model: Any, input_array: Any = None) -> None:
+        """Add the checkpoint's step to those of a standalone `validate` or `test`.
+
+        Lightning calls this at the beginning of each run with the model, which knows its trainer.
+        """
+        self._encoder.shift = _steps_of_checkpoint(getattr(model, "_trainer", None))
+
+    @rank_zero_only
     def after_save_checkpoint(self, checkpoint_callback: ModelCheckpoint) -> None:
         """Upload the checkpoint now (`log_model="all"`), or remember to do so at the end (True)."""
         if self._address is not None and self._log_model is not False:
@@ -170,6 +180,7 @@ class AzureMLLogger(StudioLogging, Logger):
         """Wait until everything has arrived, at most `timeout` seconds, and warn of what has not."""
         if self._checkpoint_callback is not None:
             self._log_checkpoints(self._checkpoint_callback)
+        self._encoder.shift = 0  # it was that of the evaluation that ends
         error = sys.exc_info()[1]
         how = outcome(status, error)
         if self._delivery is not None and self._delivery.pid == os.getpid():
@@ -194,7 +205,7 @@ class AzureMLLogger(StudioLogging, Logger):
             self._begin()
         if self._delivery is None:
             address = replace(self._address, child=self._address.interactive and self._maker != os.getpid())
-            self._delivery = Delivery(address, self._backend, self._record_folder, self._timeout)
+            self._delivery = Delivery(address, self._backend, self._record_folder, self._timeout, self._variables)
         return self._delivery
 
     def _name(self, key: str) -> str:
@@ -206,6 +217,21 @@ class AzureMLLogger(StudioLogging, Logger):
             self.log_artifact(path, f"checkpoints/{Path(path).name}")
             self._logged_model_time[path] = modified
         if found and (delivery := self._open_delivery()) is not None:
-            score = str(as_number(callback.best_model_score))
-            tags = {"best_model_path": callback.best_model_path, "best_model_score": score}
-            delivery.add("media", {"tags": tags})
+            tags = {"best_model_path": callback.best_model_path, "last_model_path": callback.last_model_path}
+            if (score := as_number(callback.best_model_score)) is not None:
+                tags["best_model_score"] = str(score)
+            delivery.add("media", {"tags": {name: value for name, value in tags.items() if value}})
+
+
+def _steps_of_checkpoint(trainer: Any) -> int:
+    """Return the steps to add to a trainer's count: the checkpoint's, if it evaluates one without training.
+
+    Lightning restores the weights but not the count. A strategy that restores checkpoints later (FSDP, DeepSpeed)
+    leaves it at 0.
+    """
+    if trainer is None or trainer.global_step > 0 or trainer.state.fn not in (TrainerFn.VALIDATING, TrainerFn.TESTING):
+        return 0
+    checkpoint = trainer._checkpoint_connector._loaded_checkpoint
+    # As Lightning counts the steps of logged metrics; with one optimizer that is `global_step`.
+    loops = checkpoint.get("loops", {}).get("fit_loop", {}).get("epoch_loop.state_dict", {})
+    return int(loops.get("_batches_that_stepped", checkpoint.get("global_step", 0)))

@@ -27,9 +27,11 @@ _Relay = subprocess.Popen[bytes]
 class RelayedOutbox(Outbox):
     """An outbox together with the process that sends it, which begins with the first entry: see `start_relay`."""
 
-    def __init__(self, path: Path, address: RunAddress, backend: str, seconds: float) -> None:
+    def __init__(
+        self, path: Path, address: RunAddress, backend: str, seconds: float, variables: dict[str, str] | None = None
+    ) -> None:
         super().__init__(path.absolute(), address, backend)
-        self._seconds = seconds
+        self._seconds, self._variables = seconds, variables
         self._checked_at = -math.inf
         self.process: _Relay | None = None
 
@@ -74,7 +76,7 @@ class RelayedOutbox(Outbox):
 
     def _ensure_relay(self) -> _Relay:
         if self.process is None or self.process.poll() not in (None, HOPELESS):
-            self.process = start_relay(self.path, self._seconds)
+            self.process = start_relay(self.path, self._seconds, self._variables)
         return self.process
 
 
@@ -91,18 +93,18 @@ def child_environment() -> dict[str, str]:
     return environment
 
 
-def start_relay(record: Path, seconds: float) -> _Relay:
+def start_relay(record: Path, seconds: float, variables: dict[str, str] | None = None) -> _Relay:
     """Start the process that sends a record; what it prints goes to `<record>.log`.
 
     Anything on its standard input, or the end of it, means that nothing more will be logged. It may go on for `seconds`
-    after this process is gone.
+    after this process is gone. The environment `variables` are for it alone, such as the caller's sign-in.
     """
     with record.with_name(record.name + ".log").open("ab") as log:
         # On a terminal the SDK may have to ask a person to sign in; elsewhere nobody could answer.
         on_terminal = sys.stdout is not None and sys.stdout.isatty()
         return subprocess.Popen(
             [sys.executable, "-m", RELAY, str(record), str(os.getpid()), str(seconds)],
-            env=child_environment(),
+            env=child_environment() | (variables or {}),
             stdin=subprocess.PIPE,
             stdout=None if on_terminal else log,
             stderr=log,

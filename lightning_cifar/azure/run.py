@@ -98,10 +98,10 @@ class RunProxy:
         UserError: the SDK is not installed.
     """
 
-    def __init__(self, address: RunAddress | None, backend: str, run: Any = None) -> None:
+    def __init__(self, address: RunAddress | None, backend: str, run: Any = None, workspace: Any = None) -> None:
         if address is not None:
             backends.require(backend, address.tracking_uri)
-        self._address, self._backend, self._run = address, backend, run
+        self._address, self._backend, self._run, self._workspace = address, backend, run, workspace
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -109,7 +109,8 @@ class RunProxy:
         if self._address is None:
             return lambda *args, **kwargs: None
         if self._run is None:
-            self._run = backends.load(self._backend, self._address.tracking_uri).open_run(self._address)
+            backend = backends.load(self._backend, self._address.tracking_uri)
+            self._run = backend.open_run(self._address, self._workspace)
         return getattr(self._run, name)
 
 
@@ -180,3 +181,23 @@ def read_config(path: Path) -> tuple[str, str, str]:
     if missing := [key for key, value in zip(_CONFIG_KEYS, values, strict=True) if not value]:
         raise UserError(f"{path} lacks {', '.join(missing)}: download it again from the workspace's page in Studio")
     return subscription_id, resource_group, workspace
+
+
+def sign_in_variables(owner: Any) -> dict[str, str]:
+    """Return the environment variables with which another process signs in as `owner` does.
+
+    Only a service principal handed over in code has to be passed on; every other way of signing in (the job's token,
+    the Azure CLI, a managed identity, the browser's cached answer) works in another process as it is.
+
+    Args:
+        owner: an `azureml.core.Workspace` or `Run`; anything else has no variables.
+    """
+    workspace = getattr(getattr(owner, "experiment", None), "workspace", owner)
+    auth: Any = getattr(workspace, "_auth_object", None)
+    if type(auth).__name__ != "ServicePrincipalAuthentication":
+        return {}
+    return {
+        "AZUREML_SERVICE_PRINCIPAL_TENANT_ID": auth._tenant_id,
+        "AZUREML_SERVICE_PRINCIPAL_ID": auth._service_principal_id,
+        "AZUREML_SERVICE_PRINCIPAL_PASSWORD": auth._service_principal_password,
+    }

@@ -19,7 +19,7 @@ from lightning_cifar.azure.encode import Encoder, as_number
 
 
 class StudioLogging:
-    """Logs images, tables, matrices and files: writes them to disk, for the relay to send."""
+    """Logs images, tables, texts, matrices and files: writes them to disk, for the relay to send."""
 
     # What the logger brings: where to record (None: nowhere), the name under which a key arrives, and the folders
     # that a job uploads anyway.
@@ -47,8 +47,13 @@ class StudioLogging:
         images = list(images) if isinstance(images, list | tuple) else [images]
         for index, image in enumerate(images):
             suffix = f"-{index}.png" if len(images) > 1 else ".png"
-            path = artifact_name(f"images/{key}", step, suffix)
+            path = artifact_name(f"images/{key}", self._encoder.shifted(step), suffix)
             self._add_file(delivery, path, partial(save_image, image), image=name)
+
+    @rank_zero_only
+    def log_figure(self, key: str, figure: Any, step: int | None = None) -> None:
+        """Show a matplotlib figure under `key`."""
+        self.log_image(key, [figure], step)
 
     @rank_zero_only
     def log_table(
@@ -71,9 +76,16 @@ class StudioLogging:
         if columns is None or data is None:
             raise ValueError(f"table {key!r} needs columns and data, or a dataframe")
         delivery = self._open_delivery()
-        entry = table_entry(self._name(key), columns, data, step, self._encoder.limits)
+        entry = table_entry(self._name(key), columns, data, self._encoder.shifted(step), self._encoder.limits)
         if delivery is not None and self._encoder.claim(entry["table"]):
             delivery.add("metrics", entry)
+
+    @rank_zero_only
+    def log_text(self, key: str, text: str, step: int | None = None) -> None:
+        """Keep a text as a file of the run, `texts/<key>.txt`."""
+        if (delivery := self._open_delivery()) is not None:
+            path = artifact_name(f"texts/{key}", self._encoder.shifted(step), ".txt")
+            self._add_file(delivery, path, lambda file: file.write_text(text, encoding="utf-8"))
 
     @rank_zero_only
     def log_confusion_matrix(self, key: str, matrix: Any, class_names: Sequence[str], step: int | None = None) -> None:
@@ -92,7 +104,7 @@ class StudioLogging:
         key = artifact_name(key)  # it names the artifact, too
         free = self._encoder.new_file(key)
         if free != key:
-            key = free if step is None else f"{key}-step-{step}"
+            key = free if step is None else f"{key}-step-{self._encoder.shifted(step)}"
         name = self._name(key)
         data = {"class_labels": [str(label) for label in class_names], "matrix": counts.tolist()}
         # https://learn.microsoft.com/python/api/azureml-core/azureml.core.run.run#azureml-core-run-run-log-confusion-matrix

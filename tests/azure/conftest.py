@@ -42,8 +42,10 @@ def start_relay(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., "subp
     """Start relays as the logger does; all of them end with the test, and nothing waits at the end of all tests."""
     start, started = process.start_relay, []
 
-    def start_and_remember(record: Path, seconds: float = 600.0) -> "subprocess.Popen[bytes]":
-        started.append(start(record, seconds))
+    def start_and_remember(
+        record: Path, seconds: float = 600.0, variables: dict[str, str] | None = None
+    ) -> "subprocess.Popen[bytes]":
+        started.append(start(record, seconds, variables))
         return started[-1]
 
     monkeypatch.setattr(process, "start_relay", start_and_remember)

@@ -103,18 +103,9 @@ class FakeBackend:
         self._call("table", lambda: self.service.append("rows", *(row for row in new if row not in there)))
         return []
 
-    def image(self, name, artifact, folder):
-        self.upload(artifact, folder / artifact)
-
-    def confusion_matrix(self, name, value):
-        self._call("table", lambda: self.service.append("rows", [name, value]))
-
     def upload(self, artifact, file):
         content = file.read_text(errors="replace")
         self._call("upload", lambda: self.service.append("artifacts", [artifact, content]))
-
-    def tags(self, tags):
-        self._call("tags", lambda: self.service.append("tags", tags))
 
     def end(self, status, reason):
         self._call("end", lambda: self.service.append("ends", [self.run_id, status, reason]))

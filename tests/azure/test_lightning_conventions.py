@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 from pytorch_lightning import Callback, Trainer
-from pytorch_lightning.callbacks import ModelCheckpoint
-from pytorch_lightning.demos.boring_classes import BoringModel
 from pytorch_lightning.loggers.logger import DummyExperiment
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
@@ -38,7 +36,7 @@ def trainer_with(logger, folder, **options):
     return Trainer(max_epochs=1, log_every_n_steps=1, default_root_dir=folder, logger=logger, **options, **QUIET)
 
 
-def test_fit_and_test_log_the_history_that_lightning_expects(records, tmp_path, monkeypatch):
+def test_fit_and_test_log_the_history_and_save_where_lightning_expects(records, tmp_path, monkeypatch):
     logger, history = AzureMLLogger(), []
     log_metrics = logger.log_metrics
 
@@ -62,6 +60,8 @@ def test_fit_and_test_log_the_history_that_lightning_expects(records, tmp_path, 
         ("train_loss", 0), ("train_loss", 1), ("val_loss", 1), ("lr", 1), ("test_loss", 2),
     ]  # fmt: skip
     assert bool(records.drains) == in_job
+    folder = "outputs/cifar10/run-1" if in_job else "lightning_logs/version_0"
+    assert Path(trainer.checkpoint_callback.best_model_path).resolve().parent == tmp_path / folder / "checkpoints"
 
 
 def test_the_experiment_is_kept_and_is_a_dummy_on_other_ranks_only(records, monkeypatch):
@@ -106,15 +106,6 @@ def test_a_logger_that_was_never_used_and_one_on_another_rank_write_nothing(reco
     logger.finalize("failed")
     logger.experiment.log("a", 1)  # does nothing
     assert not list(tmp_path.iterdir()) and not records.drains
-
-
-def test_name_version_and_checkpoints_folder_are_well_defined(records, tmp_path):
-    logger, checkpoints = AzureMLLogger(), ModelCheckpoint()
-    trainer = trainer_with(logger, tmp_path / "root", callbacks=checkpoints)
-    trainer.fit(BoringModel())
-    in_job = "outputs/cifar10/run-1/checkpoints"
-    folder = in_job if logger.version == "run-1" else "root/lightning_logs/version_0/checkpoints"
-    assert Path(checkpoints.best_model_path).resolve().parent == tmp_path / folder
 
 
 def test_every_kind_of_hyperparameters_becomes_one_flat_table(records):

@@ -1,7 +1,5 @@
 """The record on disk: whole entries only, whatever happened to the disk or to the file."""
 
-from pathlib import Path
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -11,8 +9,6 @@ from lightning_cifar.azure.run import RunAddress
 from lightning_cifar.errors import UserError
 
 ADDRESS = RunAddress("run-1", "e", "w", "g", "s")
-# Written by the code of commit 1f03004, before records named their backend.
-OLD_RECORD = Path(__file__).with_name("records") / "old-metrics.jsonl"
 ANY_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
 json_values = st.recursive(
@@ -82,13 +78,6 @@ def test_an_end_that_was_not_sent_counts_as_pending_and_what_is_marked_does_not(
     assert pending(path) == 2
     Progress(offset=list(read_entries(path, read_header(path).start))[1][1]).write(path)
     assert pending(path) == 1
-
-
-def test_an_older_version_s_record_and_its_confirmations_are_read():
-    header, progress = read_header(OLD_RECORD), Progress.read(OLD_RECORD)
-    assert (header.backend, header.address.run_id, header.address.experiment) == ("v1", "run-1", "cifar10")
-    assert progress.offset == list(read_entries(OLD_RECORD, header.start))[2][1]
-    assert pending(OLD_RECORD) == 3
 
 
 @pytest.mark.parametrize("room", [0, 10], ids=["nothing", "part of an entry"])

@@ -94,14 +94,6 @@ def test_a_batch_that_a_killed_process_left_in_flight_is_waited_for(fake, record
     assert fake.calls("log") == 1, "nothing was left to send"
 
 
-def test_an_answered_batch_is_not_waited_for(fake, record, start_relay, monkeypatch):
-    fake.script("log", "500")
-    monkeypatch.setenv("RELAY_CONSTANTS", json.dumps({"attempt": {"IN_FLIGHT_SECONDS": 100_000.0}}))
-    start_relay(record)
-    wait_until(lambda: sent(record))
-    assert Progress.read(record).in_flight is None and fake.points() == POINTS
-
-
 def test_two_relays_of_one_record_send_it_one_after_the_other(fake, record, start_relay):
     fake.script("log", "hang")
     first = start_relay(record)

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -14,11 +15,12 @@ from lightning_cifar.azure import replay
 from lightning_cifar.azure.outbox import Progress, entry_line, pending, sent_file
 from lightning_cifar.errors import UserError
 from tests.azure.conftest import FAKE, REPOSITORY, write_record
-from tests.azure.test_outbox import OLD_RECORD
 from tests.deadline import deadline, wait_until
 
 POINTS = [("loss", step, step / 7) for step in range(100)]
 SECONDS = deadline(30.0)
+# Written by the code of commit 1f03004, before records named their backend.
+OLD_RECORD = Path(__file__).with_name("records") / "old-metrics.jsonl"
 
 
 def test_called_twice_and_without_what_was_confirmed_each_point_is_there_once(fake, record):

@@ -41,3 +41,22 @@ def test_a_wrong_password_and_another_workspace_are_refused(azure: Emulator, scr
 def test_an_unknown_way_to_sign_in_is_refused(azure: Emulator) -> None:
     with pytest.raises(ValueError, match=r"'telepathy'.*service-principal"):
         azure.client_environment("telepathy")
+
+
+LOG = """
+    import os, sys
+    from azureml.core import Workspace
+    from azureml.core.authentication import ServicePrincipalAuthentication
+    from lightning_cifar import AzureMLLogger
+    parts = ("TENANT_ID", "ID", "PASSWORD")
+    auth = ServicePrincipalAuthentication(*(os.environ.pop(f"AZUREML_SERVICE_PRINCIPAL_{part}") for part in parts))
+    logger = AzureMLLogger(experiment_name="mine", workspace=Workspace.from_config(sys.argv[1], auth=auth))
+    logger.log_metrics({"loss": 1.5}, 0)
+    logger.close()
+    print(logger.experiment.get_status(), logger.experiment.get_metrics())
+"""
+
+
+def test_the_logger_sends_with_a_sign_in_that_was_made_in_code(azure: Emulator, script, project) -> None:
+    azure.write_config(project)
+    assert script(LOG, azure.client_environment(), project).splitlines()[-1] == "Completed {'loss': 1.5}"

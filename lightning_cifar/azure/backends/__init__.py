@@ -62,8 +62,11 @@ class Backend(Protocol):
     def __init__(self, address: "RunAddress", touch: Callable[[], None]) -> None: ...
 
     @staticmethod
-    def open_run(address: "RunAddress") -> Any:
-        """Return the SDK's own object of the run; start an interactive run that does not exist yet."""
+    def open_run(address: "RunAddress", workspace: Any = None) -> Any:
+        """Return the SDK's own object of the run; start an interactive run that does not exist yet.
+
+        `workspace` is the SDK's, where it is at hand with a sign-in that was made in code.
+        """
 
     @property
     def token(self) -> str | None:

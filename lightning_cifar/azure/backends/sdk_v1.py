@@ -81,12 +81,12 @@ class SdkV1:
         logging.getLogger("azureml").addHandler(self._watch)
 
     @staticmethod
-    def open_run(address: RunAddress) -> Any:
+    def open_run(address: RunAddress, workspace: Any = None) -> Any:
         """Return the `azureml.core.Run`; start an interactive run that does not exist yet."""
         if address.in_its_job:
             return Run.get_context(allow_offline=False)
         place = {"subscription_id": address.subscription_id, "resource_group": address.resource_group}
-        workspace = Workspace.get(address.workspace, **place)
+        workspace = workspace or Workspace.get(address.workspace, **place)
         try:
             return workspace.get_run(address.run_id)
         except Exception as error:
