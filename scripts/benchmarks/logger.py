@@ -34,13 +34,11 @@ STATES: dict[str, dict[str, Any]] = {
     LATE: {"kind": "latency", "delay": DELAY},
     "five 429s": {"kind": "429", "requests": 5, "on": BATCH},
     "five 500s": {"kind": "500", "requests": 5, "on": BATCH},
-    "always 400": {"kind": "400", "on": METRICS},
     "always 429": {"kind": "429", "on": METRICS},
     "always 500": {"kind": "500", "on": METRICS},
-    "dropped": {"kind": "drop"},
-    "stored, then dropped": {"kind": "store-and-drop", "requests": 5, "on": BATCH},
+    "refused": {"kind": "refuse"},
     "never answering": {"kind": "silence"},
-    "dead": {"kind": "refuse"},
+    "stored, then dropped": {"kind": "store-and-drop", "requests": 5, "on": BATCH},
 }
 LOGGERS = ("AzureMLLogger", "AzureMLLogger, MLflow", "Run.log", "Run.log, flush")
 PATIENCE = 90.0
