@@ -74,16 +74,16 @@ class MlflowServer:
 
     def misbehave(self, kind: str, on: str | None = None, **limits: Any) -> Fault:
         """Misbehave from now on; see `Fault`."""
-        fault = self._faults.add(Fault(kind, on, **limits))
+        fault = Fault(kind, on, **limits)
+        self._faults.add(fault)
         if kind == "refuse":
-            self._proxy.refuse(fault)
+            self._proxy.refuse()
         return fault
 
     def behave(self) -> None:
         """Lift all faults."""
-        for fault in self._faults.lift_all():
-            if fault.kind == "refuse":
-                fault.back.wait(deadline(10))
+        self._faults.lift_all()
+        self._proxy.start()
 
     @property
     def client(self) -> Any:

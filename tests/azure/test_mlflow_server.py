@@ -179,16 +179,27 @@ def test_what_is_no_metric_arrives_as_params_tags_and_files_and_a_second_time_no
     assert added == {"columns": ["name", "acc"], "data": [["emu", 1.0]]}, "rows that the table had are not added again"
 
 
-@pytest.mark.parametrize(("status", "shown"), [("Completed", "FINISHED"), ("Failed", "FAILED"), ("Canceled", "KILLED")])
+# How the start of a run goes wrong: its answer is lost, or it happens only after the request was given up.
+LOST = {"kind": "store-and-drop", "on": "runs/create", "requests": 1}
+LATE = {"kind": "latency", "on": "runs/create", "requests": 1, "delay": deadline(0.3)}
+
+
+@pytest.mark.parametrize(
+    ("status", "shown", "fault"),
+    [("Completed", "FINISHED", LOST), ("Failed", "FAILED", LATE), ("Canceled", "KILLED", LOST)],
+    ids=["Completed", "Failed", "Canceled"],
+)
 def test_an_interactive_run_is_one_though_the_answer_to_its_start_was_lost_and_ends_once(
-    mlflow_server, send, tmp_path, status, shown
+    mlflow_server, send, tmp_path, status, shown, fault
 ):
     address = RunAddress(f"mine-{status}", "mine", "", "", "", interactive=True, tracking_uri=mlflow_server.url)
-    mlflow_server.misbehave("store-and-drop", on="runs/create", requests=1)
+    mlflow_server.misbehave(**fault)
     metrics = new_record(tmp_path / "a-metrics.jsonl", address, metric("loss", 0), {"end": status, "reason": "odd"})
     media = new_record(tmp_path / "a-media.jsonl", address, {"tags": {"a": "b"}})
-    send(metrics)
-    send(media)
+    seconds = {"TIMEOUT_SECONDS": deadline(0.2), "LATE_SECONDS": deadline(0.4)}
+    constants = {f"backends.mlflow_service.{name}": value for name, value in seconds.items()}
+    send(metrics, **constants)
+    send(media, **constants)
     wait_until(lambda: not (pending(metrics) or pending(media)), 30)
     client = mlflow_server.client
     experiment = client.get_experiment_by_name("mine").experiment_id

@@ -27,6 +27,8 @@ from lightning_cifar.azure.sharing import shared_file
 from lightning_cifar.files import atomic_write
 
 TIMEOUT_SECONDS = 30
+LATE_SECONDS = 30.0
+"""So long after the request the service may still start a run whose answer was lost."""
 ID_TAG = "lightning_cifar.run"
 """Tag that holds the id under which the logger knows an interactive run; MLflow's own it learns from the service."""
 _MANAGEMENT = "https://management.azure.com"
@@ -115,7 +117,13 @@ class MlflowService:
             except OSError:  # each relay goes on alone
                 return self._find_run(address) or self._start_run(address)
             if not known.exists():
-                run_id = self._find_run(address) or self._start_run(address)
+                asked = known.with_name(f"{known.name}-asked")
+                if asked.exists():
+                    time.sleep(max(0.0, min(asked.stat().st_mtime + LATE_SECONDS - time.time(), LATE_SECONDS)))
+                run_id = self._find_run(address)
+                if run_id is None:
+                    asked.touch()
+                    run_id = self._start_run(address)
                 with atomic_write(known) as file:
                     file.write(run_id.encode())
             return known.read_text()
