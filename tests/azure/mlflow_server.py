@@ -86,6 +86,11 @@ class MlflowServer:
         self._proxy.start()
 
     @property
+    def requests(self) -> list[Request]:
+        """What the proxy was asked, with the fault that each request met and the status of its answer."""
+        return list(self._proxy.state.requests)
+
+    @property
     def client(self) -> Any:
         """An `MlflowClient` of the server itself."""
         import mlflow

@@ -201,6 +201,8 @@ def test_an_interactive_run_is_one_though_the_answer_to_its_start_was_lost_and_e
     send(metrics, **constants)
     send(media, **constants)
     wait_until(lambda: not (pending(metrics) or pending(media)), 30)
+    if fault is LATE:
+        wait_until(lambda: [request.status for request in mlflow_server.requests if request.fault == "latency"][-1])
     client = mlflow_server.client
     experiment = client.get_experiment_by_name("mine").experiment_id
     (run,) = [run for run in client.search_runs([experiment]) if run.info.run_name == address.run_id]
