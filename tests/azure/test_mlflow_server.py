@@ -23,7 +23,7 @@ BATCH = "log-batch"
 STATES = {
     "healthy": ({"kind": "latency", "delay": 0.0}, True),
     "late": ({"kind": "latency", "delay": 0.2}, True),
-    "five 429s": ({"kind": "429", "on": BATCH, "requests": 5, "retry_after": 1}, True),
+    "five 429s": ({"kind": "429", "on": BATCH, "requests": 5}, True),
     "five 500s": ({"kind": "500", "on": BATCH, "requests": 5}, True),
     "stored, then dropped": ({"kind": "store-and-drop", "on": BATCH, "requests": 5}, True),
     "always 429": ({"kind": "429", "on": BATCH}, False),
