@@ -1,8 +1,6 @@
 """The LightningModule: any network that maps images to classes, trained with cross-entropy."""
 
-import textwrap
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule
@@ -142,18 +140,3 @@ class CIFAR10Classifier(QuickAttributes, LightningModule):
         self.confusion_matrix = self.test_confusion.compute().cpu()
         self.test_class_acc.reset()
         self.test_confusion.reset()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Load the weights, as Lightning does next, but with one line where PyTorch lists every tensor.
-
-        Raises:
-            UserError: the checkpoint holds another network.
-        """
-        try:
-            self.load_state_dict(checkpoint["state_dict"])
-        except RuntimeError as error:
-            difference = textwrap.shorten(str(error).splitlines()[-1], 200)
-            name = type(self.net).__name__
-            raise UserError(
-                f"the checkpoint holds another network than {name}: {difference}; name the one it was trained with"
-            ) from error

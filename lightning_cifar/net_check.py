@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_cifar.errors import UserError, place
+from lightning_cifar.errors import UserError, one_line, place
 
 
 def try_net(net: nn.Module) -> Any:
@@ -34,10 +34,9 @@ def check_net(net: nn.Module, classes: int) -> None:
     try:
         output = try_net(net)
     except Exception as error:
-        first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"{type(net).__name__} cannot take images of shape (N, 3, 32, 32): {first_line}{place(error)}; mend it, or "
-            "name another network"
+            f"{type(net).__name__} cannot take images of shape (N, 3, 32, 32): {one_line(error)}{place(error)}; mend "
+            "it, or name another network"
         ) from error
     shape = tuple(check_logits(net, output).shape)
     if shape != (2, classes):
