@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from lightning_cifar.azure import backends, outbox
-from lightning_cifar.azure.backends import MAX_NAMES, Backend, Point, not_importable
+from lightning_cifar.azure.backends import Backend, Point, limits, not_importable
 from lightning_cifar.azure.outbox import Header, Progress
 from lightning_cifar.azure.process import HOPELESS
 from lightning_cifar.azure.run import RunAddress
 from lightning_cifar.azure.service_errors import http_status, one_line
-from lightning_cifar.azure.sharing import share_token
+from lightning_cifar.azure.sharing import TOKEN_VARIABLES, share_token
 from lightning_cifar.errors import UserError
 
 FAILED = 1
@@ -50,7 +50,8 @@ class Attempt:
         self._make_backend = backend
         self._backend: Backend | None = None
         self._steps: dict[str, set[int]] = {}
-        self._token = os.environ.get("AZUREML_RUN_TOKEN")
+        self._max_names = limits(header.backend).names
+        self._tokens = {os.environ.get(name) for name in TOKEN_VARIABLES}
         self._progress = Progress.read(record)
         self._progress.offset = max(self._progress.offset, header.start)
 
@@ -133,7 +134,7 @@ class Attempt:
         for entry in entries:
             kinds = ("metric", "table", "image", "confusion_matrix")
             name = next((str(entry[kind]) for kind in kinds if kind in entry), "")
-            has_room = not name or name in backend.names or len(backend.names) < MAX_NAMES
+            has_room = not name or name in backend.names or len(backend.names) < self._max_names
             if "skip" in entry or not has_room:  # earlier versions kept what cannot be sent, with the reason
                 self._progress.drop(entry.get("skip", outbox.NO_ROOM), name)
                 continue
@@ -178,9 +179,9 @@ class Attempt:
             except Exception as error:
                 if http_status(error) != 404:
                     raise
+                place = self._address.workspace or self._address.tracking_uri
                 raise UserError(
-                    f"run {self._address.run_id} is not in workspace {self._address.workspace!r}: "
-                    "check that the file is this workspace's"
+                    f"run {self._address.run_id} is not in workspace {place!r}: check that the file is this workspace's"
                 ) from error
             self._touch()
         return self._backend
@@ -191,8 +192,8 @@ class Attempt:
 
     def _share_token(self) -> None:
         token = None if self._backend is None else self._backend.token
-        if token and token != self._token:
-            self._token = token
+        if token and token not in self._tokens:
+            self._tokens.add(token)
             share_token(self._address, token)
 
     def _touch(self) -> None:
@@ -202,7 +203,7 @@ class Attempt:
 
 def run_spawned(record: Path, header: Header, flags: Flags, relay: int) -> NoReturn:
     """Make and run an attempt in a process that is not a copy of the relay's."""
-    Attempt(record, header, backends.load(header.backend), flags, relay).run()
+    Attempt(record, header, backends.load(header.backend, header.address.tracking_uri), flags, relay).run()
 
 
 def must_end_run(record: Path, address: RunAddress, progress: Progress) -> bool:

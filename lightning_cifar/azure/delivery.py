@@ -37,10 +37,9 @@ class Delivery:
     """
 
     def __init__(
-        self, address: RunAddress, folder: Path, timeout: float, variables: dict[str, str] | None = None
+        self, address: RunAddress, backend: str, folder: Path, timeout: float, variables: dict[str, str] | None = None
     ) -> None:
-        backend = backends.DEFAULT
-        backends.require(backend)
+        backends.require(backend, address.tracking_uri)
         self.pid = os.getpid()
         self._address = address
         self._timeout = timeout
@@ -95,7 +94,9 @@ class Delivery:
         soon = min(until, time.monotonic() + _QUIET_SECONDS)
         if not all(outbox.wait(soon) for outbox in outboxes) and soon < until:
             left = until - soon
-            rank_zero_info(f"Waiting for Azure ML to take what was logged last, at most {left:.0f} s more ...")
+            rank_zero_info(
+                f"Waiting for {self._address.service} to take what was logged last, at most {left:.0f} s more ..."
+            )
             for outbox in outboxes:
                 outbox.wait(until)
         self._late = {outbox: outbox.size for outbox in outboxes if not outbox.settled(outbox.size)}
@@ -137,7 +138,7 @@ class Delivery:
             files = " ".join(str(path) for path in left)
             self._warn_once(
                 "left",
-                f"{sum(left.values())} entries have not reached Azure ML "
+                f"{sum(left.values())} entries have not reached {self._address.service} "
                 f"({'; '.join(reasons) or 'no answer'}). They are kept in {files}; "
                 f"send them later with: python -m lightning_cifar.azure.replay {files}",
             )

@@ -11,7 +11,7 @@ from typing import Any
 
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
-from lightning_cifar.azure.backends import MAX_NAME_LENGTH, MAX_NAMES
+from lightning_cifar.azure.backends import V1_LIMITS, Limits
 
 
 @dataclass
@@ -33,7 +33,8 @@ class Encoder:
     value stands. What cannot be sent is recorded all the same, with the reason under `skip`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits = V1_LIMITS) -> None:
+        self.limits = limits
         self.shift = 0
         """Steps to add: those of the checkpoint, while a trainer only evaluates one."""
         self._series: dict[Any, _Series] = {}
@@ -85,11 +86,11 @@ class Encoder:
 
     def _add(self, key: Any) -> _Series:
         name = str(key)
-        has_room = len(name) <= MAX_NAME_LENGTH and self._names < MAX_NAMES
+        has_room = len(name) <= self.limits.name_length and self._names < self.limits.names
         self._names += has_room
         series = self._series[key] = _Series('{"metric": ' + json.dumps(name), has_room)
         if not has_room:
-            limits = f"{MAX_NAMES} names of at most {MAX_NAME_LENGTH} characters"
+            limits = f"{self.limits.names} names of at most {self.limits.name_length} characters"
             self._warn(series, f"{name!r} is kept on disk but not sent: in a run, Azure ML takes {limits}")
         return series
 

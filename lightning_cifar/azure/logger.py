@@ -23,9 +23,10 @@ from pytorch_lightning.loggers.utilities import _scan_checkpoints
 from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
+from lightning_cifar.azure import backends
 from lightning_cifar.azure.delivery import Delivery
 from lightning_cifar.azure.encode import Encoder, as_number
-from lightning_cifar.azure.run import RunAddress, RunProxy, sign_in_variables
+from lightning_cifar.azure.run import RunAddress, RunProxy, sign_in_variables, tracking_uri_of
 from lightning_cifar.azure.run_status import outcome, reason, seconds_left
 from lightning_cifar.azure.studio import StudioLogging
 
@@ -43,19 +44,23 @@ class AzureMLLogger(StudioLogging, Logger):
             another run than the job's own is sent with a sign-in of its own, not with the job's token.
         experiment_name: outside a job, start a run of this experiment when something is first logged.
         workspace: where that run is started: an `azureml.core.Workspace`, or the path of a `config.json` or
-            of its folder; None: found from the current folder upwards.
+            of its folder; None: found from the current folder upwards. Or the address of an MLflow server, `http://…`.
         save_dir: folder for checkpoints and, outside a job, for the record of what was logged and the numbers of
             `version_…`; None: `outputs` in a job; outside, the trainer's `default_root_dir` for checkpoints, the
             current folder for the rest.
         prefix: put before each metric's name, with `LOGGER_JOIN_CHAR` between.
         log_model: upload the best and the last checkpoint at the end (True), or each as soon as it is saved
             ("all"). What lies under `outputs/` in a job is uploaded by the platform, and by it alone.
+        backend: "v1" sends with azureml-core, "mlflow" by MLflow, with azureml-mlflow or to any MLflow server; "auto":
+            by MLflow where `workspace` is a server's address, or the job names a tracking URI of Azure ML's and
+            azureml-mlflow is installed, else with azureml-core. A run is never sent to by both.
         timeout: seconds within which the process ends after the training, whatever the service does; after
             SIGTERM at most 20.
 
     Raises:
         ValueError: `log_model` or `timeout` is none of these.
-        UserError: a run is to be started, and the workspace's config is missing or cannot be used.
+        UserError: there is no such backend, `workspace` is no address that can be used, or a run is to be started, and
+            the workspace's config is missing or cannot be used.
     """
 
     LOGGER_JOIN_CHAR = "-"
@@ -69,11 +74,14 @@ class AzureMLLogger(StudioLogging, Logger):
         prefix: str = "",
         log_model: Literal["all"] | bool = False,
         timeout: float = 60.0,
+        backend: str = "auto",
     ) -> None:
         super().__init__()
         if log_model not in (True, False, "all") or not timeout >= 0:  # a mistake must not show first in the cloud
             raise ValueError(f"log_model={log_model!r} must be True, False or 'all', timeout={timeout!r} at least 0")
+        tracking_uri = tracking_uri_of(workspace, backend)
         self._address = RunAddress.of_job() if run is None else RunAddress.of_run(run)
+        self._backend = backends.choose(backend, tracking_uri if self._address is None else self._address.tracking_uri)
         self._experiment_name = experiment_name
         self._run, self._workspace = run, workspace if hasattr(workspace, "subscription_id") else None
         self._variables = sign_in_variables(workspace if run is None else run)
@@ -89,7 +97,7 @@ class AzureMLLogger(StudioLogging, Logger):
         is_rank_zero = rank_zero_only.rank == 0  # type: ignore[attr-defined]
         if self._address is None and run is None and experiment_name is not None and is_rank_zero:
             # Now, so that processes which are forked or spawned share the run, and this one ends it.
-            self._address = RunAddress.new(experiment_name, workspace)
+            self._address = RunAddress.new(experiment_name, workspace, tracking_uri)
             self._maker = os.getpid()
             self._open_delivery()
         self._folders = CSVLogger(self._save_dir or ".", self.name)  # only to find a free version outside a job
@@ -98,7 +106,7 @@ class AzureMLLogger(StudioLogging, Logger):
         """Begin as in a new process: records and names belong to the process that made them."""
         self._experiment: Any = None
         self._delivery: Delivery | None = None
-        self._encoder = Encoder()
+        self._encoder = Encoder(backends.limits(self._backend))
         self._checkpoint_callback: ModelCheckpoint | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -125,9 +133,12 @@ class AzureMLLogger(StudioLogging, Logger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """The `azureml.core.Run`, opened at the first use of one of its attributes; outside a job it does nothing."""
+        """The `azureml.core.Run`, opened at the first use of one of its attributes; outside a job it does nothing.
+
+        By MLflow, the `MlflowClient`, with the run's id there as `run_id`.
+        """
         if self._experiment is None:
-            self._experiment = RunProxy(self._address, self._run, self._workspace)
+            self._experiment = RunProxy(self._address, self._backend, self._run, self._workspace)
         return self._experiment
 
     @rank_zero_only
@@ -142,7 +153,7 @@ class AzureMLLogger(StudioLogging, Logger):
         """Record hyperparameters, flattened, as rows of the table `hyperparameters`.
 
         A table, because a run has room for 50 tags, and properties can never be changed. Rows that are there
-        already are not sent again, so a resumed run adds only what has changed.
+        already are not sent again, so a resumed run adds only what has changed. By MLflow they become params.
         """
         if self._address is not None and (flat := _flatten_dict(_convert_params(params))):
             flat = _sanitize_callable_params(flat)
@@ -194,7 +205,7 @@ class AzureMLLogger(StudioLogging, Logger):
             self._begin()
         if self._delivery is None:
             address = replace(self._address, child=self._address.interactive and self._maker != os.getpid())
-            self._delivery = Delivery(address, self._record_folder, self._timeout, self._variables)
+            self._delivery = Delivery(address, self._backend, self._record_folder, self._timeout, self._variables)
         return self._delivery
 
     def _name(self, key: str) -> str:

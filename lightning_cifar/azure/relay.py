@@ -73,7 +73,9 @@ class Relay:
         # SIGCONT is harmless to a process that does not handle it yet, so the trainer may send it at any time.
         signal.signal(signal.SIGCONT, self._hurry)
         try:
-            self._backend = backends.load(self._header.backend)  # once, for all attempts
+            self._backend = backends.load(
+                self._header.backend, self._header.address.tracking_uri
+            )  # once, for all attempts
             while (code := self._supervise()) is None:
                 self._sync()
                 self._rest()

@@ -31,7 +31,7 @@ def replay(file: Path, seconds: float = 300.0) -> str:
     header = outbox.read_header(file)
     run_id = header.address.run_id
     whole = max((end for _, end in outbox.read_entries(file, header.start)), default=header.start)
-    backends.require(header.backend)
+    backends.require(header.backend, header.address.tracking_uri)
     before = pending(file)
     _send(file, whole, time.monotonic() + seconds)
     progress = Progress.read(file)
@@ -64,7 +64,7 @@ def main() -> None:
     """Read the command line and replay; exit 1 with one line for each file of which something is left."""
     parser = argparse.ArgumentParser(
         prog="python -m lightning_cifar.azure.replay",
-        description="Sends the metrics that did not reach Azure ML.",
+        description="Sends the metrics that did not reach Azure ML, or an MLflow server.",
     )
     parser.add_argument(
         "files", metavar="FILE", type=Path, nargs="+", help="the .jsonl files that AzureMLLogger's warning named"

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path, PurePosixPath
 
+from lightning_cifar.azure import backends
 from lightning_cifar.azure.process import child_environment
 from lightning_cifar.azure.run import RunAddress
 from lightning_cifar.azure.service_errors import one_line, retried
@@ -80,12 +81,14 @@ def fetch(address: RunAddress, results: Path, pattern: str, seconds: float) -> s
 
 
 def _download(address: RunAddress, results: Path, pattern: str) -> str | None:
-    root, run = os.path.relpath(results), address.open()  # of what lies outside the job's folder nothing is uploaded
-    artifacts = map(PurePosixPath, run.get_file_names())
+    root = os.path.relpath(results)  # of what lies outside the job's folder nothing is uploaded
+    backend = backends.load(backends.choose("auto", address.tracking_uri), address.tracking_uri)
+    run = backend(address, lambda: None)
+    artifacts = map(PurePosixPath, run.artifacts())
     found = newest(path for path in artifacts if path.is_relative_to(root) and path.match(pattern))
     if found is not None:
         with atomic_write(Path(found)) as file:
-            run.download_file(str(found), file.name)
+            run.download(str(found), Path(file.name))
     return None if found is None else str(found)
 
 

@@ -6,6 +6,7 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from lightning_cifar.azure import backends
 from lightning_cifar.errors import UserError
@@ -19,6 +20,7 @@ class RunAddress:
 
     `interactive`: the logger itself starts this run, from a laptop, and ends it; otherwise its owner does.
     `child`: the record is that of a process that got the logger from the one that made it, and that ends it.
+    `tracking_uri`: where MLflow finds it, `azureml://…` or `http://…`; "": not known, or not by MLflow.
     """
 
     run_id: str
@@ -28,6 +30,7 @@ class RunAddress:
     subscription_id: str
     interactive: bool = False
     child: bool = False
+    tracking_uri: str = ""
 
     @classmethod
     def of_job(cls) -> "RunAddress | None":
@@ -41,6 +44,7 @@ class RunAddress:
             workspace=os.environ.get("AZUREML_ARM_WORKSPACE_NAME", ""),
             resource_group=os.environ.get("AZUREML_ARM_RESOURCEGROUP", ""),
             subscription_id=os.environ.get("AZUREML_ARM_SUBSCRIPTION", ""),
+            tracking_uri=_tracking_uri_of_job(),
         )
 
     @classmethod
@@ -52,12 +56,14 @@ class RunAddress:
         return cls(run.id, run.experiment.name, workspace.name, workspace.resource_group, workspace.subscription_id)
 
     @classmethod
-    def new(cls, experiment: str, workspace: Any = None) -> "RunAddress":
+    def new(cls, experiment: str, workspace: Any = None, tracking_uri: str = "") -> "RunAddress":
         """Name a run that does not exist yet; it is started when it is opened. For `workspace` see `AzureMLLogger`.
 
         Raises:
             UserError: the workspace's config is missing, not JSON, or lacks a key.
         """
+        if tracking_uri:
+            return cls(str(uuid.uuid4()), experiment, "", "", "", interactive=True, tracking_uri=tracking_uri)
         if hasattr(workspace, "subscription_id"):
             config = (workspace.subscription_id, workspace.resource_group, workspace.name)
         else:
@@ -75,9 +81,10 @@ class RunAddress:
         """Whether the process whose record this is gives the run its status."""
         return self.interactive and not self.child
 
-    def open(self, workspace: Any = None) -> Any:
-        """Return the SDK's own object of the run; see `Backend.open_run`."""
-        return backends.load(backends.DEFAULT).open_run(self, workspace)
+    @property
+    def service(self) -> str:
+        """What the run is kept by, for a person: Azure ML, or a server's address."""
+        return self.tracking_uri if self.tracking_uri.startswith("http") else "Azure ML"
 
 
 class RunProxy:
@@ -91,10 +98,10 @@ class RunProxy:
         UserError: the SDK is not installed.
     """
 
-    def __init__(self, address: RunAddress | None, run: Any = None, workspace: Any = None) -> None:
+    def __init__(self, address: RunAddress | None, backend: str, run: Any = None, workspace: Any = None) -> None:
         if address is not None:
-            backends.require()
-        self._address, self._run, self._workspace = address, run, workspace
+            backends.require(backend, address.tracking_uri)
+        self._address, self._backend, self._run, self._workspace = address, backend, run, workspace
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -102,8 +109,40 @@ class RunProxy:
         if self._address is None:
             return lambda *args, **kwargs: None
         if self._run is None:
-            self._run = self._address.open(self._workspace)
+            backend = backends.load(self._backend, self._address.tracking_uri)
+            self._run = backend.open_run(self._address, self._workspace)
         return getattr(self._run, name)
+
+
+def tracking_uri_of(workspace: Any, backend: str) -> str:
+    """Return the address of the MLflow service that `AzureMLLogger`'s arguments name, or MLFLOW_TRACKING_URI; or "".
+
+    Raises:
+        UserError: it is no such address, or holds a password, which would be written into the record.
+    """
+    if workspace is None and backend == "mlflow":
+        uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    else:
+        uri = workspace if isinstance(workspace, str) and "://" in workspace else ""
+    if not uri:
+        return ""
+    parts = urlsplit(uri)
+    if parts.scheme not in ("http", "https", "azureml") or not parts.hostname:
+        raise UserError(f"{uri!r} is no address of an MLflow server: begin it with http://, https:// or azureml://")
+    if parts.username or parts.password:
+        shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        raise UserError(
+            f"the address {shown} must hold no password, it is written to disk: set MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD instead"
+        )
+    return parts._replace(query="").geturl().rstrip("/")
+
+
+def _tracking_uri_of_job() -> str:
+    """Return the tracking URI that the job names, if it is its own workspace's; metrics must go to no other."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "").split("?")[0]
+    own = f"/workspaces/{os.environ.get('AZUREML_ARM_WORKSPACE_NAME', '')}"
+    return uri if uri.startswith(backends.AZURE_SCHEME) and uri.lower().endswith(own.lower()) else ""
 
 
 def find_config(start: Path, instead: str = "pass workspace=") -> Path:

@@ -49,6 +49,10 @@ class RecordLock:
         return True
 
 
+TOKEN_VARIABLES = ("AZUREML_RUN_TOKEN", "MLFLOW_TRACKING_TOKEN")
+"""Where the SDKs look for a job's token."""
+
+
 def share_token(address: RunAddress, token: str) -> None:
     """Keep the job's token, which the SDK renews, for relays that start after the environment's has expired."""
     with contextlib.suppress(OSError), atomic_write(shared_file(address, "token")) as file:
@@ -60,9 +64,10 @@ def take_newest_token(address: RunAddress) -> None:
     """Put the shared token into the environment, unless the one that is there is valid for longer."""
     with contextlib.suppress(OSError):
         token = shared_file(address, "token").read_text()
-        if _expiry(token) > _expiry(os.environ.get("AZUREML_RUN_TOKEN", "")):
-            os.environ["AZUREML_RUN_TOKEN"] = token
-            os.environ.pop("AZUREML_RUN_TOKEN_EXPIRY", None)  # the old token's; the SDK finds the new one's in it
+        for name in TOKEN_VARIABLES:
+            if _expiry(token) > _expiry(os.environ.get(name, "")):
+                os.environ[name] = token
+                os.environ.pop("AZUREML_RUN_TOKEN_EXPIRY", None)  # the old token's; the SDK finds the new one's in it
 
 
 def _expiry(token: str) -> float:

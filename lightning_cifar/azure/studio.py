@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from lightning_cifar.azure.backends import MAX_CELL_LENGTH, MAX_COLUMNS
+from lightning_cifar.azure.backends import V1_LIMITS, Limits
 from lightning_cifar.azure.delivery import Delivery
 from lightning_cifar.azure.encode import Encoder, as_number
 
@@ -66,17 +66,17 @@ class StudioLogging:
     ) -> None:
         """Add rows to the table `key`: columns and data, or a pandas DataFrame; `step` is one more column.
 
-        A row that the table has already is not added again. Strings longer than `MAX_CELL_LENGTH` are cut.
+        A row that the table has already is not added again. Strings that are longer than a cell may be are cut.
 
         Raises:
-            ValueError: neither is given, a row is of another length, or there are more than `MAX_COLUMNS` columns.
+            ValueError: neither is given, a row is of another length, or there are more columns than a table may have.
         """
         if dataframe is not None:
             columns, data = list(dataframe.columns), dataframe.to_numpy().tolist()
         if columns is None or data is None:
             raise ValueError(f"table {key!r} needs columns and data, or a dataframe")
         delivery = self._open_delivery()
-        entry = table_entry(self._name(key), columns, data, self._encoder.shifted(step))
+        entry = table_entry(self._name(key), columns, data, self._encoder.shifted(step), self._encoder.limits)
         if delivery is not None and self._encoder.claim(entry["table"]):
             delivery.add("metrics", entry)
 
@@ -150,7 +150,11 @@ def save_image(image: Any, path: Path) -> None:
 
 
 def table_entry(
-    name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], step: int | None = None
+    name: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    step: int | None = None,
+    limits: Limits = V1_LIMITS,
 ) -> dict[str, Any]:
     """Return a table as an entry, with a column `step` if there is one.
 
@@ -159,11 +163,11 @@ def table_entry(
     columns, table = [str(column) for column in columns], [list(row) for row in rows]
     if step is not None and "step" not in columns:
         columns, table = [*columns, "step"], [[*row, step] for row in table]
-    if len(columns) > MAX_COLUMNS:
-        raise ValueError(f"table {name!r} has {len(columns)} columns, Azure ML takes {MAX_COLUMNS}: leave some out")
+    if len(columns) > limits.columns:
+        raise ValueError(f"table {name!r} has {len(columns)} columns, Azure ML takes {limits.columns}: leave some out")
     if any(len(row) != len(columns) for row in table):
         raise ValueError(f"table {name!r} has rows that are not as long as its {len(columns)} columns")
-    typed = [_of_one_type([row[index] for row in table]) for index in range(len(columns))]
+    typed = [_of_one_type([row[index] for row in table], limits.cell_length) for index in range(len(columns))]
     return {"table": name, "columns": columns, "rows": [list(row) for row in zip(*typed, strict=True)]}
 
 
@@ -180,11 +184,11 @@ def _to_pil(image: Any) -> Image.Image:
     return to_pil_image(pixels.clip(0, 255).round().astype(np.uint8))
 
 
-def _of_one_type(cells: list[Any]) -> list[Any]:
+def _of_one_type(cells: list[Any], length: int) -> list[Any]:
     numbers = [as_number(cell) for cell in cells]
     if all(number is not None and math.isfinite(number) for number in numbers):
         return numbers
-    return [str(_plain(cell))[:MAX_CELL_LENGTH] for cell in cells]
+    return [str(_plain(cell))[:length] for cell in cells]
 
 
 def _plain(value: Any) -> Any:

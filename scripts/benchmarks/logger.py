@@ -3,8 +3,9 @@
     python -m scripts.benchmarks.logger [--mlflow-python PYTHON --mlflow-number N]
 
 Each row is a training process of its own that logs metrics one call at a time, as fast as it can, and then ends; the
-service is the emulator. Beside `AzureMLLogger` stand `Run.log` as the tutorial uses it, the same with `Run.flush` at
-the end, and Lightning's MLFlowLogger against an MLflow server, with the same delay before each request.
+service is the emulator. Beside `AzureMLLogger`, by SDK v1 and by MLflow, stand `Run.log` as the tutorial uses it, the
+same with `Run.flush` at the end, and Lightning's MLFlowLogger against an MLflow server, with the same delay before each
+request.
 """
 
 import argparse
@@ -25,19 +26,21 @@ from scripts.benchmarks.timing import machine, table
 ROOT = Path(__file__).parents[2]
 DELAY = 0.2
 LATE = f"+{DELAY * 1000:.0f} ms per request"
+# requests that store points, and all that have to do with metrics: of SDK v1 and of MLflow
+BATCH, METRICS = "/batch|log-batch", "/metric/|/mlflow/"
 # state → arguments of Emulator.misbehave
 STATES: dict[str, dict[str, Any]] = {
     "healthy": {"kind": "latency", "delay": 0},
     LATE: {"kind": "latency", "delay": DELAY},
-    "five 429s": {"kind": "429", "requests": 5, "on": "/batch"},
-    "five 500s": {"kind": "500", "requests": 5, "on": "/batch"},
-    "always 429": {"kind": "429", "on": "metrics"},
-    "always 500": {"kind": "500", "on": "metrics"},
+    "five 429s": {"kind": "429", "requests": 5, "on": BATCH},
+    "five 500s": {"kind": "500", "requests": 5, "on": BATCH},
+    "always 429": {"kind": "429", "on": METRICS},
+    "always 500": {"kind": "500", "on": METRICS},
     "refused": {"kind": "refuse"},
     "never answering": {"kind": "silence"},
-    "stored, then dropped": {"kind": "store-and-drop", "requests": 5, "on": "/batch"},
+    "stored, then dropped": {"kind": "store-and-drop", "requests": 5, "on": BATCH},
 }
-LOGGERS = ("AzureMLLogger", "Run.log", "Run.log, flush")
+LOGGERS = ("AzureMLLogger", "AzureMLLogger, MLflow", "Run.log", "Run.log, flush")
 PATIENCE = 90.0
 """Seconds after which a process is killed: where the service does not recover, `Run.flush` goes on for hours."""
 
@@ -85,8 +88,8 @@ def measure_azure(logger: str, state: str, number: int) -> Figures:
     from scripts.emulator import Emulator
 
     with Emulator() as azure, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        env = azure.job_environment("run-1")
-        if logger == "AzureMLLogger":
+        env = azure.job_environment("run-1", mlflow=logger.endswith("MLflow"))
+        if logger.startswith("AzureMLLogger"):
             azure.misbehave(**STATES[state])
             figures = run_training(logger, number, env, folder)
         else:  # the SDK by itself needs the service to begin at all: it fails from then on

@@ -7,6 +7,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
+from scripts.emulator.routes import tracking
 from scripts.emulator.routes.login import PASSWORD
 from scripts.emulator.routes.management import API, DISCOVERY
 from scripts.emulator.state import PRINCIPAL, TENANT, State
@@ -76,12 +77,13 @@ def _path() -> str:
     return os.pathsep.join([sysconfig.get_path("scripts"), str(Path(sys.executable).parent), os.defpath])
 
 
-def job(state: State, run_id: str, token_seconds: float) -> dict[str, str]:
-    """Return the variables that Azure ML sets in a job."""
+def job(state: State, run_id: str, token_seconds: float, mlflow: bool = False) -> dict[str, str]:
+    """Return the variables that Azure ML sets in a job; with `mlflow`, those of azureml-mlflow, too."""
     run, workspace = state.run(run_id), state.workspace
-    return {
+    token = jwt(token_seconds, runid=run_id, role="Contributor")
+    return (tracking.job_variables(state, run_id, token) if mlflow else {}) | {
         "AZUREML_RUN_ID": run_id,
-        "AZUREML_RUN_TOKEN": jwt(token_seconds, runid=run_id, role="Contributor"),
+        "AZUREML_RUN_TOKEN": token,
         "AZUREML_RUN_CONFIGURATION": "azureml-setup/mutated_run_configuration.json",
         "AZUREML_ARM_SUBSCRIPTION": workspace.subscription_id,
         "AZUREML_ARM_RESOURCEGROUP": workspace.resource_group,

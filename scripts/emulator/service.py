@@ -84,12 +84,17 @@ class Emulator:
         """Return the address of the proxy."""
         return f"http://{LOOPBACK}:{self._proxy.port}"
 
-    def job_environment(self, run_id: str, experiment: str = "cifar10", token_seconds: float = _DAY) -> dict[str, str]:
-        """Return the environment of a process inside a running job; the run is made if it is new."""
+    def job_environment(
+        self, run_id: str, experiment: str = "cifar10", token_seconds: float = _DAY, mlflow: bool = False
+    ) -> dict[str, str]:
+        """Return the environment of a process inside a running job; the run is made if it is new.
+
+        With `mlflow` the job names its tracking URI, too, as those of SDK v2 do.
+        """
         run = self.state.add_run(run_id, experiment, type="azureml.scriptrun", target="cpu-cluster")
         if run.status not in FINAL:
             self.state.set_status(run, "Running")
-        return self._bare() | environments.job(self.state, run_id, token_seconds)
+        return self._bare() | environments.job(self.state, run_id, token_seconds, mlflow)
 
     def client_environment(self, auth: str = "service-principal") -> dict[str, str]:
         """Return the environment of a control script on a laptop, which signs in by `auth`.
@@ -234,7 +239,8 @@ class Emulator:
             raise ValueError(f"{run_id} is running already")
 
         def environment(home: Path) -> dict[str, str]:
-            variables = environments.job(self.state, run_id, _DAY)
+            of_v2 = "job" in (self.run(run_id).definition or {})
+            variables = environments.job(self.state, run_id, _DAY, mlflow=of_v2)
             return environments.bare(home, self.proxy_url, self.ca_file) | variables
 
         self._jobs[run_id] = job = Job(self.state, run_id, self.folder / "jobs", environment, self.grace, self._fresh)

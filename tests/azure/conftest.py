@@ -56,20 +56,22 @@ def start_relay(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., "subp
 
 
 @pytest.fixture
-def job(azure: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
-    """The Azure ML of job run-1, whose training process this is."""
+def job(
+    azure: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[Emulator]:
+    """The Azure ML of job run-1, whose training process this is; indirectly parametrized with "mlflow", of SDK v2."""
     for name in os.environ:  # of the developer's, a lower-case proxy would win over the job's
-        if name.lower().endswith("_proxy") or name.startswith("AZURE"):
+        if name.lower().endswith("_proxy") or name.startswith(("AZURE", "MLFLOW_")):
             monkeypatch.delenv(name)
-    for name, value in azure.job_environment("run-1").items():
+    for name, value in azure.job_environment("run-1", mlflow=getattr(request, "param", "v1") == "mlflow").items():
         if name not in ("PATH", "HOME", "PYTHONDONTWRITEBYTECODE"):
             monkeypatch.setenv(name, value)
     monkeypatch.setattr(tempfile, "tempdir", os.environ["TMPDIR"])
     monkeypatch.chdir(tmp_path)
     before = set(sys.modules)  # other tests of this process may hold it
     yield azure
-    new = [name for name in set(sys.modules) - before if name.startswith("azureml.")]
-    assert not new, "the training process holds azureml"
+    new = [name for name in set(sys.modules) - before if name.startswith(("azureml.", "mlflow."))]
+    assert not new, "the training process holds an SDK"
 
 
 @pytest.fixture

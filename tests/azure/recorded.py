@@ -74,7 +74,7 @@ def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Records:
     """An empty folder, outside of any job."""
     records = Records(tmp_path)
     without_relay(records.drains, monkeypatch.setattr)
-    for name in [name for name in os.environ if name.startswith("AZUREML_")]:
+    for name in [name for name in os.environ if name.startswith(("AZUREML_", "MLFLOW_"))]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     return records

@@ -7,36 +7,27 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 from PIL import Image
 
 from lightning_cifar.azure.outbox import Outbox, Progress, entry_line, files_folder, pending, sent_file
-from lightning_cifar.azure.process import child_environment
 from lightning_cifar.azure.run import RunAddress
+from lightning_cifar.azure.sharing import TOKEN_VARIABLES
 from scripts.emulator.records import Metric, MetricSeries
-from tests.azure.conftest import REPOSITORY, kill, write_record
+from tests.azure.conftest import REPOSITORY, write_record
+from tests.azure.relay_host import relay_host
 from tests.deadline import deadline, wait_until
 
-BACKENDS = ["v1"]
+BACKENDS = ["v1", "mlflow"]
 POINTS = [("loss", step, step / 7) for step in range(100)]
-BATCH = {"v1": "/batch"}
-# One SDK is imported for all relays that are forked from here: a line of JSON is a record and its environment.
-HOST = """
-import json, os, sys, tempfile
-from lightning_cifar.azure import backends, relay
-backends.load(sys.argv[1])
-for line in sys.stdin:
-    record, constants, environment = json.loads(line)
-    host = os.getpid()
-    if os.fork() == 0:
-        os.environ.update(environment)
-        tempfile.tempdir = environment["TMPDIR"]
-        for name, value in constants.items():
-            setattr(relay, name, value)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # nothing more will be logged
-        os._exit(relay.Relay(relay.Path(record), host, 600.0).run())
-"""
+# Of each backend: the requests that store points and that read them back, an entry that cannot be stored, and what
+# becomes of the files of `media` where the first name is taken.
+BATCH = {"v1": "/batch", "mlflow": "/log-batch"}
+HISTORY = {"v1": "/full", "mlflow": "/get-history"}
+REFUSED = {"v1": {"metric": "n" * 300, "step": 0}, "mlflow": {"metric": "far", "step": 2**70}}
+RENAMED = {"v1": {"images/i-1.png", "texts/note.txt"}, "mlflow": {"tables/t-1.json", "images/i.png", "texts/note.txt"}}
 
 
 @pytest.fixture(scope="module", params=BACKENDS)
@@ -47,29 +38,21 @@ def backend(request):
 @pytest.fixture(scope="module")
 def host(backend):
     """Start relays of one process that has imported the SDK: `host(record, environment)`."""
-    bare = {name: value for name, value in child_environment().items() if not name.startswith("AZUREML_RUN")}
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOST, backend],
-        env=bare | {"PYTHONPATH": str(REPOSITORY)},
-        stdin=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-    def start(record, environment, **constants):
-        process.stdin.write(json.dumps([str(record), constants, environment]) + "\n")
-        process.stdin.flush()
-
-    yield start
-    process.stdin.close()
-    kill(process)
+    with relay_host(backend) as start:
+        yield start
 
 
 @pytest.fixture
-def address(azure):
-    place = azure.workspace
-    azure.job_environment("run-1")  # makes the run
-    return RunAddress("run-1", "cifar10", place.name, place.resource_group, place.subscription_id)
+def environment(azure, backend):
+    """Return the environment of a run's job, made for the backend."""
+    return partial(azure.job_environment, mlflow=backend == "mlflow")
+
+
+@pytest.fixture
+def address(azure, environment):
+    place, uri = azure.workspace, environment("run-1").get("MLFLOW_TRACKING_URI", "")
+    names = place.name, place.resource_group, place.subscription_id
+    return RunAddress("run-1", "cifar10", *names, tracking_uri=uri)
 
 
 @pytest.fixture
@@ -85,18 +68,18 @@ def points(azure, run_id="run-1"):
     ("kind", "requests"),
     [("429", 2), ("500", 2), ("drop", 2), ("store-and-drop", 2), ("expired", 1), ("400", 2)],
 )
-def test_after_a_failure_each_point_is_there_once(azure, host, backend, record, kind, requests):
+def test_after_a_failure_each_point_is_there_once(azure, host, backend, environment, record, kind, requests):
     fault = azure.misbehave(kind, on=BATCH[backend], requests=requests)
-    host(record, azure.job_environment("run-1"), STEP_SECONDS=deadline(30))
+    host(record, environment("run-1"), STEP_SECONDS=deadline(30), MAX_ENTRIES=60)
     wait_until(lambda: not pending(record))
     assert points(azure) == POINTS
     assert fault.hits == requests, "the SDK sent nothing again by itself"
 
 
 @pytest.mark.parametrize("kind", ["refuse", "silence", "429"])
-def test_a_service_that_never_answers_is_asked_until_it_does(azure, host, record, kind):
+def test_a_service_that_never_answers_is_asked_until_it_does(azure, host, environment, record, kind):
     azure.misbehave(kind)
-    host(record, azure.job_environment("run-1"), STEP_SECONDS=1.0)
+    host(record, environment("run-1"), STEP_SECONDS=1.0)
     wait_until(lambda: Progress.read(record).error, 30)
     assert pending(record) == 100 and not points(azure)
     azure.behave()
@@ -104,24 +87,24 @@ def test_a_service_that_never_answers_is_asked_until_it_does(azure, host, record
     assert points(azure) == POINTS
 
 
-def test_a_point_that_is_refused_for_good_is_counted_and_the_others_arrive(azure, host, record):
+def test_a_point_that_is_refused_for_good_is_counted_and_the_others_arrive(azure, host, backend, environment, record):
     with record.open("a") as file:
-        file.write(entry_line({"metric": "n" * 300, "value": 1.0, "step": 0, "time": 0}))
-    host(record, azure.job_environment("run-1"))
+        file.write(entry_line(REFUSED[backend] | {"value": 1.0, "time": 0}))
+    host(record, environment("run-1"))
     wait_until(lambda: not pending(record))
     assert points(azure) == POINTS
     progress = Progress.read(record)
     assert list(progress.dropped.values()) == [1], progress
 
 
-def test_a_long_record_at_the_service_is_read_back_page_by_page(azure, host, record, backend):
+def test_a_long_record_at_the_service_is_read_back_page_by_page(azure, host, environment, record, backend):
     """Pages of 5,000 points, each slow, that together take longer than the limit for one answer."""
     series = azure.run("run-1").metrics["loss"] = MetricSeries({"loss": "Double"}, "azureml.v1.scalar")
     stamp = "2026-01-01T00:00:00.0000000Z"
     for step in range(20_000):
         series.values.append(Metric("loss", step, 1.0, 0.0, {"loss": 1.0}, str(step), "azureml.v1.scalar", stamp))
-    fault = azure.misbehave("latency", on="/full", delay=deadline(0.1))
-    host(record, azure.job_environment("run-1"), STEP_SECONDS=deadline(0.3))
+    fault = azure.misbehave("latency", on=HISTORY[backend], delay=deadline(0.1))
+    host(record, environment("run-1"), STEP_SECONDS=deadline(0.3))
     wait_until(lambda: not pending(record))
     assert fault.hits == 4 and len(points(azure)) == 20_000
 
@@ -148,25 +131,28 @@ def media(address, backend, tmp_path):
     return record
 
 
-def test_everything_else_arrives_too_and_a_second_time_nothing_of_it(azure, host, media):
+def test_everything_else_arrives_too_and_a_second_time_nothing_of_it(azure, host, backend, environment, media):
+    rows = [["a", 1.0], ["b", 2.0]]
     for _ in range(2):
-        host(media, azure.job_environment("run-1"))
+        host(media, environment("run-1"))
         wait_until(lambda: not pending(media), 20)
         sent_file(media).unlink()
-        assert [m.columns for m in azure.metrics("run-1") if m.name == "t"] == [
-            {"name": "a", "value": 1.0},
-            {"name": "b", "value": 2.0},
-        ]
-        assert set(azure.artifacts("run-1")) == {"images/i.png", "confusion", "texts/note.txt"}
-        assert sorted({m.name for m in azure.metrics("run-1")}) == ["confusion", "samples", "t"]
+        artifacts, metrics = azure.artifacts("run-1"), azure.metrics("run-1")
+        if backend == "v1":
+            assert [list(m.columns.values()) for m in metrics if m.name == "t"] == rows
+            assert set(artifacts) == {"images/i.png", "confusion", "texts/note.txt"}
+            assert sorted({m.name for m in metrics}) == ["confusion", "samples", "t"]
+        else:
+            assert json.loads(artifacts["tables/t.json"]) == {"columns": ["name", "value"], "data": rows}
+            assert set(artifacts) == {"images/i.png", "confusion.json", "tables/t.json", "texts/note.txt"}
         assert azure.run("run-1").tags["best"] == "x"
 
 
-def test_an_artifact_whose_name_is_taken_gets_another_one(azure, host, media):
-    azure.misbehave("409", on="artifacts", requests=1)
-    host(media, azure.job_environment("run-1"))
+def test_an_artifact_whose_name_is_taken_gets_another_one(azure, host, backend, environment, media):
+    azure.misbehave("409", on="batch/metadata", requests=1)
+    host(media, environment("run-1"))
     wait_until(lambda: not pending(media), 20)
-    assert {"images/i-1.png", "texts/note.txt"} <= set(azure.artifacts("run-1"))
+    assert RENAMED[backend] <= set(azure.artifacts("run-1"))
 
 
 @pytest.mark.parametrize("status", ["Completed", "Failed", "Canceled"])
@@ -182,8 +168,9 @@ def test_an_interactive_run_is_started_and_ended_and_no_remote_s_token_leaves(az
     host(record, azure.client_environment())
     wait_until(lambda: not pending(record), 20)
     (run,) = azure.runs("mine")
-    assert (run.id, run.status) == ("mine-1", status) and len(points(azure, "mine-1")) == 3
-    assert status != "Failed" or "the loss is odd" in str(run.error)
+    own_id = run.id if backend == "v1" else run.display_name  # MLflow's service gives each run an id of its own
+    assert (own_id, run.status) == ("mine-1", status) and len(points(azure, run.id)) == 3
+    assert status != "Failed" or "the loss is odd" in str(run.error or run.tags)
     assert not [request.path for request in azure.requests if b"secret-token" in request.body]
 
 
@@ -193,16 +180,16 @@ def test_an_unknown_run_is_named(azure, host, record):
     wait_until(lambda: "run run-9 is not in workspace" in (Progress.read(record).error or ""), 20)
 
 
-def test_a_token_that_the_sdk_renewed_is_shared_and_survives_a_failure(azure, host, record):
-    environment = azure.job_environment("run-1", token_seconds=deadline(6.0))  # short: the SDK renews it at once
-    environment.pop("AZUREML_RUN_TOKEN_EXPIRY", None)
-    host(record, environment)
+def test_a_token_that_the_sdk_renewed_is_shared_and_survives_a_failure(azure, host, backend, environment, record):
+    variables = environment("run-1", token_seconds=deadline(6.0))  # short: the SDK renews it at once
+    host(record, variables)
     wait_until(lambda: not pending(record), 20)
-    environment |= {"AZUREML_RUN_TOKEN": azure.job_environment("run-1", token_seconds=-1.0)["AZUREML_RUN_TOKEN"]}
-    fault = azure.misbehave("500", on="/batch", requests=1)
+    expired = environment("run-1", token_seconds=-1.0)
+    variables |= {name: expired[name] for name in TOKEN_VARIABLES if name in expired}
+    fault = azure.misbehave("500", on=BATCH[backend], requests=1)
     with record.open("a") as file:
         file.write(entry_line({"metric": "late", "value": 1.0, "step": 0, "time": 0}))
-    host(record, environment)
+    host(record, variables)
     wait_until(lambda: not pending(record), 20)
     assert fault.hits == 1 and ("late", 0, 1.0) in points(azure)
 

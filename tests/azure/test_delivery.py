@@ -10,13 +10,14 @@ from lightning_cifar.azure import process
 from lightning_cifar.azure.delivery import Delivery
 from lightning_cifar.azure.outbox import Progress, pending
 from lightning_cifar.azure.run import RunAddress
+from tests.azure.conftest import FAKE
 from tests.deadline import wait_until
 
 
 @pytest.fixture
 def deliver(fake, tmp_path):
     """Make a delivery for the job's run."""
-    return lambda: Delivery(RunAddress.of_job(), tmp_path / "outputs", 60.0)
+    return lambda: Delivery(RunAddress.of_job(), FAKE, tmp_path / "outputs", 60.0)
 
 
 def line(name="a", step=0):

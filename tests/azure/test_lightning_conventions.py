@@ -14,15 +14,22 @@ from pytorch_lightning.loggers.logger import DummyExperiment
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from lightning_cifar import AzureMLLogger
+from lightning_cifar.azure.backends import limits
 from lightning_cifar.azure.run_status import SIGTERM_SECONDS
 from tests.azure.conftest import REPOSITORY
 from tests.azure.recorded import QUIET, LoggingModel, without_relay
 from tests.deadline import deadline
 
 
-@pytest.fixture(params=["in a job", "outside"])
-def records(request):
-    return request.getfixturevalue("recorded" if request.param == "in a job" else "outside")
+@pytest.fixture(params=["in a job", "in a job of SDK v2", "outside"])
+def records(request, monkeypatch):
+    if request.param == "outside":
+        return request.getfixturevalue("outside")
+    records = request.getfixturevalue("recorded")
+    if request.param == "in a job of SDK v2":
+        uri = "azureml://eastus.api.azureml.ms/mlflow/v1.0/subscriptions/s/resourceGroups/g/providers"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"{uri}/Microsoft.MachineLearningServices/workspaces/w")
+    return records
 
 
 def trainer_with(logger, folder, **options):
@@ -65,7 +72,7 @@ def test_the_experiment_is_kept_and_is_a_dummy_on_other_ranks_only(records, monk
     assert experiment and not isinstance(experiment, DummyExperiment)
     assert logger._experiment is experiment is logger.experiment
     assert logger.version == "run-1" or experiment.log("a", 1, step=2) is None
-    assert not [name for name in set(sys.modules) - before if name.startswith("azureml.")]
+    assert not [name for name in set(sys.modules) - before if name.startswith(("azureml.", "mlflow."))]
     monkeypatch.setattr(rank_zero_only, "rank", 1)
     assert isinstance(logger.experiment, DummyExperiment)
 
@@ -106,11 +113,12 @@ def test_every_kind_of_hyperparameters_becomes_one_flat_table(records):
     logger = AzureMLLogger(prefix="p")
     logger.log_hyperparams({})
     logger.log_hyperparams(Namespace(a=1, fn=threading.Thread, none=None))
-    logger.log_hyperparams({"b": {"c": [1, 2], "text": "x" * 5000}})
+    logger.log_hyperparams({"b": {"c": [1, 2], "text": "x" * 7000}})
+    length = limits(logger._backend).cell_length  # 1,000 by SDK v1, 6,000 by MLflow
     tables = [(entry["table"], entry["columns"], entry["rows"]) for entry in records.entries()]
     assert tables == (logger.version == "run-1") * [
         ("p-hyperparameters", ["name", "value"], [["a", "1"], ["fn", "Thread"], ["none", "None"]]),
-        ("p-hyperparameters", ["name", "value"], [["b/c", "[1, 2]"], ["b/text", "x" * 1000]]),
+        ("p-hyperparameters", ["name", "value"], [["b/c", "[1, 2]"], ["b/text", "x" * length]]),
     ]
 
 

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_cifar.azure.backends import MAX_NAME_LENGTH, MAX_NAMES
+from lightning_cifar.azure.backends import V1_LIMITS
 from lightning_cifar.azure.encode import Encoder
 
 
@@ -97,7 +97,7 @@ def test_of_any_names_the_first_fifty_that_fit_are_sent_and_each_other_is_kept_a
             lines = entries(encoder, dict.fromkeys(names, 0.5), step)
             assert [entry["metric"] for entry in lines] == [str(name) for name in names], "all are kept on disk"
             sent.append([entry["metric"] for entry in lines if "skip" not in entry])
-    fit = [str(name) for name in names if len(str(name)) <= MAX_NAME_LENGTH][:MAX_NAMES]
+    fit = [str(name) for name in names if len(str(name)) <= V1_LIMITS.name_length][: V1_LIMITS.names]
     assert sent == [fit] * times
     kept = [str(warning.message).split(" is kept on disk but not sent: in a run, Azure")[0] for warning in caught]
     assert kept == [f"AzureMLLogger: {str(name)!r}" for name in names if str(name) not in fit]

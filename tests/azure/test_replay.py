@@ -36,7 +36,7 @@ def test_a_record_of_an_older_version_is_sent_from_where_it_was_confirmed(fake, 
     for path in OLD_RECORD.parent.iterdir():
         shutil.copy(path, tmp_path)
     record = tmp_path / OLD_RECORD.name
-    monkeypatch.setenv("RELAY_CONSTANTS", json.dumps({"backends": {"_BACKENDS": {"v1": [FAKE, None]}}}))
+    monkeypatch.setenv("RELAY_CONSTANTS", json.dumps({"backends": {"_BACKENDS": {"v1": FAKE}}}))
     assert "3 entries were missing" in replay.replay(record, SECONDS)
     assert fake.points() == [("acc", 2, 2 / 3), ("loss", 2, 2 / 7)]
     assert fake.read("rows") == [["hyperparameters", {"name": "lr", "value": "0.1"}]]

@@ -6,31 +6,35 @@ from pathlib import Path
 
 import pytest
 
+from lightning_cifar.azure import backends
 from lightning_cifar.azure.resume import ResumeFromRun, fetch
+from lightning_cifar.azure.run import RunAddress
 from lightning_cifar.errors import UserError
 
 NEWEST = "outputs/cifar10/version_10/checkpoints/last.ckpt"
 
 
-class FakeRun:
-    """A run's artifacts, and its address; it fails when it is opened, or after a part of a download."""
+class FakeBackend:
+    """A run's artifacts; it fails when it is opened, or after a part of a download."""
 
-    run_id = "run-1"
+    error = None
 
-    def __init__(self, error=None):
-        self.error = error
-
-    def open(self):
+    def __init__(self, address, touch):
         if self.error:
             raise self.error
-        return self
 
-    def get_file_names(self):
+    def artifacts(self):
         return list(ARTIFACTS)
 
-    def download_file(self, name, path):
-        Path(path).write_bytes(b"a part")
+    def download(self, name, path):
+        path.write_bytes(b"a part")
         raise RuntimeError("dropped")
+
+
+@pytest.fixture
+def ask(monkeypatch):
+    monkeypatch.setattr(backends, "DEFAULT", "tests.azure.test_resume:FakeBackend")
+    return lambda results: fetch(RunAddress("run-1", "e", "w", "g", "s"), Path(results), "checkpoints/last.ckpt", 0.0)
 
 
 ARTIFACTS = {
@@ -49,16 +53,19 @@ ARTIFACTS = {
         (None, "dropped"),
     ],
 )
-def test_what_cannot_be_fetched_is_an_error_and_leaves_nothing_to_resume_from(tmp_path, monkeypatch, error, message):
+def test_what_cannot_be_fetched_is_an_error_and_leaves_nothing_to_resume_from(
+    tmp_path, monkeypatch, ask, error, message
+):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(FakeBackend, "error", error)
     with pytest.raises(UserError, match=message):
-        fetch(FakeRun(error), Path("outputs"), "checkpoints/last.ckpt", 0.0)
+        ask("outputs")
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize("results", ["other", "/"])
-def test_a_first_attempt_has_nothing_to_resume(results):
-    assert fetch(FakeRun(), Path(results), "checkpoints/last.ckpt", 0.0) is None
+def test_a_first_attempt_has_nothing_to_resume(ask, results):
+    assert ask(results) is None
 
 
 def checkpoint(folder, path, content, age):
@@ -84,6 +91,7 @@ def test_outside_a_job_nothing_is_resumed(tmp_path, monkeypatch):
     assert ResumeFromRun()(tmp_path) is None
 
 
+@pytest.mark.parametrize("job", ["v1", "mlflow"], indirect=True)
 def test_in_a_job_the_run_is_asked_in_a_process_of_its_own_and_the_disk_the_next_time(job):
     before = set(sys.modules)
     for path, content in ARTIFACTS.items():

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from lightning_cifar import AzureMLLogger
-from lightning_cifar.azure.backends import MAX_CELL_LENGTH
+from lightning_cifar.azure.backends import V1_LIMITS
 from lightning_cifar.azure.outbox import files_folder
 from lightning_cifar.azure.studio import artifact_name, save_image, table_entry
 
@@ -58,7 +58,9 @@ def test_a_tables_columns_have_one_type_each_and_only_values_that_json_knows(row
     assert entry["columns"] == ["a", "number", "b"] + (step is not None) * ["step"]
     for column in zip(*json.loads(json.dumps(entry["rows"], allow_nan=False)), strict=True):
         assert len({type(cell) for cell in column}) == 1
-        assert all(math.isfinite(cell) if isinstance(cell, float) else len(cell) <= MAX_CELL_LENGTH for cell in column)
+        assert all(
+            math.isfinite(cell) if isinstance(cell, float) else len(cell) <= V1_LIMITS.cell_length for cell in column
+        )
     assert [row[1] for row in entry["rows"]] == [row[1] for row in rows]
     assert all(row[3:] == ([] if step is None else [float(step)]) for row in entry["rows"])
 

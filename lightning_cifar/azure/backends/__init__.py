@@ -14,16 +14,27 @@ if TYPE_CHECKING:
     from lightning_cifar.azure.run import RunAddress
 
 DEFAULT = "v1"
-"""Name of the backend that new records are sent by; a record keeps it, so that a replay takes the same."""
-# Name → module and class, and the package that it needs. Any other name is a module and class of one's own.
-_BACKENDS = {"v1": ("lightning_cifar.azure.backends.sdk_v1:SdkV1", "azureml-core")}
+"""Name of the backend for a run that names no other; a record keeps its own, so that a replay takes the same."""
+AZURE_SCHEME = "azureml://"
+# Name → module and class. Any other name is a module and class of one's own.
+_BACKENDS = {
+    "v1": "lightning_cifar.azure.backends.sdk_v1:SdkV1",
+    "mlflow": "lightning_cifar.azure.backends.mlflow:Mlflow",
+}
 
-# What Azure ML takes of one run; beyond it a request fails, or the values are dropped:
-# https://learn.microsoft.com/azure/machine-learning/resource-limits-capacity
-MAX_NAMES = 50  # of metrics, tables, images and matrices, whichever of its processes logged them
-MAX_NAME_LENGTH = 255
-MAX_COLUMNS = 15  # of a table
-MAX_CELL_LENGTH = 1000  # of a table's cell; none is published, this is the limit of a tag's value
+
+class Limits(NamedTuple):
+    """What a service takes of one run; beyond it a request fails, or the values are dropped."""
+
+    names: int = sys.maxsize  # of metrics, tables, images and matrices, whichever of its processes logged them
+    name_length: int = sys.maxsize
+    columns: int = sys.maxsize  # of a table
+    cell_length: int = 6000  # of a table's cell: of an MLflow param's value
+
+
+# https://learn.microsoft.com/azure/machine-learning/resource-limits-capacity; no limit of a table's cell is published,
+# this is a tag's. What Azure ML takes by MLflow is not known: there each name that it refuses is left out by itself.
+V1_LIMITS = Limits(50, 255, 15, 1000)
 
 
 class Point(NamedTuple):
@@ -80,6 +91,12 @@ class Backend(Protocol):
     def upload(self, artifact: str, file: Path) -> None:
         """Upload a file as an artifact, under another name if this one is taken."""
 
+    def artifacts(self) -> Sequence[str]:
+        """Return the names of the run's artifacts."""
+
+    def download(self, artifact: str, file: Path) -> None:
+        """Write the content of an artifact to a file."""
+
     def tags(self, tags: dict[str, str]) -> None:
         """Set tags of the run."""
 
@@ -87,38 +104,73 @@ class Backend(Protocol):
         """End the run as Completed, Failed or Canceled, unless it has ended."""
 
 
-def require(name: str | None = None) -> None:
-    """Check, without importing it, that a backend's SDK (None: the default one's) is installed.
+def choose(backend: str, tracking_uri: str) -> str:
+    """Return the name of the backend for a run.
+
+    Args:
+        backend: "v1", "mlflow", a module and class of one's own, or "auto": MLflow where a server is named, or a job
+            names Azure ML's and azureml-mlflow is installed; else the default one.
+        tracking_uri: MLflow's address of the run's service; "": none is named.
+
+    Raises:
+        UserError: there is no such backend.
+    """
+    is_server = tracking_uri.startswith("http")
+    if backend == "auto":
+        return "mlflow" if is_server or (tracking_uri and not _missing("mlflow", tracking_uri)) else DEFAULT
+    if backend == "v1" and is_server:
+        raise UserError(f"backend 'v1' cannot log to the MLflow server {tracking_uri}: use backend='mlflow'")
+    if backend not in _BACKENDS and ":" not in backend:
+        raise UserError(
+            f"{backend!r} is no backend of AzureMLLogger's: use auto, {', '.join(_BACKENDS)} or module:Class"
+        )
+    return backend
+
+
+def limits(backend: str) -> Limits:
+    """Return what the service behind a backend takes."""
+    return Limits() if backend == "mlflow" else V1_LIMITS
+
+
+def require(backend: str, tracking_uri: str = "") -> None:
+    """Check, without importing it, that a backend's SDK is installed.
 
     Raises:
         UserError: it is not.
     """
-    _, package = _BACKENDS.get(name or DEFAULT, (None, None))
-    try:
-        if package is not None:
-            version(package)
-    except PackageNotFoundError:
-        raise UserError(f"{package} is not installed, and AzureMLLogger needs it here: pip install {package}") from None
+    if package := _missing(backend, tracking_uri):
+        name = package.split("==")[0]
+        raise UserError(f"{name} is not installed, and AzureMLLogger needs it here: pip install {package}")
 
 
-def load(name: str) -> type[Backend]:
-    """Import a backend with its SDK (`v1`: 1 s, 100 MB), and return its class.
+def load(backend: str, tracking_uri: str = "") -> type[Backend]:
+    """Import a backend with its SDK (1 s, 100 MB), and return its class.
 
     Raises:
         UserError: there is no such backend, or its SDK is not installed or cannot be imported.
     """
-    require(name)
-    path, _ = _BACKENDS.get(name, (name, None))
-    module, _, attribute = path.partition(":")
-    if not attribute:
-        raise UserError(f"{name!r} is no backend of AzureMLLogger's: use {', '.join(_BACKENDS)} or module:Class")
+    require(choose(backend, tracking_uri), tracking_uri)
+    module, _, attribute = _BACKENDS.get(backend, backend).partition(":")
     # Where the SDK has no byte-code, Python 3.12 and newer say so of its regular expressions on the user's terminal.
     warnings.filterwarnings("ignore", ".*invalid escape sequence", SyntaxWarning)
     try:
-        backend: type[Backend] = getattr(importlib.import_module(module), attribute)
+        found: type[Backend] = getattr(importlib.import_module(module), attribute)
     except ImportError as error:
         raise not_importable(error) from error
-    return backend
+    return found
+
+
+def _missing(backend: str, tracking_uri: str) -> str | None:
+    """Return what to install for a backend, as pip is told it; None: it is there."""
+    azure = "azureml-mlflow==1.62.0.post6"  # with another one, pip may take one that cannot send files
+    of_mlflow = "mlflow-skinny" if tracking_uri.startswith("http") else azure
+    package = {"v1": "azureml-core", "mlflow": of_mlflow}.get(backend)
+    try:
+        if package is not None:
+            version(package.split("==")[0])
+    except PackageNotFoundError:
+        return package
+    return None
 
 
 def not_importable(error: ImportError) -> UserError:

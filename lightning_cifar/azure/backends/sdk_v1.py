@@ -20,13 +20,14 @@ import shutil
 import warnings
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from azureml.core import Experiment, Run, Workspace
 
 from lightning_cifar.azure.backends import Point
+from lightning_cifar.azure.backends.names import free_names, is_taken
 from lightning_cifar.azure.run import RunAddress
 from lightning_cifar.azure.service_errors import http_status
 
@@ -153,6 +154,15 @@ class SdkV1:
         """Upload a file as an artifact, under another name if this one is taken."""
         _under_a_free_name(artifact, lambda free: self._run.upload_file(free, str(file)))
 
+    def artifacts(self) -> Sequence[str]:
+        """Return the names of the run's artifacts."""
+        names: list[str] = self._run.get_file_names()
+        return names
+
+    def download(self, artifact: str, file: Path) -> None:
+        """Write the content of an artifact to a file."""
+        self._run.download_file(artifact, str(file))
+
     def tags(self, tags: dict[str, str]) -> None:
         """Set tags of the run."""
         self._run.set_tags(tags)
@@ -206,19 +216,12 @@ class _Watch(logging.Handler):
 
 
 def _under_a_free_name(name: str, upload: Callable[[str], object]) -> None:
-    """Upload as `name`, or as `name-1` and so on where that is taken.
-
-    An artifact cannot be replaced. Its name may have been taken by an attempt that then failed, with half of
-    the content or none, or by the job before it was restarted.
-    """
-    path = PurePosixPath(name)
-    for number in range(_FREE_NAMES):
+    for number, free in enumerate(free_names(name), 1):
         try:
-            upload(name if number == 0 else str(path.with_name(f"{path.stem}-{number}{path.suffix}")))
+            upload(free)
             return
         except Exception as error:
-            taken = http_status(error) == 409 or "already exists" in str(error)
-            if not taken or number == _FREE_NAMES - 1:
+            if not is_taken(error) or number == _FREE_NAMES:
                 raise
 
 
