@@ -59,18 +59,42 @@ class History:
         return read_signed(f"the log of run {run_id}, which goes on", self._addresses[name], offset)
 
     def metrics(self, run_id: str, names: Sequence[str] | None) -> Curves:
-        """Return the scalar metrics of a run, those of `names` or all."""
-        what, place = f"the metrics of run {run_id}", f"runs/{quote(run_id)}"
-        keys = self._pages(what, "metric/v2.0", f"{place}/list", {})
-        there = {key["metricKey"]["name"] for key in keys}
+        """Return the scalar metrics of a run, those of `names` or all.
+
+        Whether the points of MLflow and those of SDK v1 are kept together is not documented: a metric is asked of
+        MLflow's service where that knows it, else of the other.
+        """
+        what, service = f"the metrics of run {run_id}", "metric/v2.0"
+        run = self._mlflow(what, "runs/get", run_id=run_id)["run"]
+        of_mlflow = {metric["key"] for metric in run["data"].get("metrics") or ()}
+        listed = self._pages(what, service, f"runs/{quote(run_id)}/list", {})
+        there = of_mlflow | {key["metricKey"]["name"] for key in listed}
         curves = {}
         for name in sorted(there if names is None else there & set(names)):
-            values = self._pages(what, "metric/v2.0", f"{place}/full", {"metricName": name})
-            numbers = [(value.get("step"), (value.get("data") or {}).get(name)) for value in values]
+            if name in of_mlflow:
+                numbers = self._history_of(what, run_id, name)
+            else:
+                values = self._pages(what, service, f"runs/{quote(run_id)}/full", {"metricName": name})
+                numbers = [(value.get("step"), (value.get("data") or {}).get(name)) for value in values]
             points = [Point(step, float(number)) for step, number in numbers if isinstance(number, int | float)]
             if points:
                 curves[name] = sorted(points, key=lambda point: (point.step is None, point.step))
         return curves
+
+    def _history_of(self, what: str, run_id: str, name: str) -> list[tuple[int | None, Any]]:
+        """Return the points of a metric as MLflow's service has them."""
+        points: list[tuple[int | None, Any]] = []
+        query = {"run_id": run_id, "metric_key": name}
+        while True:
+            page = self._mlflow(what, "metrics/get-history", **query)
+            points += [(point.get("step", 0), point["value"]) for point in page.get("metrics") or ()]
+            if not page.get("next_page_token"):
+                return points
+            query["page_token"] = page["next_page_token"]
+
+    def _mlflow(self, what: str, method: str, **query: str) -> Any:
+        # In the form in which MLflow's client asks: the workspace, and the interface behind it.
+        return self._ask(what, "GET", "mlflow/v2.0", f"api/2.0/mlflow/{method}", params=query)
 
     def artifacts(self, run_id: str, prefix: str = "") -> dict[str, str]:
         """Return the paths of a run's artifacts below `prefix`, each with an address that is signed for reading."""

@@ -279,19 +279,32 @@ def test_images_are_uploaded_once_and_reach_a_job_mounted_or_downloaded(
     assert modes == ["mount", "download"]
 
 
-_LOG = """
+_LOG = {
+    "v1": """
 from azureml.core import Run
 run = Run.get_context()
 for step in range(1, 6):
     run.log("loss", 2 / step, step=step * 100)
 run.log("val_acc", 0.3, step=500)
 run.flush()
-"""
+""",
+    "v2": """
+import mlflow
+for step in range(1, 6):
+    mlflow.log_metric("loss", 2 / step, step=step * 100)
+mlflow.log_metric("val_acc", 0.3, step=500)
+""",
+}
 
 
-def test_metrics_are_listed_and_checkpoints_registered(service: Emulator, run: Run) -> None:
-    job = [sys.executable, "-c", _LOG]
-    subprocess.run(job, env=service.job_environment("logged"), check=True, timeout=deadline(30))
+def test_metrics_are_listed_and_checkpoints_registered(service: Emulator, run: Run, sdk: str) -> None:
+    job = [sys.executable, "-c", _LOG[sdk]]
+    subprocess.run(
+        job,
+        env=service.job_environment("logged", mlflow=sdk == "v2") | {"DO_NOT_TRACK": "true"},
+        check=True,
+        timeout=deadline(30),
+    )
     for version in (9, 10):
         service.add_artifact("logged", f"outputs/cifar10/version_{version}/checkpoints/best.ckpt", b"best")
 
