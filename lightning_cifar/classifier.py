@@ -17,7 +17,7 @@ from lightning_cifar.callbacks.resume_state import ResumeState
 from lightning_cifar.data.cifar10 import CLASS_NAMES
 from lightning_cifar.errors import UserError
 from lightning_cifar.loader import Batch
-from lightning_cifar.net import Net
+from lightning_cifar.nets import Net
 from lightning_cifar.net_check import check_logits, check_net
 from lightning_cifar.tiny_steps import QuickAttributes
 

@@ -17,7 +17,6 @@ from lightning_cifar.classifier import CIFAR10Classifier
 from lightning_cifar.datamodule import CIFAR10DataModule
 from lightning_cifar.errors import UserError
 from lightning_cifar.files import atomic_write
-from lightning_cifar.loader import to_float
 
 
 def print_optimizer(trainer: Trainer, model: LightningModule, origin: str | None) -> None:
@@ -75,7 +74,7 @@ def draw(model: CIFAR10Classifier, data: CIFAR10DataModule) -> dict[str, Figure]
         images, labels = data.sample_test_images(40)
         model.eval()
         with torch.inference_mode():
-            predicted = model(to_float(images).to(model.device, model.dtype)).argmax(dim=1)  # type: ignore[arg-type]
+            predicted = model(data.scale(images).to(model.device, model.dtype)).argmax(dim=1)  # type: ignore[arg-type]
         true, taken_for = ([names[i] for i in which] for which in (labels, predicted))
         drawn["test_images"] = figures.sample_sheet(images.cpu(), true, taken_for, title)
     return drawn
