@@ -30,11 +30,13 @@ from lightning_cifar.data import resolve_source
 from lightning_cifar.datamodule import CIFAR10DataModule
 from lightning_cifar.errors import UserError, one_line, place, raised_by_library, report
 from lightning_cifar.model_config import check_net_of_checkpoint, fit_to_data
+from lightning_cifar.optimizers import GroupSettings, build_optimizer
 from lightning_cifar.quiet_warnings import quiet_warnings
+from lightning_cifar.recipes import RECIPES, expand_recipe
 from lightning_cifar.report import print_optimizer, summary, write_figures
 from lightning_cifar.run_folder import SaveConfig, name_run_folder
 
-DEFAULTS = Path(__file__).parent / "recipes" / "default.yaml"
+DEFAULTS = RECIPES["default"]
 SGD = "torch.optim.SGD"
 HELP = "see python -m lightning_cifar fit --help"
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
@@ -60,12 +62,17 @@ class CLI(LightningCLI):
             save_config_callback=SaveConfig,
             save_config_kwargs={"overwrite": True},
             seed_everything_default=0,
+            auto_configure_optimizers=False,  # see `instantiate_classes`
             parser_kwargs=raises | {name: dict(defaults) for name in self.subcommands()},
-            args=list(sys.argv[1:] if args is None else args),
+            args=expand_recipe(sys.argv[1:] if args is None else args),
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the hook that is asked where to resume."""
+        """Add optimizer and schedule, the settings of groups of parameters, and the hook that is asked where to resume."""
+        parser.add_optimizer_args()
+        parser.add_lr_scheduler_args()
+        parser.add_class_arguments(GroupSettings, "norms")
+        parser.add_class_arguments(GroupSettings, "biases")
         parser.add_argument(
             "--resume",
             type=Callable[[Path], str | None] | None,
@@ -118,9 +125,10 @@ class CLI(LightningCLI):
                 data.source = data.fallback
             data.fallback = None  # once settled, the data module has nothing to choose
             fit_to_data(config, said.model.net, source.class_names())
-        if said.model.loss_window is not None:  # the checkpoint's stands in its place
-            config.model.loss_window = said.model.loss_window
-        elif config.trainer.log_every_n_steps:  # to Lightning, 0 is never
+        for name in ("loss_window", "label_smoothing", "tta"):  # the checkpoint's stand in their place
+            if said.model.get(name) is not None:
+                config.model[name] = said.model[name]
+        if said.model.loss_window is None and config.trainer.log_every_n_steps:  # to Lightning, 0 is never
             config.model.loss_window = config.trainer.log_every_n_steps
         optimizer = config.optimizer
         if optimizer and optimizer.class_path == SGD and str(config.trainer.precision) in ("16-mixed", "16"):
@@ -141,6 +149,10 @@ class CLI(LightningCLI):
             super().instantiate_classes()
         except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError) as error:
             raise UserError(f"{one_line(error)}{place(error) or f'; {HELP}'}") from error
+        config = self.config_init[self.subcommand]
+        if config.optimizer:
+            chosen = config.optimizer, config.lr_scheduler, config.norms, config.biases
+            self.model.configure_optimizers = partial(build_optimizer, self.model, *chosen)  # type: ignore[method-assign]  # as LightningCLI does
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer without the default callbacks that another flag or callback replaces."""

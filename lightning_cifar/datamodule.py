@@ -131,14 +131,17 @@ class CIFAR10DataModule(LightningDataModule):
         Raises:
             UserError: there are fewer images than processes.
         """
-        rank, world_size = self._place(self._train_part)
+        part = self._train_part
+        if self.trainer and (batches := int(self.trainer.overfit_batches)):  # Lightning does it for DataLoaders alone
+            part = part[: batches * self.batch_size * self.trainer.world_size]
+        rank, world_size = self._place(part)
         # The convention of Lightning's own samplers: what --seed_everything says, the same in each process.
         seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
         return BatchLoader(
             self._on_device("train"),
-            self._train_part,
+            part,
             self.batch_size,
-            TrainSampler(self._train_part, seed, rank, world_size),
+            TrainSampler(part, seed, rank, world_size),
             augment=self.augment,
             seed=seed + rank,
             scale=self.scale,

@@ -1,5 +1,6 @@
 """Whether a user's own network fits the images and the classes."""
 
+import textwrap
 from typing import Any
 
 import torch
@@ -59,3 +60,19 @@ def check_logits(net: nn.Module, output: Any) -> Tensor:
             "classes); turn its further outputs off, for GoogLeNet with --model.net.aux_logits false"
         )
     return output
+
+
+def load_weights(module: nn.Module, state: dict[str, Any]) -> None:
+    """Load a checkpoint's weights.
+
+    Raises:
+        UserError: they are another network's; one line, where PyTorch lists every tensor.
+    """
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        difference = textwrap.shorten(str(error).splitlines()[-1], 200)
+        name = type(getattr(module, "net", module)).__name__
+        raise UserError(
+            f"the checkpoint holds another network than {name}: {difference}; name the one it was trained with"
+        ) from error

@@ -1,13 +1,12 @@
 """Optimizer and learning-rate schedule from the command line's settings, and a schedule that goes by steps."""
 
-import inspect
 import math
-import pydoc
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from pytorch_lightning import LightningModule
+from jsonargparse import Namespace
+from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.cli import ReduceLROnPlateau, instantiate_class
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
@@ -59,54 +58,74 @@ class WarmupToLinear(LambdaLR):
         super().__init__(optimizer, lambda step: float(np.interp(step, steps, [start, 1.0, end])))
 
 
-def parameter_groups(module: nn.Module) -> dict[Literal["norms", "biases", "weights"], list[nn.Parameter]]:
-    """Return the trained parameters: those of normalisation layers, the biases of other layers, and all others."""
-    groups: dict[Literal["norms", "biases", "weights"], list[nn.Parameter]] = {"norms": [], "biases": [], "weights": []}
+def parameter_groups(module: nn.Module, norms: GroupSettings, biases: GroupSettings) -> list[dict[str, Any]]:
+    """Return the trained parameters in three groups: those of normalisation layers, other biases, and the rest.
+
+    Each group has, beside `params`, the `settings` that were passed for it.
+    """
+    groups: dict[str, dict[str, Any]] = {
+        "weights": {"params": [], "settings": GroupSettings()},
+        "norms": {"params": [], "settings": norms},
+        "biases": {"params": [], "settings": biases},
+    }
     for layer in module.modules():
         for name, parameter in layer.named_parameters(recurse=False):
             if parameter.requires_grad:
-                is_norm = isinstance(layer, NORMS)
-                groups["norms" if is_norm else "biases" if name == "bias" else "weights"].append(parameter)
-    return groups
+                kind = "norms" if isinstance(layer, NORMS) else "biases" if name == "bias" else "weights"
+                groups[kind]["params"].append(parameter)
+    return [group for group in groups.values() if group["params"]]
+
+
+def training_steps(trainer: Trainer) -> float:
+    """Return how many steps the optimizer makes in a training; infinite where it has no end.
+
+    As `Trainer.estimated_stepping_batches`, which loads the training data before a checkpoint's place in the epoch is
+    restored, and with that loses it (Lightning 2.6).
+    """
+    epochs, steps = trainer.max_epochs or 0, trainer.max_steps if trainer.max_steps != -1 else math.inf
+    if epochs == -1:
+        return steps
+    batches = len(trainer.datamodule.train_dataloader())  # type: ignore[attr-defined]  # set where mypy does not look
+    limit = trainer.limit_train_batches
+    batches = int(limit * batches) if isinstance(limit, float) else min(limit, batches)
+    return min(math.ceil(batches / trainer.accumulate_grad_batches) * epochs, steps)
 
 
 def build_optimizer(
     module: LightningModule,
-    optimizer: dict[str, Any],
-    lr_scheduler: dict[str, Any] | None,
+    optimizer: Namespace,
+    lr_scheduler: Namespace | None,
     norms: GroupSettings,
     biases: GroupSettings,
 ) -> dict[str, Any]:
-    """Return what `configure_optimizers` returns, from `class_path` and `init_args` of optimizer and schedule.
+    """Return what `configure_optimizers` returns, from the classes and arguments of optimizer and schedule.
 
-    A schedule that takes `total_steps`, as `OneCycleLR` does, goes by steps, and has those of the Trainer where it
-    names none; any other goes by epochs.
+    A schedule that takes `total_steps`, as `OneCycleLR` does, goes by steps, those of the Trainer where it names none;
+    any other goes by epochs.
 
     Raises:
-        UserError: such a schedule, and a training without end.
+        UserError: the training has no end that such a schedule could lead to.
     """
-    own = {"norms": norms, "biases": biases}
-    groups = [
-        {"params": parameters, "name": name}
-        for name, parameters in parameter_groups(module).items()
-        if parameters
-    ]
-    built = instantiate_class((groups,), optimizer)
+    parameters: Any = module.parameters()
+    if (norms, biases) != (GroupSettings(), GroupSettings()):  # else one group, as in checkpoints of older versions
+        parameters = parameter_groups(module, norms, biases)
+    built = instantiate_class((parameters,), optimizer.as_dict())
     for group in built.param_groups:
-        settings = own.get(group.pop("name"), GroupSettings())
+        settings = group.pop("settings", GroupSettings())
         group["lr"] *= settings.lr_factor
         if settings.weight_decay is not None:
             group["weight_decay"] = settings.weight_decay
     if not lr_scheduler:
         return {"optimizer": built}
-    by_steps = "total_steps" in inspect.signature(pydoc.locate(lr_scheduler["class_path"])).parameters  # type: ignore[arg-type]  # it was parsed
-    if by_steps and not lr_scheduler["init_args"].get("total_steps"):
-        steps = module.trainer.estimated_stepping_batches
+    init = lr_scheduler.as_dict()
+    by_steps = "total_steps" in init["init_args"]
+    if by_steps and init["init_args"]["total_steps"] is None:
+        steps = training_steps(module.trainer)
         if math.isinf(steps):
-            raise UserError("--lr_scheduler needs to know the end of the training: give --trainer.max_epochs or max_steps")
-        lr_scheduler = {**lr_scheduler, "init_args": {**lr_scheduler["init_args"], "total_steps": int(steps)}}
-    scheduler = instantiate_class(built, lr_scheduler)
-    settings = {"scheduler": scheduler, "interval": "step" if by_steps else "epoch"}
-    if isinstance(scheduler, ReduceLROnPlateau):
-        settings["monitor"] = scheduler.monitor
-    return {"optimizer": built, "lr_scheduler": settings}
+            raise UserError(f"{init['class_path']} leads to the training's end: give --trainer.max_epochs or max_steps")
+        init["init_args"]["total_steps"] = int(steps)
+    schedule = instantiate_class((built,), init)
+    config = {"scheduler": schedule, "interval": "step" if by_steps else "epoch"}
+    if isinstance(schedule, ReduceLROnPlateau):
+        config["monitor"] = schedule.monitor
+    return {"optimizer": built, "lr_scheduler": config}

@@ -115,7 +115,11 @@ def test_an_explicit_loss_window_wins_over_log_every_n_steps(build, flags, windo
         ({"optimizer": "AdamW"}, ("fit", "--config=my.yaml"), OWN_DEFAULTS),
         ({"optimizer": ADAMW}, ("fit", "-c", "my.yaml"), OWN_DEFAULTS | {"lr": 0.003}),
         ({"fit": {"optimizer": ADAMW}}, ("--config=my.yaml", "fit"), OWN_DEFAULTS | {"lr": 0.003}),
-        ({"fit": {"data": {"augment": "crop_flip"}}}, ("--config", "my.yaml", "fit", "--optimizer", "AdamW"), OWN_DEFAULTS),
+        (
+            {"fit": {"data": {"augment": "crop_flip"}}},
+            ("--config", "my.yaml", "fit", "--optimizer", "AdamW"),
+            OWN_DEFAULTS,
+        ),
         (None, ("fit", "--optimizer", "torch.optim.AdamW", "--optimizer.lr", "0.003"), OWN_DEFAULTS | {"lr": 0.003}),
         (None, ("fit", "--optimizer.class_path", "torch.optim.AdamW"), OWN_DEFAULTS),
         (None, ("fit", "--optimizer", json.dumps(ADAMW)), OWN_DEFAULTS | {"lr": 0.003}),
