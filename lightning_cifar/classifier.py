@@ -16,8 +16,8 @@ from lightning_cifar.callbacks.resume_state import ResumeState
 from lightning_cifar.data.cifar10 import CLASS_NAMES
 from lightning_cifar.errors import UserError
 from lightning_cifar.loader import Batch
-from lightning_cifar.nets import Net
 from lightning_cifar.net_check import check_logits, check_net, load_weights
+from lightning_cifar.nets import Net
 from lightning_cifar.tiny_steps import QuickAttributes
 from lightning_cifar.tta import TTA, mean_logits
 

@@ -68,7 +68,7 @@ class CLI(LightningCLI):
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add optimizer and schedule, the settings of groups of parameters, and the hook that is asked where to resume."""
+        """Add the optimizer, its schedule and groups of parameters, and the hook that is asked where to resume."""
         parser.add_optimizer_args()
         parser.add_lr_scheduler_args()
         parser.add_class_arguments(GroupSettings, "norms")
@@ -152,7 +152,7 @@ class CLI(LightningCLI):
         config = self.config_init[self.subcommand]
         if config.optimizer:
             chosen = config.optimizer, config.lr_scheduler, config.norms, config.biases
-            self.model.configure_optimizers = partial(build_optimizer, self.model, *chosen)  # type: ignore[method-assign]  # as LightningCLI does
+            self.model.configure_optimizers = partial(build_optimizer, self.model, *chosen)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer without the default callbacks that another flag or callback replaces."""

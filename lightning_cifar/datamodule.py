@@ -132,7 +132,7 @@ class CIFAR10DataModule(LightningDataModule):
             UserError: there are fewer images than processes.
         """
         part = self._train_part
-        if self.trainer and (batches := int(self.trainer.overfit_batches)):  # Lightning does it for DataLoaders alone
+        if self.trainer and (batches := int(self.trainer.overfit_batches)):  # type: ignore[attr-defined]  # set where mypy does not look
             part = part[: batches * self.batch_size * self.trainer.world_size]
         rank, world_size = self._place(part)
         # The convention of Lightning's own samplers: what --seed_everything says, the same in each process.

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 
 class Group(nn.Module):
-    """Two 3×3 convolutions, each followed by BatchNorm and GELU; the first one's output is halved in height and width.
+    """Two 3x3 convolutions, each followed by BatchNorm and GELU; the first one's output is halved in height and width.
 
     The filters of the first input channels begin as the identity. BatchNorm learns only its biases.
 
@@ -36,7 +36,7 @@ class Group(nn.Module):
 class AirbenchNet(nn.Module):
     """The network of airbench94; 1,972,792 parameters with the default widths and 10 classes.
 
-    Its first layer, `whiten`, is meant to whiten patches of 2×2 pixels: `callbacks.whitening.Whitening` sets its
+    Its first layer, `whiten`, is meant to whiten patches of 2x2 pixels: `callbacks.whitening.Whitening` sets its
     weights, which are not trained. Source: Jordan 2024, https://arxiv.org/abs/2404.00498.
 
     Args:

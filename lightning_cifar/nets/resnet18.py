@@ -10,7 +10,7 @@ def _norm_conv(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Sequ
 
 
 class Block(nn.Module):
-    """Two convolutions beside a shortcut, which is a 1×1 convolution where the shape changes.
+    """Two convolutions beside a shortcut, which is a 1x1 convolution where the shape changes.
 
     Args:
         inputs: channels.
@@ -31,7 +31,7 @@ class Block(nn.Module):
 
 
 class ResNet18(nn.Sequential):
-    """ResNet-18 with a 3×3 stem and no max-pooling, as for CIFAR; 11,173,962 parameters with 10 classes.
+    """ResNet-18 with a 3x3 stem and no max-pooling, as for CIFAR; 11,173,962 parameters with 10 classes.
 
     Source: He et al. 2015, https://arxiv.org/abs/1512.03385, with the stem of its section 4.2.
 
