@@ -14,7 +14,7 @@ from typing import Any
 
 from jsonargparse import Namespace
 from pytorch_lightning import Trainer
-from pytorch_lightning.callbacks import LambdaCallback
+from pytorch_lightning.callbacks import LambdaCallback, Timer
 from pytorch_lightning.callbacks import ProgressBar as AnyBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
@@ -33,8 +33,10 @@ from lightning_cifar.model_config import check_net_of_checkpoint, fit_to_data
 from lightning_cifar.optimizers import GroupSettings, build_optimizer
 from lightning_cifar.quiet_warnings import quiet_warnings
 from lightning_cifar.recipes import RECIPES, expand_recipe
-from lightning_cifar.report import print_optimizer, summary, write_figures
+from lightning_cifar.report import images_per_second, last_lines, print_optimizer, write_figures
+from lightning_cifar.results import recipe_name, summarize, write_results
 from lightning_cifar.run_folder import SaveConfig, name_run_folder
+from lightning_cifar.seeds import report_runs, split_seeds
 
 DEFAULTS = RECIPES["default"]
 SGD = "torch.optim.SGD"
@@ -49,11 +51,15 @@ class Checked(Exception):  # noqa: N818  # no error: the flags are good, and not
 class CLI(LightningCLI):
     """`fit`, `validate`, `test` and `predict` with the classifier and the data module of this package.
 
-    With `check_only`, raises `Checked` instead of building anything.
+    Args:
+        args: the command line; by default the process's own.
+        check_only: raise `Checked` instead of building anything.
+        prefix: of the metrics in loggers whose run all trainings of this process share.
     """
 
-    def __init__(self, args: Sequence[str] | None = None, check_only: bool = False) -> None:
-        self.check_only = check_only
+    def __init__(self, args: Sequence[str] | None = None, check_only: bool = False, prefix: str = "") -> None:
+        self.check_only, self.prefix = check_only, prefix
+        self.results: dict[str, Any] = {}
         raises = {"exit_on_error": False}
         defaults = raises | {"default_config_files": [str(DEFAULTS)]}
         super().__init__(
@@ -137,6 +143,9 @@ class CLI(LightningCLI):
             optimizer.init_args.fused = False
         if config.lr_scheduler and not optimizer:
             raise UserError("--lr_scheduler has no effect without --optimizer: set it up in configure_optimizers, too")
+        for logger in config.trainer.logger if self.prefix and isinstance(config.trainer.logger, list) else []:
+            if "prefix" in logger.init_args and not logger.class_path.endswith("RunLogger"):
+                logger.init_args.prefix = self.prefix
         name_run_folder(config.trainer, data=Path(config.data.source).resolve().name, saves=self.subcommand == "fit")
 
     def instantiate_classes(self) -> None:
@@ -169,6 +178,8 @@ class CLI(LightningCLI):
             said = "--optimizer" if self.said.optimizer != Namespace(class_path=SGD) else "recipes/default.yaml"
             origin = said if config.optimizer else None
             callbacks.append(LambdaCallback(on_train_start=partial(print_optimizer, origin=origin)))
+            self.timer = Timer()
+            callbacks.append(self.timer)
         config.trainer.callbacks = callbacks
         return super().instantiate_trainer(**kwargs)
 
@@ -196,7 +207,15 @@ class CLI(LightningCLI):
                 interrupted.remedy = f"the training had ended and lies in {folder}; next: test --ckpt_path best"
             raise
         if trainer.is_global_zero:
-            print(summary(trainer, self.model, self.datamodule, seconds, folder))
+            speed = images_per_second(trainer, self.model, self.datamodule, seconds)
+            seconds = max(seconds, self.timer.time_elapsed())  # which a checkpoint's parts of the run are in
+            print(last_lines(trainer, self.model, self.datamodule, seconds, speed, folder))
+            config = self.config[self.subcommand]
+            recipe = recipe_name(config.get("config") or ())
+            name, seed = self.datamodule.source.name, config.seed_everything
+            summary = summarize(trainer, self.model, name, recipe, seed, seconds, speed)
+            write_results(folder, summary, self.model)
+            self.results = summary | {"folder": folder, "loss_history": self.model.loss_history}
 
 
 def check_flags(args: Sequence[str]) -> None:
@@ -219,7 +238,12 @@ def main(args: Sequence[str] | None = None) -> int:
     raise_when_signalled()
     try:
         with quiet_warnings():
-            CLI(args)
+            seeds, args = split_seeds(sys.argv[1:] if args is None else args)
+            runs = [CLI([*args, f"--seed_everything={seed}"], prefix=f"seed{seed}").results for seed in seeds]
+            if runs:
+                report_runs(runs, Path(runs[0]["folder"]).with_name(f"seeds_{'_'.join(map(str, seeds))}.png"))
+            else:
+                CLI(args)
     except Interrupted as interrupted:
         if rank_zero_only.rank == 0:  # type: ignore[attr-defined]  # an attribute of a function
             with last_words():

@@ -67,7 +67,7 @@ def draw(model: CIFAR10Classifier, data: CIFAR10DataModule) -> dict[str, Figure]
     title = f"{type(model.net).__name__} on {describe(data)}"
     drawn: dict[str, Figure] = {}
     if model.loss_history:
-        drawn["loss_curve"] = figures.loss_curve(model.loss_history, model.val_history, title)
+        drawn["loss_curve"] = figures.loss_curves({"loss": model.loss_history, "val_loss": model.val_history}, title)
     if model.confusion_matrix is not None:
         names = model.class_names
         drawn["confusion_matrix"] = figures.confusion_matrix(model.confusion_matrix, names, title)
@@ -100,23 +100,35 @@ def describe(data: CIFAR10DataModule) -> str:
     return "SYNTHETIC images" if data.source.name == "synthetic" else data.source.name
 
 
-def summary(trainer: Trainer, model: CIFAR10Classifier, data: CIFAR10DataModule, seconds: float, folder: Path) -> str:
+def images_per_second(
+    trainer: Trainer, model: CIFAR10Classifier, data: CIFAR10DataModule, seconds: float
+) -> float | None:
+    """Return how many images a second were trained on in a training of so many seconds; None if it trained nothing."""
+    if model.first_batch is None:
+        return None
+    batches = trainer.fit_loop.total_batch_idx + 1 - model.first_batch
+    return batches * data.images_per_batch * trainer.world_size / max(seconds, 1e-9)
+
+
+def last_lines(
+    trainer: Trainer,
+    model: CIFAR10Classifier,
+    data: CIFAR10DataModule,
+    seconds: float,
+    speed: float | None,
+    folder: Path,
+) -> str:
     """Return how a training of so many seconds and its test went, and where the results are, in a few lines."""
     minutes, rest = divmod(round(seconds), 60)
-    if model.first_batch is None:
-        epochs = f"{trainer.current_epoch} of {trainer.max_epochs} epochs"
-        speed = f"nothing to train: {epochs} were done; ask for more of them"
-    else:
-        batches = trainer.fit_loop.total_batch_idx + 1 - model.first_batch
-        images = batches * data.images_per_batch * trainer.world_size
-        speed = f"{images / max(seconds, 1e-9):,.0f} training images per second of it"
+    epochs = f"{trainer.current_epoch} of {trainer.max_epochs} epochs"
+    nothing = f"nothing to train: {epochs} were done; ask for more of them"
     test_acc = trainer.callback_metrics.get("test_acc")
     lines = [
         "Finished Training",
         f"  wall time      {minutes} min {rest} s, validation included",
-        f"  speed          {speed}",
+        f"  speed          {nothing if speed is None else f'{speed:,.0f} training images per second of it'}",
         f"  test accuracy  {'not tested' if test_acc is None else f'{test_acc:.1%}'} ({describe(data)})",
-        f"  results        {folder} (config.yaml, curves, figures, checkpoints)",
+        f"  results        {folder} (config.yaml, summary.json, curves, figures, checkpoints)",
     ]
     if best := getattr(trainer.checkpoint_callback, "best_model_path", ""):
         lines.append(f"  best network   {best}")
