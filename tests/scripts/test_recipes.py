@@ -51,6 +51,6 @@ def test_runs_become_rows_with_mean_and_deviation(tmp_path, readme, capsys):
 
 def test_without_a_run_the_table_stays(tmp_path, readme):
     before = readme.read_text()
-    with pytest.raises(UserError, match="no run of a recipe below .*: train one"):
+    with pytest.raises(UserError, match=r"no run of a recipe below .*: train one"):
         recipes.main(["--results", str(tmp_path)])
     assert readme.read_text() == before
