@@ -7,7 +7,7 @@ from pathlib import Path
 from pytorch_lightning import Trainer
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from lightning_cifar.callbacks.checkpoints import check_loads, newest_checkpoint
+from lightning_cifar.callbacks.checkpoints import by_process_0, check_loads, newest_checkpoint
 from lightning_cifar.errors import UserError
 
 
@@ -42,13 +42,4 @@ def ask_where_to_resume(ask: Callable[[Path], str | None], trainer: Trainer) -> 
     if trainer.world_size == 1 or "RANK" not in os.environ:
         return ask(results)
     trainer.strategy.setup_environment()  # as `fit` would do in a moment
-    answer: str | UserError | None = None
-    if trainer.is_global_zero:
-        try:
-            answer = ask(results)
-        except UserError as error:
-            answer = error
-    answer = trainer.strategy.broadcast(answer)
-    if isinstance(answer, UserError):
-        raise answer
-    return answer
+    return by_process_0(lambda: ask(results))

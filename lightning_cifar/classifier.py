@@ -1,7 +1,6 @@
 """The LightningModule: any network that maps images to classes, trained with cross-entropy."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule
@@ -16,7 +15,7 @@ from lightning_cifar.callbacks.resume_state import ResumeState
 from lightning_cifar.data.cifar10 import CLASS_NAMES
 from lightning_cifar.errors import UserError
 from lightning_cifar.loader import Batch
-from lightning_cifar.net_check import check_logits, check_net, load_weights
+from lightning_cifar.net_check import check_net
 from lightning_cifar.nets import Net
 from lightning_cifar.tiny_steps import QuickAttributes
 from lightning_cifar.tta import TTA, mean_logits
@@ -86,7 +85,9 @@ class CIFAR10Classifier(QuickAttributes, LightningModule):
         return mean_logits(self.net, images, self.tta)
 
     def _loss(self, logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
-        check_logits(self.net, logits)
+        if not isinstance(logits, Tensor):  # as torchvision's GoogLeNet, in training alone
+            what = f"{type(self.net).__name__} gives {type(logits).__name__} in training instead of a tensor of logits"
+            raise UserError(f"{what}; turn its further outputs off, for GoogLeNet with --model.net.aux_logits false")
         # not in half precision, in which `--trainer.precision bf16-true` has the logits
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         return F.cross_entropy(logits, labels, label_smoothing=smoothing)
@@ -146,11 +147,3 @@ class CIFAR10Classifier(QuickAttributes, LightningModule):
         self.confusion_matrix = self.test_confusion.compute().cpu()
         self.test_class_acc.reset()
         self.test_confusion.reset()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Load the weights, as Lightning does next, but with one line where PyTorch lists every tensor.
-
-        Raises:
-            UserError: the checkpoint holds another network.
-        """
-        load_weights(self, checkpoint["state_dict"])

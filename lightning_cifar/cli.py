@@ -12,6 +12,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+import torch
 from jsonargparse import Namespace
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import LambdaCallback, Timer
@@ -21,15 +22,15 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from lightning_cifar.callbacks.checkpoints import RunCheckpoint
-from lightning_cifar.callbacks.graceful_stop import GracefulStop, Interrupted, last_words, raise_when_signalled
-from lightning_cifar.callbacks.predictions import PredictionPrinter
+from lightning_cifar.callbacks.graceful_stop import GracefulStop, Interrupted, print_last, raise_when_signalled
 from lightning_cifar.callbacks.progress import ProgressBar
 from lightning_cifar.ckpt_path import ask_where_to_resume, resolve_ckpt_path
 from lightning_cifar.classifier import CIFAR10Classifier
 from lightning_cifar.data import resolve_source
+from lightning_cifar.data.cifar10 import CLASS_NAMES
 from lightning_cifar.datamodule import CIFAR10DataModule
 from lightning_cifar.errors import UserError, one_line, place, raised_by_library, report
-from lightning_cifar.model_config import check_net_of_checkpoint, fit_to_data
+from lightning_cifar.model_config import fit_to_data
 from lightning_cifar.optimizers import GroupSettings, build_optimizer
 from lightning_cifar.quiet_warnings import quiet_warnings
 from lightning_cifar.recipes import RECIPES, expand_recipe
@@ -100,11 +101,10 @@ class CLI(LightningCLI):
                 self.config = parser.parse_args([*args, "--optimizer=null", f"--optimizer={optimizer}"])
         except ArgumentError as error:
             raise UserError(f"{one_line(error)}; {HELP}") from error
-        except UnicodeDecodeError as error:
-            raise UserError(f"--config names a file that is no text: {error}") from error
         if self.check_only:
             raise Checked
         config = self.config[self.config.subcommand]
+        self.parsed = config.clone()
         if config.ckpt_path is not None:
             config.ckpt_path = resolve_ckpt_path(config.ckpt_path, Path(config.trainer.default_root_dir))
         elif self.config.subcommand != "fit":
@@ -120,10 +120,12 @@ class CLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Settle what depends on more than one flag: source, network, window of `loss`, optimizer, run folder."""
         config, said = self.config[self.subcommand], self.said
-        check_net_of_checkpoint(config, said.model.net)
+        if said.model.net is not None:  # the checkpoint's stands in its place
+            config.model.net = self.parsed.model.net
         if self.subcommand == "predict":  # prints, and leaves nothing behind
             config.trainer.logger, self.save_config_callback = False, None
             config.trainer.devices = config.trainer.num_nodes = 1  # each image once, in order
+            fit_to_data(config, said.model.net, config.model.class_names or CLASS_NAMES)
         else:
             data = config.data
             source = resolve_source(data.source, data.data_dir, data.mirrors, data.fallback)
@@ -131,7 +133,7 @@ class CLI(LightningCLI):
                 data.source = data.fallback
             data.fallback = None  # once settled, the data module has nothing to choose
             fit_to_data(config, said.model.net, source.class_names())
-        for name in ("loss_window", "label_smoothing", "tta"):  # the checkpoint's stand in their place
+        for name in ("loss_window", "label_smoothing", "tta"):  # as for the network
             if said.model.get(name) is not None:
                 config.model[name] = said.model[name]
         if said.model.loss_window is None and config.trainer.log_every_n_steps:  # to Lightning, 0 is never
@@ -172,9 +174,7 @@ class CLI(LightningCLI):
             callbacks = [one for one in callbacks if not isinstance(one, RunCheckpoint | GracefulStop)]
         if config.trainer.enable_progress_bar is False or sum(isinstance(one, AnyBar) for one in callbacks) > 1:
             callbacks = [one for one in callbacks if not isinstance(one, ProgressBar)]
-        if self.subcommand == "predict":
-            callbacks.append(PredictionPrinter())
-        elif self.subcommand == "fit":
+        if self.subcommand == "fit":
             said = "--optimizer" if self.said.optimizer != Namespace(class_path=SGD) else "recipes/default.yaml"
             origin = said if config.optimizer else None
             callbacks.append(LambdaCallback(on_train_start=partial(print_optimizer, origin=origin)))
@@ -217,6 +217,13 @@ class CLI(LightningCLI):
             write_results(folder, summary, self.model)
             self.results = summary | {"folder": folder, "loss_history": self.model.loss_history}
 
+    def after_predict(self) -> None:
+        """Print file, class and probability of each image."""
+        probabilities = torch.cat(self.trainer.predict_loop.predictions)
+        for file, probability in zip(self.datamodule.predict_files(), probabilities, strict=True):
+            best = int(probability.argmax())
+            print(f"{file}: {self.model.class_names[best]} {probability[best]:.1%}")
+
 
 def check_flags(args: Sequence[str]) -> None:
     """Check that `python -m lightning_cifar ARGS…` would accept the flags.
@@ -246,8 +253,7 @@ def main(args: Sequence[str] | None = None) -> int:
                 CLI(args)
     except Interrupted as interrupted:
         if rank_zero_only.rank == 0:  # type: ignore[attr-defined]  # an attribute of a function
-            with last_words():
-                print(f"{interrupted}; {interrupted.remedy}", file=sys.stderr)
+            print_last(f"{interrupted}; {interrupted.remedy}")
         elif "RANK" not in os.environ:  # a process that Lightning started: by another code than 0 it would have the
             return 0  # first process killed, which may still be sending metrics
         return interrupted.exit_code

@@ -163,12 +163,6 @@ class CIFAR10DataModule(LightningDataModule):
         """Return the first training images, at most `count`, as the network gets them, but for augmentation."""
         return self.scale(self._sets["train"].images[self._train_part[:count]])
 
-    @property
-    def images_per_batch(self) -> float:
-        """Training images in a batch, on average over an epoch: the last one may be smaller."""
-        loader = self.train_dataloader()
-        return len(loader.sampler) / len(loader)
-
     def val_dataloader(self) -> BatchLoader | list[BatchLoader]:
         """Return the validation images, each exactly once over all processes; no loader where there is none."""
         return self._eval_loader(self._on_device("train"), self._val_part) if len(self._val_part) else []

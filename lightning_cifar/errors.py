@@ -4,6 +4,7 @@ import os
 import re
 import sys
 import sysconfig
+import textwrap
 import traceback
 from pathlib import Path
 
@@ -40,7 +41,8 @@ def one_line(error: BaseException) -> str:
     """Return a library's message in one line, without bullets and without the types that jsonargparse has tried."""
     lines = (re.sub(r"^([-*] )+", "", line.strip()) for line in str(error).splitlines())
     kept = [line.rstrip(" ;.") for line in lines if line and not TYPES_TRIED.match(line)]
-    return re.sub(r'Parser key "([^"]+)"', r"--\1", "; ".join(kept).replace(":;", ":"), count=1)
+    line = re.sub(r'Parser key "([^"]+)"', r"--\1", "; ".join(kept).replace(":;", ":"), count=1)
+    return textwrap.shorten(line, 500)  # PyTorch names every tensor in which a checkpoint differs
 
 
 def place(error: BaseException | None) -> str:
@@ -57,6 +59,7 @@ def place(error: BaseException | None) -> str:
 
 
 def raised_by_library(error: BaseException) -> bool:
-    """Return whether Lightning's checks of its arguments raised, or PyTorch's of optimizers and DDP."""
+    """Return whether Lightning's checks of its arguments raised, or PyTorch's of optimizers, weights and DDP."""
     *_, module = "", *(frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__))
-    return module.startswith(("pytorch_lightning", "lightning_fabric", "torch.optim", "torch.nn.parallel"))
+    checks = "pytorch_lightning", "lightning_fabric", "torch.optim", "torch.nn.modules.module", "torch.nn.parallel"
+    return module.startswith(checks)

@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 from torch import Tensor
+from torchmetrics.utilities.plot import plot_confusion_matrix
 
-Curve = Sequence[tuple[int, float]]
 
-
-def loss_curves(curves: Mapping[str, Curve], title: str) -> Figure:
+def loss_curves(curves: Mapping[str, Sequence[tuple[int, float]]], title: str) -> Figure:
     """Draw curves of the loss by their names, (step, loss) each, over the step; leave out empty ones."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
@@ -23,20 +22,12 @@ def loss_curves(curves: Mapping[str, Curve], title: str) -> Figure:
 
 def confusion_matrix(counts: Tensor, class_names: Sequence[str], title: str) -> Figure:
     """Draw how many images of each class (rows) were taken for each (columns): counts (classes, classes)."""
-    share = counts / counts.sum(dim=1, keepdim=True).clamp(min=1)
     classes = len(class_names)
     side = min(max(4.0, 0.6 * classes + 1.5), 20)
     figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.subplots()
-    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(range(classes), class_names, rotation=45, ha="right")
-    axes.set_yticks(range(classes), class_names)
-    axes.set(xlabel="predicted", ylabel="true", title=title)
-    if classes <= 30:
-        for row in range(classes):
-            for column in range(classes):
-                colour = "white" if share[row, column] > 0.5 else "black"
-                axes.text(column, row, str(int(counts[row, column])), ha="center", va="center", color=colour, size=8)
+    plot_confusion_matrix(counts, axes, add_text=classes <= 30, labels=list(class_names), cmap="Blues")
+    axes.set_title(title)
     return figure
 
 

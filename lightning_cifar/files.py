@@ -7,12 +7,10 @@ import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePath
-from typing import IO, TypeVar
+from typing import IO
 
 TEMPORARY = ".unfinished-"
 """Prefix of the names under which files are written before they are whole."""
-
-AnyPath = TypeVar("AnyPath", bound=PurePath)
 
 
 @contextmanager
@@ -49,7 +47,7 @@ def user_cache_folder(data: Path) -> Path:
     return base / "lightning-cifar" / f"{place.name}-{hashlib.sha256(os.fsencode(place)).hexdigest()[:12]}"
 
 
-def newest(paths: Iterable[AnyPath]) -> AnyPath | None:
+def newest(paths: Iterable[PurePath]) -> PurePath | None:
     """Return the path in the highest `version_N` folder, of several there the one changed last; None of none.
 
     By number: `version_10` is newer than `version_9`. Paths without such a folder come first; names that are no files

@@ -22,7 +22,8 @@ NOT_APPLICABLE = (
 @contextmanager
 def quiet_warnings() -> Iterator[None]:
     """Filter what does not apply; format other warnings as errors are: one line, without a place in the code."""
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_is_no_advertising)
+    # Lightning's log lines that recommend its makers' other products, a logger among them
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(lambda line: "Tip: " not in line.getMessage())
     before = warnings.formatwarning
     with warnings.catch_warnings():
         for message in NOT_APPLICABLE:
@@ -32,8 +33,3 @@ def quiet_warnings() -> Iterator[None]:
             yield
         finally:
             warnings.formatwarning = before
-
-
-def _is_no_advertising(record: logging.LogRecord) -> bool:
-    # Lightning's log lines that recommend its makers' other products, a logger among them
-    return not record.getMessage().startswith("\N{ELECTRIC LIGHT BULB} Tip: ")

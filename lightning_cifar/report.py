@@ -15,7 +15,6 @@ from lightning_cifar import figures
 from lightning_cifar.callbacks.progress import print_above_bar
 from lightning_cifar.classifier import CIFAR10Classifier
 from lightning_cifar.datamodule import CIFAR10DataModule
-from lightning_cifar.errors import UserError
 from lightning_cifar.files import atomic_write
 
 
@@ -37,19 +36,13 @@ def write_figures(trainer: Trainer, model: CIFAR10Classifier, data: CIFAR10DataM
     """Draw loss curve, confusion matrix and sample sheet as PNG into `folder`, and log them to every logger.
 
     Raises:
-        UserError: a file cannot be written, for example because the disk is full.
+        OSError: a file cannot be written, for example because the disk is full.
     """
     paths = []
     for name, figure in draw(model, data).items():
         path = folder / f"{name}.png"
-        try:
-            with atomic_write(path) as file:
-                figure.savefig(file, dpi=100)
-        except OSError as error:
-            raise UserError(
-                f"the training has ended and its checkpoints are saved, but {path} cannot be written "
-                f"({error.strerror or error}); make room, then test --ckpt_path last"
-            ) from error
+        with atomic_write(path) as file:
+            figure.savefig(file, dpi=100)
         paths.append(path)
     without = [type(one).__name__ for one in trainer.loggers if not log_images(one, paths, trainer.global_step)]
     if without:
@@ -107,7 +100,9 @@ def images_per_second(
     if model.first_batch is None:
         return None
     batches = trainer.fit_loop.total_batch_idx + 1 - model.first_batch
-    return batches * data.images_per_batch * trainer.world_size / max(seconds, 1e-9)
+    loader = data.train_dataloader()
+    images = batches * len(loader.sampler) / len(loader) * trainer.world_size  # the last batch may be smaller
+    return images / max(seconds, 1e-9)
 
 
 def last_lines(

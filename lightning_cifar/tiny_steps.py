@@ -1,9 +1,7 @@
 """What Lightning and PyTorch cost around a tiny step, such as `Net`'s at batch 4, and how to spare it.
 
 The shares are of the processor time of such a step in the real Trainer, with and without in turns (PyTorch 2.15,
-Lightning 2.6.6). Not worth their lines, at less than 2 % each: `training_step`'s signature stored with it (18 µs), a
-`transfer_batch_to_device` that does not search the batch for tensors (7 µs), a checkpoint callback's `state_key`
-formatted once (10 µs), no look at each batch's end whether to save (2 µs).
+Lightning 2.6.6); what saves less than 2 % is not worth its lines.
 """
 
 import os
@@ -54,8 +52,7 @@ def threads_for(net: nn.Module, batch_size: int) -> int:
     """Return how many threads a training step on the CPU is worth: one for a tiny step, else all that PyTorch has.
 
     With next to nothing to share out, a second thread wins nothing; and on a machine that does anything else, the
-    first one waits at each operation until the second one's core is free: 12 times as long for a step of `Net` at
-    batch 4 beside a load of 16 on two cores.
+    first one waits at each operation until the second one's core is free.
 
     Args:
         net: maps images (N, 3, 32, 32) on the CPU.
@@ -69,36 +66,22 @@ def threads_for(net: nn.Module, batch_size: int) -> int:
 
 
 class Threads(Callback):
-    """Lets one thread compute tiny training steps on the CPU; validation keeps them all."""
+    """Lets one thread compute tiny training steps on the CPU, and the validations between them."""
 
-    def __init__(self) -> None:
-        self._training = self._otherwise = 0
+    _before: int | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Weigh a training step."""
-        self._training = self._otherwise = torch.get_num_threads()
         batch_size = getattr(trainer.train_dataloader, "batch_size", None)
         if pl_module.device.type == "cpu" and batch_size and hasattr(pl_module, "net"):
-            self._training = threads_for(pl_module.net, batch_size)  # type: ignore[arg-type]  # a module
-        torch.set_num_threads(self._training)
-
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Use all threads for large batches."""
-        self._set(self._otherwise)
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Go on with the training."""
-        self._set(self._training)
+            self._before = torch.get_num_threads()
+            torch.set_num_threads(threads_for(pl_module.net, batch_size))  # type: ignore[arg-type]  # a module
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave the threads as they were found."""
-        self._set(self._otherwise)
-        self._training = self._otherwise = 0
+        if self._before:
+            torch.set_num_threads(self._before)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Leave the threads as they were found."""
         self.on_train_end(trainer, pl_module)
-
-    def _set(self, threads: int) -> None:
-        if threads:  # else no training is on
-            torch.set_num_threads(threads)

@@ -107,11 +107,13 @@ def submit(azure: "Emulator", arguments: Sequence[str]) -> int:
 
 def report(azure: "Emulator", run: "RunRecord", file: Path) -> list[str]:
     """Print the metrics that arrived and draw them; return what is wrong with them."""
+    from scripts.emulator import isolation
+
     arrived = [metric for metric in azure.metrics(run.id) if isinstance(metric.value, int | float)]
     found: Curves = {name: [] for name in sorted({metric.name for metric in arrived})}
     for metric in sorted(arrived, key=lambda metric: metric.step or 0):
         found[metric.name].append(Point(metric.step, float(metric.value)))
-    print(f"the job's folders were hidden from each other by {azure.job(run.id).isolation}")
+    print(f"the job's folders were hidden from each other by {isolation.method()}")
     complaints = [f"the emulator did not expect {request}" for request in azure.unexpected]
     if not found:
         if run.status == "Completed":

@@ -1,10 +1,12 @@
 """What the tests share: small folders of images, runs of the command line, and a loopback Azure ML."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +44,22 @@ def make_folder(folder: Path, classes: Sequence[str], train: int, test: int, see
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of three classes, 40 training and 10 test images each."""
     return make_folder(tmp_path_factory.mktemp("data") / "colours", ("blue", "green", "red"), 40, 10)
+
+
+@pytest.fixture
+def files_limited_to() -> Callable[[int], AbstractContextManager]:
+    """As on a full disk, a file takes so many bytes, and the rest is an error; needs no rights to mount a small one."""
+
+    @contextmanager
+    def limit(size: int) -> Iterator[None]:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limit
 
 
 class Cli:

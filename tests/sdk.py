@@ -3,45 +3,62 @@
 import multiprocessing
 import os
 import sys
+import tempfile
 import textwrap
 from collections.abc import Sequence
 from multiprocessing import forkserver
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from tests.deadline import deadline
 
-# The SDK reads these when it is imported; its pauses after an error would be minutes.
-_BACKOFFS = ("AZUREML_DEFAULT_BACKOFF", "AZUREML_DEFAULT_500_BACKOFF", "AZUREML_DEFAULT_503_BACKOFF")
+# The SDK reads these when it is imported: it asks once more, and at once; its own pauses would be minutes.
+_IMPATIENT = {f"AZUREML_DEFAULT_{name}": "0" for name in ("BACKOFF", "500_BACKOFF", "503_BACKOFF")}
+_IMPATIENT["AZUREML_DEFAULT_RETRIES"] = "1"
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["azureml.core", "azureml.core.model"])
+_CONTEXT.set_forkserver_preload(
+    ["azureml.core", "azureml.core.model", "azureml._vendor.azure_storage.blob", "matplotlib.figure", "pathspec"]
+)
 
 
-def run_with_sdk(code: str, environment: dict[str, str], arguments: Sequence[str | Path], folder: Path) -> str:
-    """Run Python code as a script with exactly the given environment, and with no pause before the SDK's retries.
+class Outcome(NamedTuple):
+    """What a process left: its exit code and its output."""
 
-    Return what it printed; fail if it failed or did not end. The folder (absolute) takes the files `out` and `err`.
-    """
+    code: int
+    out: str
+    err: str
+
+    @property
+    def last(self) -> str:
+        """What a user reads last."""
+        return (self.err.strip() or self.out.strip()).splitlines()[-1]
+
+
+def run_with_sdk(code: str, environment: dict[str, str], arguments: Sequence[str | Path], folder: Path) -> Outcome:
+    """Run Python code as a script in a folder, with exactly the given environment; kill it if it does not end."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in _BACKOFFS:
-            patch.setenv(name, "0")
+        for name, value in _IMPATIENT.items():
+            patch.setenv(name, value)
         forkserver.ensure_running()
-    process = _CONTEXT.Process(target=_main, args=(textwrap.dedent(code), environment, [*map(str, arguments)], folder))
-    process.start()
-    process.join(deadline(30))
-    process.kill()
-    process.join()
-    out, err = ((folder / name).read_text() for name in ("out", "err"))
-    assert process.exitcode == 0, out + err
-    return out
+    with tempfile.TemporaryDirectory() as output:
+        files = [Path(output, name) for name in ("out", "err")]
+        script = (textwrap.dedent(code), environment, [*map(str, arguments)], folder, files)
+        process = _CONTEXT.Process(target=_main, args=script)
+        process.start()
+        process.join(deadline(30))
+        process.kill()
+        process.join()
+        return Outcome(process.exitcode, *(file.read_text() for file in files))
 
 
-def _main(code: str, environment: dict[str, str], arguments: list[str], folder: Path) -> None:
+def _main(code: str, environment: dict[str, str], arguments: list[str], folder: Path, output: list[Path]) -> None:
     """Become the script."""
-    for descriptor, name in ((1, "out"), (2, "err")):
-        os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+    for descriptor, file in enumerate(output, start=1):
+        os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT), descriptor)
     os.environ.clear()
     os.environ.update(environment)
+    os.chdir(folder)
     sys.argv[1:] = arguments
     exec(compile(code, "<script>", "exec"), {"__name__": "__main__"})

@@ -1,6 +1,5 @@
 """Flags, files and networks that cannot be used: one line with flag, value and cause, and an exit code."""
 
-import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,18 +36,12 @@ def trained(images, tmp_path_factory) -> Path:
     [
         ("fit --foo 3", ("unrecognized arguments: --foo 3; see python -m lightning_cifar fit --help",)),
         ("fit --data.batch_size many", ("--data.batch_size: Expected a <class 'int'>. Got value: many",)),
-        ("fit --trainer.max_epochs three", ("--trainer.max_epochs: Expected a <class 'int'>; Given value: three;",)),
         ("fit --optimizer NoSuch", ("--optimizer: ", "Given value: NoSuch")),
-        ("fit --optimizer.lr fast", ("--optimizer: ", "Expected a <class 'float'>", "Given value: fast")),
-        ("fit --optimizer AdamW --optimizer.nolr 3", ("--optimizer: ", "AdamW", "'nolr' is not accepted")),
         ("fit --lr_scheduler CosineAnnealingLR", ("--lr_scheduler: ", "arguments are required: T_max")),
         ("fit --trainer.callbacks+=EarlyStopping", ("--trainer.callbacks: ", "are required: monitor; see")),
-        ("fit --model.net no.such.Net", ("--model.net: ", "No module named 'no'", "Given value: no.such.Net")),
-        ("fit --model.net odd_nets.untyped", ("--model.net: ", "Given value: odd_nets.untyped")),
         ("fit --model.net odd_syntax.Net", ("--model.net: invalid syntax (odd_syntax.py, line 1)",)),
         ("fit --model.net odd_nets.made", ("--model.net names a network, not a class",)),
         ("", ("subcommand", "{fit,validate,test,predict}")),
-        ("fly", ("invalid choice: 'fly' (choose from 'fit'",)),
         ("fit --config missing.yaml", ("--config: File does not exist", "missing.yaml")),
         ("fit --optimizer null --lr_scheduler ConstantLR", ("--lr_scheduler has no effect without --optimizer",)),
         ("fit --data.source nowhere", ("no folder 'nowhere': --data.source takes cifar10, synthetic, or a folder",)),
@@ -57,13 +50,10 @@ def trained(images, tmp_path_factory) -> Path:
             ("cifar-10-python.tar.gz", "--data."),
         ),
         ("fit --data.val_size 120", ("only 120 training images; give a number below 120",)),
-        ("fit --trainer.limit_train_batches -3", ("-3 for limit_train_batches",)),
-        ("fit --data.val_size 12 --trainer.val_check_interval 999", ("less than or equal to",)),
         ("fit --trainer.accelerator cpu --trainer.devices 0", ("`Trainer(devices='0')` value is",)),
         ("fit --ckpt_path last", ("no checkpoint last.ckpt in any run below results/; train",)),
         ("fit --ckpt_path no.ckpt", ("no checkpoint no.ckpt: the file does not exist; name one",)),
         ("test", ("test needs a trained network: give --ckpt_path last, best or FILE",)),
-        ("predict", ("predict needs a trained network: give --ckpt_path last, best or FILE",)),
         ("predict --ckpt_path {trained}", ("name a file or a folder with --data.predict_path",)),
         ("predict --ckpt_path {trained} --data.predict_path nowhere", ("no image nowhere: name a file or a folder",)),
     ],
@@ -81,7 +71,6 @@ def odd_nets(tmp_path_factory) -> Iterator[None]:
     folder = tmp_path_factory.mktemp("nets")
     (folder / "odd_nets.py").write_text(
         "from torch import nn\n"
-        "def untyped(num_classes=10):\n    return nn.Linear(3072, num_classes)\n"
         "made = nn.Linear(3072, 10)\n"
         "class Failing(nn.Module):\n    def __init__(self):\n        raise OSError('no weights.bin')\n"
         "class Narrow(nn.Linear):\n    def __init__(self):\n        super().__init__(7, 3)\n"
@@ -91,7 +80,8 @@ def odd_nets(tmp_path_factory) -> Iterator[None]:
         "    def forward(self, x):\n"
         "        return (super().forward(x), x) if self.training else super().forward(x)\n"
         "class Hasty(nn.Module):\n    def __init__(self):\n        self.layer = nn.Linear(3072, 10)\n"
-        "class Empty(nn.Flatten):\n    pass\n"
+        "class Wide(nn.Sequential):\n"
+        "    def __init__(self):\n        super().__init__(nn.Flatten(), nn.Linear(3072, 10))\n"
     )
     (folder / "odd_syntax.py").write_text("class Net(:\n")
     with pytest.MonkeyPatch.context() as patch:
@@ -102,10 +92,14 @@ def odd_nets(tmp_path_factory) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("flags", "parts"),
     [
-        ("--model.net odd_nets.Failing", ("no weights.bin (odd_nets.py, line 7; LIGHTNING_CIFAR_DEBUG=1 shows",)),
-        ("--model.net odd_nets.Hasty", ("cannot assign module before Module.__init__() call (odd_nets.py, line 18;",)),
-        ("--model.net odd_nets.Empty", ("Empty has no parameters to train; make its layers attributes",)),
+        ("--model.net odd_nets.Failing", ("no weights.bin (odd_nets.py, line 5; LIGHTNING_CIFAR_DEBUG=1 shows",)),
+        ("--model.net odd_nets.Hasty", ("cannot assign module before Module.__init__() call (odd_nets.py, line 16;",)),
         ("--model.net odd_nets.Several", ("Several gives tuple in training instead of a tensor",)),
+        ("--model.net torch.nn.Flatten", ("Flatten has no parameters to train; make its layers attributes",)),
+        (
+            "--model.net odd_nets.Wide",
+            ("Wide maps 2 images to (2, 10), but the data has 3 classes, so (2, 3) is need",),
+        ),
         ("--model.net odd_nets.Narrow", ("cannot take images of shape (N, 3, 32, 32): ",)),
         ("--optimizer LBFGS --optimizer.lr 0.1", ("view size is not compatible with",)),
     ],
@@ -117,11 +111,9 @@ def test_networks_of_the_users_own(main, images, odd_nets, flags, parts):
 @pytest.mark.parametrize(
     ("command", "parts"),
     [
-        ("fit --model.net lightning_cifar.Net --model.net.num_classes 5", ("is 5, but the data has 3 classes; leave",)),
-        ("test --model.net torchvision.models.squeezenet1_1 --ckpt_path {trained}", ("holds lightning_cifar.Net();",)),
         (
-            "test --model.net lightning_cifar.Net --model.net.num_classes 5 --ckpt_path {trained}",
-            ("--model.net is lightning_cifar.Net(num_classes=5)", "holds lightning_cifar.Net(num_classes=3); leave"),
+            "test --model.net torchvision.models.squeezenet1_1 --ckpt_path {trained}",
+            ("Error(s) in loading state_dict",),
         ),
         ("test --data.source {five} --ckpt_path {trained}", ("the classes blue, green, red, but the data has a, b",)),
         ("fit --data.source {five} --ckpt_path {trained}", ("name the data it was trained on with --data.source",)),
@@ -143,9 +135,7 @@ def test_a_gpu_where_there_is_none(main, images):
     [
         (b"trainer: [1\n x: }", ("Problems parsing config", "line 2")),
         (b"just text", ("Unexpected config: just text",)),
-        (b"\x89PNG\xff", ("--config names a file that is no text: ", "can't decode byte 0x89")),
         (b"trainer:\n  max_epoch: 3\n", ("does not accept option 'trainer.max_epoch'",)),
-        (b"trainer:\n  max_epochs: three\n", ("--trainer.max_epochs: Expected a <class 'int'>; Given",)),
     ],
 )
 def test_config_files(main, content, parts):
@@ -172,13 +162,8 @@ def test_a_results_folder_that_is_a_file(main, images):
     check_refused(code, main.err, "cannot write", "name another place with --trainer.default_root_dir")
 
 
-def test_a_disk_that_fills_up_while_a_checkpoint_is_saved(main, images):
-    """As by a limit on the size of files, which needs no rights to mount a small disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, before[1]))
-    try:
+def test_a_disk_that_fills_up_while_a_checkpoint_is_saved(main, images, files_limited_to):
+    with files_limited_to(200_000):
         code = main("fit", "--data.source", images, *QUICK)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     check_refused(code, main.err, "cannot save the checkpoint ", "free some space")
     assert not list(main.folder.glob("results/**/*ckpt*"))

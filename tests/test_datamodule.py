@@ -8,7 +8,7 @@ import pytest
 import torch
 from pytorch_lightning import Trainer, seed_everything
 
-from lightning_cifar import CIFAR10Classifier, CIFAR10DataModule, datamodule
+from lightning_cifar import CIFAR10Classifier, CIFAR10DataModule
 from lightning_cifar.data.folder import FolderSource
 from lightning_cifar.data.synthetic import SyntheticSource
 from lightning_cifar.errors import UserError
@@ -49,17 +49,6 @@ def test_only_split_seed_chooses_the_validation_images(images, monkeypatch):
     assert pictures(module(images, split_seed=1).val_dataloader()) != first
 
 
-def test_the_training_order_is_new_each_epoch_and_that_of_the_seed(images, monkeypatch):
-    def order(seed: int, epoch: int) -> list[bytes]:
-        monkeypatch.setenv("PL_GLOBAL_SEED", str(seed))
-        loader = module(images).train_dataloader()
-        loader.sampler.set_epoch(epoch)
-        return [image.numpy().tobytes() for images_, _ in loader for image in images_]
-
-    assert order(0, 0) == order(0, 0)
-    assert order(0, 0) != order(0, 1) and order(0, 0) != order(1, 0)
-
-
 def test_without_validation_there_is_no_loader_and_no_image_is_kept_back(images):
     data = module(images, val_size=0)
     assert data.val_dataloader() == []
@@ -86,17 +75,6 @@ def test_augmentation_changes_the_training_images_and_no_others(images):
     assert len(unchanged) < 10, "one in 162 is neither shifted nor mirrored"
     assert pictures(plain.val_dataloader()) == pictures(augmented.val_dataloader())
     assert pictures(plain.test_dataloader()) == pictures(augmented.test_dataloader())
-
-
-def test_samples_are_spread_over_the_test_set_each_with_its_label(images):
-    data = module(images)
-    sample, everything = data.sample_test_images(6), data._sets["test"]
-    assert (
-        sample.labels.tolist() == [0, 0, 1, 1, 2, 2] and len({image.numpy().tobytes() for image in sample.images}) == 6
-    )
-    for image, label in zip(sample.images, sample.labels, strict=True):
-        same = (everything.images == image).flatten(1).all(1)
-        assert everything.labels[same].tolist() == [label]
 
 
 def test_only_visible_images_are_predicted(images, tmp_path):
@@ -129,11 +107,7 @@ def test_each_split_is_read_once_and_when_it_is_needed(images, tmp_path, monkeyp
         ({"batch_size": 0}, "data.batch_size is 0; give a number of 1 or more"),
         ({"eval_batch_size": -1}, "data.eval_batch_size is -1; give"),
         ({"val_size": -1}, "data.val_size is -1; give a number of 0 or more"),
-        (
-            {"val_size": 120},
-            "data.val_size is 120, but there are only 120 training images; give a number below 120, "
-            "or leave --data.val_size out for 12",
-        ),
+        ({"val_size": 120}, "there are only 120 training images; give a number below 120, or leave .* out for 12"),
     ],
 )
 def test_impossible_sizes_are_refused(images, options, says):
@@ -185,14 +159,3 @@ def test_the_fallback_is_loud_marked_and_gone_with_the_next_run(main, few_synthe
 
     assert main("fit", NO_MIRROR, *QUICK) == 1
     assert "Connection refused" in main.err.splitlines()[-1]
-
-
-def test_the_source_is_chosen_once(images, monkeypatch):
-    chosen = []
-    monkeypatch.setattr(datamodule, "resolve_source", lambda *args: chosen.append(args) or FolderSource(images))
-    data = CIFAR10DataModule("cifar10", Path("there"), mirrors=["mirror"], fallback="synthetic", val_size=30)
-    assert not chosen, "nothing is asked for before it is needed"
-    assert data.class_names == ["blue", "green", "red"]
-    data.prepare_data()
-    data.setup()
-    assert chosen == [("cifar10", Path("there"), ["mirror"], "synthetic")]

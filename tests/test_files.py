@@ -39,18 +39,6 @@ def test_until_the_end_the_old_content_is_read_and_then_the_new(tmp_path):
     assert path.read_bytes() == b"second" and list(path.parent.iterdir()) == [path]
 
 
-def test_two_writers_of_one_file_do_not_mix(tmp_path):
-    path = tmp_path / "file"
-    with atomic_write(path) as one, atomic_write(path) as other:
-        one.write(b"1" * 5)
-        other.write(b"2" * 3)
-    assert path.read_bytes() == b"1" * 5  # whose block ended last
-
-
-def test_hidden_files():
-    assert all(map(is_hidden, (".DS_Store", "._a.png", "Thumbs.db", "desktop.ini"))) and not is_hidden("a.png")
-
-
 def test_each_data_folder_has_its_own_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     one, other = (user_cache_folder(Path(place)) for place in ("/data/birds", "/old/birds"))

@@ -1,10 +1,11 @@
-"""The tutorial's network, exactly."""
+"""The tutorial's network, exactly; and any other is left alone by the check before the first step."""
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from lightning_cifar import Net
+from lightning_cifar.net_check import check_net
 
 
 class TutorialNet(nn.Module):
@@ -35,3 +36,12 @@ def test_loads_the_tutorials_weights_and_computes_the_same():
     ours.load_state_dict(theirs.state_dict())
     images = torch.rand(5, 3, 32, 32)
     assert torch.equal(ours(images), theirs(images))
+
+
+def test_trying_a_network_leaves_it_as_it_was():
+    net = nn.Sequential(nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(3072, 3))
+    net[2].eval()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    check_net(net, 3)
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    assert net[0].training and not net[2].training

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-import yaml
 
 from lightning_cifar import CIFAR10Classifier
 
@@ -19,18 +18,6 @@ def trained_with(main, images):
         return torch.load(path, weights_only=True)
 
     return train
-
-
-OWN_DEFAULTS = {"weight_decay": 0.01, "fused": None, "lr": 0.001}
-
-
-def test_the_settings_reach_the_training_and_the_saved_configuration(trained_with, main):
-    (main.folder / "my.yaml").write_text("optimizer: AdamW\n")
-    state = trained_with("-c", "my.yaml")
-    (group,) = state["optimizer_states"][0]["param_groups"]
-    assert "betas" in group and {name: group[name] for name in OWN_DEFAULTS} == OWN_DEFAULTS
-    (saved,) = (yaml.safe_load(path.read_text()) for path in main.folder.glob("results/**/config.yaml"))
-    assert saved["optimizer"]["init_args"]["weight_decay"] == 0.01
 
 
 @pytest.mark.parametrize(

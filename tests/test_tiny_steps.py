@@ -1,5 +1,7 @@
 """What makes a step quick changes no result, and gives way where a user asks for something else."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from pytorch_lightning import Callback, Trainer
@@ -48,15 +50,11 @@ def plain_loop(images, epochs: int, fused: bool) -> nn.Module:
     return net
 
 
-def test_fit_ends_with_the_weights_of_the_plain_loop(main, images, monkeypatch):
+def test_fit_ends_with_the_weights_of_the_plain_loop(two_threads, main, images, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    before = torch.get_num_threads()
     torch.set_num_threads(1)
-    try:
-        assert main("fit", "--data.source", images, *QUICK) == 0, main.err
-        fused, plain = (plain_loop(images, 2, fused).state_dict() for fused in (True, False))
-    finally:
-        torch.set_num_threads(before)
+    assert main("fit", "--data.source", images, *QUICK) == 0, main.err
+    fused, plain = (plain_loop(images, 2, fused).state_dict() for fused in (True, False))
     (path,) = main.folder.glob("results/**/last.ckpt")
     trained = torch.load(path, weights_only=True)["state_dict"]
     torch.manual_seed(0)
@@ -83,39 +81,28 @@ def test_who_names_the_threads_keeps_them(two_threads, monkeypatch):
     assert threads_for(Net(), 4) == 2
 
 
-class Noting(CIFAR10Classifier):
-    """Notes the number of threads of each kind of step."""
+class Noting(Callback):
+    """Notes the number of threads of each step; may end the training with an error, once it has begun."""
 
-    def training_step(self, batch, batch_idx):
-        self.__dict__.setdefault("threads", set()).add(("training", torch.get_num_threads()))
-        return super().training_step(batch, batch_idx)
-
-    def validation_step(self, batch, batch_idx):
-        self.__dict__.setdefault("threads", set()).add(("validation", torch.get_num_threads()))
-        super().validation_step(batch, batch_idx)
-
-
-class Failing(Callback):
-    """Ends the training with an error, once it has begun."""
+    def __init__(self, failing: bool):
+        self.failing, self.threads = failing, set()
 
     def on_train_batch_end(self, *_):
-        raise ArithmeticError
+        self.threads.add(torch.get_num_threads())
+        if self.failing:
+            raise ArithmeticError
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("failing", [False, True], ids=["to its end", "until an error"])
-def test_validation_keeps_all_threads_and_so_does_what_follows(two_threads, images, tmp_path, failing):
-    data, model = CIFAR10DataModule(str(images), val_size=30), Noting(class_names=["a", "b", "c"])
+def test_what_follows_the_training_has_all_threads_again(two_threads, images, tmp_path, failing):
+    data, model = CIFAR10DataModule(str(images), val_size=30), CIFAR10Classifier(class_names=["a", "b", "c"])
     quiet = {"enable_progress_bar": False, "logger": False, "enable_checkpointing": False, "accelerator": "cpu"}
-    callbacks = [Threads(), *([Failing()] if failing else [])]
-    trainer = Trainer(default_root_dir=tmp_path, max_epochs=2, callbacks=callbacks, **quiet)
-    if failing:
-        with pytest.raises(ArithmeticError):
-            trainer.fit(model, data)
-    else:
+    noting = Noting(failing)
+    trainer = Trainer(default_root_dir=tmp_path, max_epochs=2, callbacks=[Threads(), noting], **quiet)
+    with pytest.raises(ArithmeticError) if failing else nullcontext():
         trainer.fit(model, data)
-        assert model.threads - {("validation", 2)} == {("training", 1)}
-    assert ("training", 1) in model.threads and torch.get_num_threads() == 2
+    assert noting.threads == {1} and torch.get_num_threads() == 2
 
 
 def test_the_default_profiler_measures_nothing_and_gives_way_to_another(main, images, caplog):

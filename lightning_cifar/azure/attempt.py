@@ -14,7 +14,7 @@ from lightning_cifar.azure.backends import MAX_NAMES, Backend, Point, not_import
 from lightning_cifar.azure.outbox import Header, Progress
 from lightning_cifar.azure.process import HOPELESS
 from lightning_cifar.azure.run import RunAddress
-from lightning_cifar.azure.service_errors import http_status
+from lightning_cifar.azure.service_errors import http_status, one_line
 from lightning_cifar.azure.sharing import share_token
 from lightning_cifar.errors import UserError
 
@@ -65,7 +65,7 @@ class Attempt:
         except Exception as error:
             if isinstance(error, ImportError):
                 error = not_importable(error)
-            code, line = (HOPELESS, str(error)) if isinstance(error, UserError) else (FAILED, _line(error))
+            code, line = (HOPELESS, str(error)) if isinstance(error, UserError) else (FAILED, one_line(error))
             print(f"{time.strftime('%F %T')} {line}", file=sys.stderr)
             Progress.note_error(self._record, line)
         finally:
@@ -106,24 +106,19 @@ class Attempt:
         entries, offset = [entry for entry, _ in found], found[-1][1]
         self._touch()
         backend = self._open()
-        if "end" in entries[0]:
-            backend.end(entries[0]["end"], entries[0].get("reason"))
-            self._progress.ended = entries[0]["end"]
-        else:
-            with self._record.open("rb") as file:
-                os.fsync(file.fileno())  # what the service has is on the disk, too
-            self._progress.in_flight = time.time()
-            self._progress.write(self._record)
-            try:
-                self._hand_over(backend, entries)
-            except Exception as error:
-                if _refused(error):
-                    # One entry that the service refuses for good must not hold up the others: it is sent alone.
-                    self._flags.entries, self._flags.answered = max(1, len(entries) // 8), True
-                    if len(entries) == 1:
-                        self._progress.drop(outbox.REFUSED, f"{json.dumps(entries[0])[:100]}: {_line(error)}")
-                        self._confirm(offset)
-                raise
+        outbox.sync(self._record)  # what the service has is on the disk, too
+        self._progress.in_flight = time.time()
+        self._progress.write(self._record)
+        try:
+            self._hand_over(backend, entries)
+        except Exception as error:
+            if _refused(error):
+                # One entry that the service refuses for good must not hold up the others: it is sent alone.
+                self._flags.entries, self._flags.answered = max(1, len(entries) // 8), True
+                if len(entries) == 1:
+                    self._progress.drop(outbox.REFUSED, f"{json.dumps(entries[0])[:100]}: {one_line(error)}")
+                    self._confirm(offset)
+            raise
         self._confirm(offset)
         self._flags.answered = True
         self._flags.entries = min(MAX_ENTRIES, self._flags.entries * 8)
@@ -138,11 +133,9 @@ class Attempt:
         for entry in entries:
             kinds = ("metric", "table", "image", "confusion_matrix")
             name = next((str(entry[kind]) for kind in kinds if kind in entry), "")
-            if "skip" in entry:
-                self._progress.drop(entry["skip"], name)
-                continue
-            if name and name not in backend.names and len(backend.names) >= MAX_NAMES:
-                self._progress.drop(outbox.NO_ROOM, name)
+            has_room = not name or name in backend.names or len(backend.names) < MAX_NAMES
+            if "skip" in entry or not has_room:  # earlier versions kept what cannot be sent, with the reason
+                self._progress.drop(entry.get("skip", outbox.NO_ROOM), name)
                 continue
             if name:
                 backend.names.add(name)
@@ -158,9 +151,11 @@ class Attempt:
                 backend.confusion_matrix(name, entry["value"])
             elif "tags" in entry:
                 backend.tags(entry["tags"])
-            elif not (self._files / entry["path"]).exists():  # it is removed once it is sent
-                if entry["path"] not in backend.artifacts():
-                    self._progress.drop(outbox.MISSING, entry["path"])
+            elif "end" in entry:
+                backend.end(entry["end"], entry.get("reason"))
+                self._progress.ended = entry["end"]
+            elif not (self._files / entry["path"]).exists():
+                self._progress.drop(outbox.MISSING, entry["path"])
             elif "image" in entry:
                 backend.image(name, entry["path"], self._files)
             else:
@@ -198,7 +193,7 @@ class Attempt:
         token = None if self._backend is None else self._backend.token
         if token and token != self._token:
             self._token = token
-            share_token(token)
+            share_token(self._address, token)
 
     def _touch(self) -> None:
         """Note that the service has answered: the time limit is for one request."""
@@ -214,10 +209,3 @@ def _refused(error: BaseException) -> bool:
     """Return whether the service refused what was sent, so that sending it again as it is is no use."""
     status = http_status(error)
     return status is not None and 400 <= status < 500 and status not in (401, 403, 404, 408, 409, 429)
-
-
-def _line(error: BaseException) -> str:
-    """Return an error as one line; the SDK's go on for pages."""
-    message = getattr(error, "message", None)
-    text = message if isinstance(message, str) else str(error)
-    return " ".join(f"{type(error).__name__}: {text}".split())[:200]

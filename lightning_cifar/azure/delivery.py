@@ -6,15 +6,14 @@ import secrets
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal, get_args
 
 from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
 
 from lightning_cifar.azure import backends
 from lightning_cifar.azure.outbox import MISSING, NO_ROOM, REFUSED, Progress, entry_line, files_folder, pending
-from lightning_cifar.azure.process import RelayedOutbox, start_relay
+from lightning_cifar.azure.process import RelayedOutbox
 from lightning_cifar.azure.run import RunAddress
 from lightning_cifar.azure.run_status import outcome, reason
 
@@ -24,31 +23,22 @@ _QUIET_SECONDS = 3.0
 # machine, ending the interpreter with PyTorch in it took over 10 s.
 _MARGIN = 0.25
 Kind = Literal["metrics", "media"]
-_KINDS: tuple[Kind, ...] = ("metrics", "media")
 
 
 class Delivery:
     """Records entries and waits until they have arrived; belongs to the process that made it.
 
     There is one outbox for metrics and tables, and one for uploads, which must not hold up the curve. Making a
-    delivery costs nothing; the first entry makes the file and starts the relay.
-
-    Args:
-        address: the run.
-        folder: where `azureml-metrics/` is made.
-        timeout: seconds that the relays have after this process.
-        variables: environment variables that only the relays get.
+    delivery costs nothing; the first entry makes the file, in `azureml-metrics/` below `folder`, and starts the relay,
+    which has `timeout` seconds after this process, and the environment `variables` to sign in.
 
     Raises:
         UserError: the backend's SDK is not installed.
     """
 
-    # Of all deliveries of the process: when (`time.monotonic()`) its waits give up, and what they gave up on, with
-    # the bytes that were in it.
-    _until: ClassVar[float] = 0.0
-    _late: ClassVar[dict[RelayedOutbox, int]] = {}
-
-    def __init__(self, address: RunAddress, folder: Path, timeout: float, variables: dict[str, str]) -> None:
+    def __init__(
+        self, address: RunAddress, folder: Path, timeout: float, variables: dict[str, str] | None = None
+    ) -> None:
         backend = backends.DEFAULT
         backends.require(backend)
         self.pid = os.getpid()
@@ -56,9 +46,11 @@ class Delivery:
         self._timeout = timeout
         self._folder = folder / "azureml-metrics"
         stem = f"{address.run_id}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
-        start = partial(start_relay, seconds=timeout, variables=variables)
-        paths = {kind: self._folder / f"{stem}-{kind}.jsonl" for kind in _KINDS}
-        self.outboxes = {kind: RelayedOutbox(paths[kind], address, backend, start) for kind in _KINDS}
+        paths: dict[Kind, Path] = {kind: self._folder / f"{stem}-{kind}.jsonl" for kind in get_args(Kind)}
+        self.outboxes = {
+            kind: RelayedOutbox(path, address, backend, timeout, variables) for kind, path in paths.items()
+        }
+        self._late: dict[RelayedOutbox, int] = {}  # what the latest wait gave up on, with the bytes that were in it
         self._warned: set[str] = set()
         self._ended = False
         atexit.register(self.at_exit)
@@ -74,10 +66,12 @@ class Delivery:
         """Record one entry."""
         self.write(entry_line(entry), kind)
 
-    def add_file(self, entry: dict[str, Any], path: str, save: Callable[[Path], None]) -> None:
+    def add_file(self, entry: dict[str, Any], path: str, save: Callable[[Path], object]) -> None:
         """Record an entry that refers to a file, which `save` writes to the path that is passed to it."""
+        file = files_folder(self.outboxes["media"].path) / path
         try:
-            save(files_folder(self.outboxes["media"].path) / path)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            save(file)
         except OSError as error:
             rank_zero_warn(f"AzureMLLogger cannot record {path!r}: {error}")
         else:
@@ -85,20 +79,18 @@ class Delivery:
 
     def end(self, status: str, why: str | None = None) -> None:
         """End an interactive run with a status, once, after everything before; leave any other run alone."""
-        if self._address.ended_here and not self._ended:
+        if self._must_end_run():
             self._ended = True
             self.add("metrics", {"end": status, "reason": why})
 
     def drain(self, seconds: float) -> None:
         """Wait until everything has arrived, at most `seconds`, and warn of what has not.
 
-        All waits of the process share one limit until what the first gave up on has arrived: neither a `test` after a
-        `fit` nor a second logger waits it out again.
+        What a wait gave up on is not waited for again, by a `test` after a `fit`, say, until that has arrived.
         """
+        if any(outbox.is_sending and not outbox.settled(size) for outbox, size in self._late.items()):
+            seconds = 0.0
         until = time.monotonic() + seconds * (1 - _MARGIN)
-        for late in [each for each, size in self._late.items() if each.settled(size) or not each.is_sending]:
-            del self._late[late]
-        Delivery._until = until = min(until, self._until) if self._late else until
         outboxes = [outbox for outbox in self.outboxes.values() if outbox.size]
         soon = min(until, time.monotonic() + _QUIET_SECONDS)
         if not all(outbox.wait(soon) for outbox in outboxes) and soon < until:
@@ -106,19 +98,14 @@ class Delivery:
             rank_zero_info(f"Waiting for Azure ML to take what was logged last, at most {left:.0f} s more ...")
             for outbox in outboxes:
                 outbox.wait(until)
-        self._late.update({outbox: outbox.size for outbox in outboxes if not outbox.settled(outbox.size)})
+        self._late = {outbox: outbox.size for outbox in outboxes if not outbox.settled(outbox.size)}
         self._warn(outboxes)
 
     def finish(self, error: BaseException | None = None) -> None:
-        """End an interactive run, unless it has ended otherwise, and wait for everything.
-
-        Args:
-            error: what ends the process; None: nothing, so the run is Completed.
-        """
+        """End an interactive run, unless it has ended otherwise, and wait for everything; `error` ends the process."""
         if self.pid != os.getpid():  # a forked child inherits the exit handler, but not the delivery
             return
-        # Processes that were made from this one may have logged to the run that this one ends.
-        if self._address.ended_here and not self._ended and any(self._folder.glob(f"{self._address.run_id}-*.jsonl")):
+        if self._must_end_run():
             self.drain(self._timeout)  # uploads have a relay of their own: they come before the end
             self.end("Completed" if error is None else outcome("failed", error), reason(error))
         self.drain(self._timeout)
@@ -137,6 +124,11 @@ class Delivery:
         # for each cell, and goes on.
         self.finish(None if hasattr(sys, "ps1") else getattr(sys, "last_value", None))
 
+    def _must_end_run(self) -> bool:
+        """Return whether something was logged to an interactive run, here or by processes made from this one."""
+        is_open = self._address.ended_here and not self._ended
+        return is_open and any(self._folder.glob(f"{self._address.run_id}-*.jsonl"))
+
     def _warn(self, outboxes: list[RelayedOutbox]) -> None:
         states = [Progress.read(outbox.path) for outbox in outboxes]
         left = {outbox.path: number for outbox in outboxes if (number := pending(outbox.path))}
@@ -149,10 +141,10 @@ class Delivery:
                 f"({'; '.join(reasons) or 'no answer'}). They are kept in {files}; "
                 f"send them later with: python -m lightning_cifar.azure.replay {files}",
             )
-        for why in (REFUSED, NO_ROOM, MISSING):  # of the other reasons the training process knew before
-            if number := sum(state.dropped.get(why, 0) for state in states):
-                example = next(state.examples[why] for state in states if why in state.examples)
-                self._warn_once(why, f"{number} entries are kept on disk but not sent ({why}), such as: {example}")
+        for state in states:
+            for why in state.dropped.keys() & {REFUSED, NO_ROOM, MISSING}:  # the others were warned of when recorded
+                what = f"{state.dropped[why]} entries are kept on disk but not sent ({why})"
+                self._warn_once(why, f"{what}, such as: {state.examples[why]}")
 
     def _warn_once(self, what: str, message: str) -> None:
         if what not in self._warned:

@@ -4,7 +4,6 @@ import json
 import math
 import numbers
 import time
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -17,10 +16,10 @@ from lightning_cifar.azure.backends import MAX_NAME_LENGTH, MAX_NAMES
 
 @dataclass
 class _Series:
-    """The values of one name: how its lines begin, why they cannot be sent (None: they can), its latest point."""
+    """The values of one name: how its lines begin, whether the run has room for it, its latest point."""
 
     start: str
-    skip: str | None
+    has_room: bool
     step: int | None = None
     value: float | None = None
     warned: bool = False
@@ -39,22 +38,19 @@ class Encoder:
         """Steps to add: those of the checkpoint, while a trainer only evaluates one."""
         self._series: dict[Any, _Series] = {}
         self._files: dict[str, int] = {}
-        self._names = 0
-        self._step = 0
+        self._names = self._step = 0
 
     def lines(self, metrics: Mapping[str, Any], step: int | None) -> str:
         """Return one line for each scalar among `metrics`.
 
         Without a step a value goes to the last known one, or to the one after the name's latest.
         """
-        if new := [key for key in metrics if key not in self._series]:
-            self._add_names(new)
         if step is not None:
             step = self._step = int(step) + self.shift
         now = f'"time": {time.time():.3f}'
         lines = []
         for key, value in metrics.items():
-            series = self._series[key]
+            series = self._series.get(key) or self._add(key)
             number = value if type(value) is float else as_number(value)
             if number is None:
                 self._warn(series, f"{key!r} is no scalar ({type(value).__name__}): left out")
@@ -66,19 +62,16 @@ class Encoder:
                 kept = "Azure ML keeps the first value of each step"
                 self._warn(series, f"{key!r} is logged at step {at} after step {series.step}; {kept}")
             series.step, series.value = at, number
-            shown, skip = repr(number), series.skip
+            shown, end = repr(number), "}\n" if series.has_room else ', "skip": "over the limits of a run"}\n'
             if not math.isfinite(number):
-                self._warn(series, f"{key!r} is {number} at step {at}; Azure ML takes no such number: left out")
-                shown, skip = f'"{number}"', "not finite"
-            end = f', "skip": "{skip}"}}\n' if skip else "}\n"
+                self._warn(series, f"{key!r} is {number} at step {at}, which Azure ML does not take: kept on disk only")
+                shown, end = f'"{number}"', ', "skip": "not finite"}\n'
             lines.append(f'{series.start}, "value": {shown}, "step": {at}, {now}{end}')
         return "".join(lines)
 
     def claim(self, name: str) -> bool:
         """Count a table, image or matrix among the run's names; return False if the service would not take it."""
-        if name not in self._series:
-            self._add_names([name])
-        return self._series[name].skip is None
+        return (self._series.get(name) or self._add(name)).has_room
 
     def shifted(self, step: int | None) -> int | None:
         """Return a step as it arrives: with the checkpoint's added."""
@@ -90,22 +83,15 @@ class Encoder:
         path = PurePosixPath(name)
         return name if number == 0 else str(path.with_name(f"{path.stem}-v{number}{path.suffix}"))
 
-    def _add_names(self, keys: list[Any]) -> None:
-        dropped = defaultdict(list)
-        for key in keys:
-            name, skip = str(key), None
-            if len(name) > MAX_NAME_LENGTH or self._names >= MAX_NAMES:
-                limit = f"{MAX_NAME_LENGTH} characters" if len(name) > MAX_NAME_LENGTH else f"{MAX_NAMES} names"
-                skip = f"over {limit}"
-                dropped[limit].append(name)
-            else:
-                self._names += 1
-            self._series[key] = _Series('{"metric": ' + json.dumps(name), skip)
-        for limit, names in dropped.items():
-            rank_zero_warn(
-                f"AzureMLLogger: Azure ML takes at most {limit} for the metrics of a run; kept on disk but not sent: "
-                f"{', '.join(names)}"
-            )
+    def _add(self, key: Any) -> _Series:
+        name = str(key)
+        has_room = len(name) <= MAX_NAME_LENGTH and self._names < MAX_NAMES
+        self._names += has_room
+        series = self._series[key] = _Series('{"metric": ' + json.dumps(name), has_room)
+        if not has_room:
+            limits = f"{MAX_NAMES} names of at most {MAX_NAME_LENGTH} characters"
+            self._warn(series, f"{name!r} is kept on disk but not sent: in a run, Azure ML takes {limits}")
+        return series
 
     @staticmethod
     def _warn(series: _Series, message: str) -> None:

@@ -7,11 +7,10 @@ The training thread only appends a line to a file (see `outbox`); a process of i
 the service, whatever state it is in, neither slows the training nor keeps it from ending, and nothing is lost.
 """
 
-import atexit
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -40,7 +39,8 @@ class AzureMLLogger(StudioLogging, Logger):
     Trainer, cannot be seen. In a job, the job owns the status.
 
     Args:
-        run: an `azureml.core.Run` to log to; None: the job's own run, and outside a job none at all.
+        run: an `azureml.core.Run` to log to; None: the job's own run, and outside a job none at all. What is logged to
+            another run than the job's own is sent with a sign-in of its own, not with the job's token.
         experiment_name: outside a job, start a run of this experiment when something is first logged.
         workspace: where that run is started: an `azureml.core.Workspace`, or the path of a `config.json` or
             of its folder; None: found from the current folder upwards.
@@ -84,15 +84,15 @@ class AzureMLLogger(StudioLogging, Logger):
         self._uploaded = (Path("outputs").resolve(), Path("logs").resolve()) if in_job else ()
         self._record_folder = self._uploaded[0] if self._uploaded else Path(self._save_dir or ".").absolute()
         self._maker: int | None = None
-        is_rank_zero = rank_zero_only.rank == 0  # type: ignore[attr-defined]
-        if self._address is None and run is None and experiment_name is not None and is_rank_zero:
-            # Now, so that processes which are forked or spawned share the run.
-            self._address = RunAddress.new(experiment_name, workspace)
-            self._maker = os.getpid()
-            atexit.register(self._at_exit)
-        self._folders = CSVLogger(self._save_dir or ".", self.name)  # only to find a free version outside a job
         self._logged_model_time: dict[str, float] = {}
         self._begin()
+        is_rank_zero = rank_zero_only.rank == 0  # type: ignore[attr-defined]
+        if self._address is None and run is None and experiment_name is not None and is_rank_zero:
+            # Now, so that processes which are forked or spawned share the run, and this one ends it.
+            self._address = RunAddress.new(experiment_name, workspace)
+            self._maker = os.getpid()
+            self._open_delivery()
+        self._folders = CSVLogger(self._save_dir or ".", self.name)  # only to find a free version outside a job
 
     def _begin(self) -> None:
         """Begin as in a new process: records and names belong to the process that made them."""
@@ -125,10 +125,9 @@ class AzureMLLogger(StudioLogging, Logger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """The `azureml.core.Run`, opened at the first use of one of its attributes; outside a job a `NoRun`."""
+        """The `azureml.core.Run`, opened at the first use of one of its attributes; outside a job it does nothing."""
         if self._experiment is None:
-            run, workspace = self._run, self._workspace
-            self._experiment = NoRun() if self._address is None else RunProxy(self._address, run, workspace)
+            self._experiment = RunProxy(self._address, self._run, self._workspace)
         return self._experiment
 
     @rank_zero_only
@@ -173,8 +172,6 @@ class AzureMLLogger(StudioLogging, Logger):
         self._encoder.shift = 0  # it was that of the evaluation that ends
         error = sys.exc_info()[1]
         how = outcome(status, error)
-        if how != "Completed":
-            self._open_delivery_for_children()
         if self._delivery is not None and self._delivery.pid == os.getpid():
             if how != "Completed":
                 self._delivery.end(how, reason(error))
@@ -185,8 +182,6 @@ class AzureMLLogger(StudioLogging, Logger):
 
         The logger can be used again afterwards, for the same run.
         """
-        self._open_delivery_for_children()
-        atexit.unregister(self._at_exit)
         if self._delivery is not None:
             self._delivery.close()
             self._delivery = None
@@ -202,19 +197,6 @@ class AzureMLLogger(StudioLogging, Logger):
             self._delivery = Delivery(address, self._record_folder, self._timeout, self._variables)
         return self._delivery
 
-    def _open_delivery_for_children(self) -> None:
-        """Make a delivery, which ends the run, where only processes made from this one have logged to it."""
-        if self._delivery is None and self._address is not None and self._maker == os.getpid():
-            records = self._record_folder.glob(f"azureml-metrics/{self._address.run_id}-*.jsonl")
-            if any(records):
-                self._open_delivery()
-
-    def _at_exit(self) -> None:
-        if self._delivery is None:  # else it has an exit handler of its own
-            self._open_delivery_for_children()
-            if self._delivery is not None:
-                self._delivery.at_exit()
-
     def _name(self, key: str) -> str:
         return f"{self._prefix}{self.LOGGER_JOIN_CHAR}{key}" if self._prefix else key
 
@@ -224,24 +206,10 @@ class AzureMLLogger(StudioLogging, Logger):
             self.log_artifact(path, f"checkpoints/{Path(path).name}")
             self._logged_model_time[path] = modified
         if found and (delivery := self._open_delivery()) is not None:
-            tags = {
-                "best_model_path": callback.best_model_path or None,
-                "best_model_score": as_number(callback.best_model_score),
-                "last_model_path": callback.last_model_path or None,
-            }
-            delivery.add("media", {"tags": {name: str(value) for name, value in tags.items() if value is not None}})
-
-
-class NoRun:
-    """Stands for the run outside a job: each of its methods can be called, and does nothing.
-
-    It is no `DummyExperiment`: by that, callbacks recognise the processes that log nothing.
-    """
-
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return lambda *args, **kwargs: None
+            tags = {"best_model_path": callback.best_model_path, "last_model_path": callback.last_model_path}
+            if (score := as_number(callback.best_model_score)) is not None:
+                tags["best_model_score"] = str(score)
+            delivery.add("media", {"tags": {name: value for name, value in tags.items() if value}})
 
 
 def _steps_of_checkpoint(trainer: Any) -> int:

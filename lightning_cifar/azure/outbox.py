@@ -19,10 +19,10 @@ from lightning_cifar.errors import UserError
 from lightning_cifar.files import atomic_write
 
 FORMAT = "lightning-cifar metrics 1"
-# Reasons for dropping an entry, beside those that the entry itself gives (its "skip").
+# Reasons for dropping an entry.
 REFUSED = "refused by the service"
 NO_ROOM = "no room for another name in the run"
-MISSING = "its file was deleted before it was sent"
+MISSING = "its file is gone: sent before, or deleted"
 
 
 class Outbox:
@@ -65,6 +65,12 @@ def entry_line(entry: dict[str, Any]) -> str:
     return json.dumps(entry, default=str) + "\n"
 
 
+def sync(record: Path) -> None:
+    """Sync a record to the disk: only what is synced survives power loss."""
+    with record.open("rb") as file:
+        os.fsync(file.fileno())
+
+
 def sent_file(record: Path) -> Path:
     """Return the path of a record's confirmations."""
     return record.with_name(record.name + ".sent")
@@ -97,23 +103,12 @@ class Progress:
 
     @classmethod
     def read(cls, record: Path) -> "Progress":
-        """Read a record's confirmations; nothing is confirmed where there are none.
-
-        Raises:
-            UserError: they cannot be read.
-        """
-        path = sent_file(record)
+        """Read a record's confirmations; where none can be read, nothing is: the service knows what has arrived."""
         try:
-            state = json.loads(path.read_bytes())
-            if not isinstance(state["offset"], int):
-                raise ValueError(f"offset {state['offset']!r}")
+            state = json.loads(sent_file(record).read_bytes())
             return cls(**{each.name: state[each.name] for each in fields(cls) if each.name in state})
-        except FileNotFoundError:
+        except (OSError, ValueError, TypeError):
             return cls()
-        except (OSError, ValueError, LookupError, TypeError) as error:
-            raise UserError(
-                f"{path} cannot be read ({error}): delete it, the service knows what has arrived"
-            ) from error
 
     @classmethod
     def note_error(cls, record: Path, error: str) -> None:
@@ -154,8 +149,6 @@ def read_header(record: Path) -> Header:
         if header["format"] != FORMAT:
             raise ValueError(f"format {header['format']!r}")
         return Header(RunAddress(**header["run"]), str(header.get("backend", "v1")), len(line))
-    except FileNotFoundError:
-        raise UserError(f"{record} does not exist: name the .jsonl file that AzureMLLogger's warning named") from None
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(
             f"{record} is not a file of AzureMLLogger's ({error}): name the .jsonl file that its warning named"

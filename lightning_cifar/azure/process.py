@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import lightning_cifar
@@ -26,11 +25,13 @@ _Relay = subprocess.Popen[bytes]
 
 
 class RelayedOutbox(Outbox):
-    """An outbox together with the process that sends it, which `start` begins with the first entry."""
+    """An outbox together with the process that sends it, which begins with the first entry: see `start_relay`."""
 
-    def __init__(self, path: Path, address: RunAddress, backend: str, start: Callable[[Path], _Relay]) -> None:
+    def __init__(
+        self, path: Path, address: RunAddress, backend: str, seconds: float, variables: dict[str, str] | None = None
+    ) -> None:
         super().__init__(path.absolute(), address, backend)
-        self._start = start
+        self._seconds, self._variables = seconds, variables
         self._checked_at = -math.inf
         self.process: _Relay | None = None
 
@@ -75,7 +76,7 @@ class RelayedOutbox(Outbox):
 
     def _ensure_relay(self) -> _Relay:
         if self.process is None or self.process.poll() not in (None, HOPELESS):
-            self.process = self._start(self.path)
+            self.process = start_relay(self.path, self._seconds, self._variables)
         return self.process
 
 
@@ -92,22 +93,18 @@ def child_environment() -> dict[str, str]:
     return environment
 
 
-def start_relay(record: Path, seconds: float, variables: dict[str, str]) -> _Relay:
+def start_relay(record: Path, seconds: float, variables: dict[str, str] | None = None) -> _Relay:
     """Start the process that sends a record; what it prints goes to `<record>.log`.
 
-    Anything on its standard input, or the end of it, means that nothing more will be logged.
-
-    Args:
-        record: the file.
-        seconds: how long it may go on after this process is gone.
-        variables: environment variables that only it gets, such as the caller's sign-in.
+    Anything on its standard input, or the end of it, means that nothing more will be logged. It may go on for `seconds`
+    after this process is gone. The environment `variables` are for it alone, such as the caller's sign-in.
     """
     with record.with_name(record.name + ".log").open("ab") as log:
         # On a terminal the SDK may have to ask a person to sign in; elsewhere nobody could answer.
         on_terminal = sys.stdout is not None and sys.stdout.isatty()
         return subprocess.Popen(
             [sys.executable, "-m", RELAY, str(record), str(os.getpid()), str(seconds)],
-            env=child_environment() | variables,
+            env=child_environment() | (variables or {}),
             stdin=subprocess.PIPE,
             stdout=None if on_terminal else log,
             stderr=log,

@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 
 from lightning_cifar.azure import backends
 from lightning_cifar.azure.attempt import MAX_ENTRIES, Attempt, Flags, must_end_run
-from lightning_cifar.azure.outbox import Progress, read_entries, read_header
+from lightning_cifar.azure.outbox import Progress, read_entries, read_header, sync
 from lightning_cifar.azure.process import HOPELESS
 from lightning_cifar.azure.sharing import RecordLock, take_newest_token
 from lightning_cifar.errors import UserError
@@ -83,8 +83,7 @@ class Relay:
         """Sync what was logged to the disk, at most once a second: it must survive power loss during an outage, too."""
         size = self._record.stat().st_size
         if size != self._synced_size and time.monotonic() > self._synced_at + SYNC_SECONDS:
-            with self._record.open("rb") as file:
-                os.fsync(file.fileno())
+            sync(self._record)
             self._synced_size, self._synced_at = size, time.monotonic()
 
     def _rest(self) -> None:
@@ -105,9 +104,8 @@ class Relay:
         if self._attempt is None:
             if not self._anything_to_do():
                 return 0 if self._flags.closing else None
-            pause = min(2.0 ** (self._failures - 1), MAX_PAUSE_SECONDS) if self._failures else 0.0
-            if self._flags.closing or self._flags.hurry:
-                pause = min(pause, HURRIED_PAUSE_SECONDS)
+            longest = HURRIED_PAUSE_SECONDS if self._flags.closing or self._flags.hurry else MAX_PAUSE_SECONDS
+            pause = min(2.0 ** (self._failures - 1), longest) if self._failures else 0.0
             if now >= self._failed_at + pause:
                 self._attempt = self._fork()
             return None
@@ -136,7 +134,7 @@ class Relay:
         sys.stdout.flush()
         sys.stderr.flush()
         self._flags.step_began = 0.0
-        take_newest_token()
+        take_newest_token(self._header.address)
         relay = os.getpid()
         pid = os.fork()
         if pid == 0:

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from lightning_cifar.azure.process import child_environment
 from lightning_cifar.azure.run import RunAddress
-from lightning_cifar.azure.service_errors import retried
+from lightning_cifar.azure.service_errors import one_line, retried
 from lightning_cifar.errors import UserError
 from lightning_cifar.files import atomic_write, newest
 
@@ -25,8 +25,7 @@ RETRY_SECONDS = 10.0
 class ResumeFromRun:
     """Finds the newest checkpoint of the job's own run: on this disk, or among the run's artifacts.
 
-    Outside an Azure ML job it finds nothing, at no cost: no SDK is imported. The file is fetched where it is called: in
-    a distributed job by process 0, which sends the others the answer.
+    Outside an Azure ML job it finds nothing, at no cost: no SDK is imported.
 
     Args:
         pattern: the end of the path of a checkpoint to resume from, a glob.
@@ -34,7 +33,7 @@ class ResumeFromRun:
     """
 
     def __init__(self, pattern: str = "checkpoints/last.ckpt", fetch_seconds: float = FETCH_SECONDS) -> None:
-        self.pattern = pattern.removeprefix("**/")
+        self.pattern = pattern
         self.fetch_seconds = fetch_seconds
 
     def __call__(self, results: str | Path) -> str | None:
@@ -76,19 +75,15 @@ def fetch(address: RunAddress, results: Path, pattern: str, seconds: float) -> s
     except Exception as error:
         raise UserError(
             f"cannot learn whether run {address.run_id} has left a checkpoint, or cannot fetch it "
-            f"({type(error).__name__}: {' '.join(str(error).split())[:150]}): start the job again later, "
-            "or without a resume hook to start anew"
+            f"({one_line(error)}): start the job again later, or without a resume hook to start anew"
         ) from error
 
 
 def _download(address: RunAddress, results: Path, pattern: str) -> str | None:
-    here = Path.cwd().resolve()
-    if not results.resolve().is_relative_to(here):  # outside the job's folder nothing is uploaded
-        return None
-    root, run = results.resolve().relative_to(here), address.open()
+    root, run = os.path.relpath(results), address.open()  # of what lies outside the job's folder nothing is uploaded
     artifacts = map(PurePosixPath, run.get_file_names())
     found = newest(path for path in artifacts if path.is_relative_to(root) and path.match(pattern))
-    if found is not None and not Path(found).is_file():  # another process of this node may have fetched it
+    if found is not None:
         with atomic_write(Path(found)) as file:
             run.download_file(str(found), file.name)
     return None if found is None else str(found)

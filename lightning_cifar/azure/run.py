@@ -4,7 +4,6 @@ import json
 import os
 import uuid
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +53,7 @@ class RunAddress:
 
     @classmethod
     def new(cls, experiment: str, workspace: Any = None) -> "RunAddress":
-        """Name a run that does not exist yet; it is started when it is opened.
-
-        Args:
-            experiment: the experiment it will belong to; made if new.
-            workspace: an `azureml.core.Workspace`, or the path of a `config.json` or of its folder; None:
-                found from the current folder upwards, as `Workspace.from_config` finds it.
+        """Name a run that does not exist yet; it is started when it is opened. For `workspace` see `AzureMLLogger`.
 
         Raises:
             UserError: the workspace's config is missing, not JSON, or lacks a key.
@@ -70,11 +64,6 @@ class RunAddress:
             config = read_config(find_config(Path(workspace or ".")))
         subscription_id, resource_group, name = config
         return cls(str(uuid.uuid4()), experiment, name, resource_group, subscription_id, interactive=True)
-
-    @property
-    def place(self) -> tuple[str, str, str]:
-        """Subscription id, resource group and name of the workspace, as `read_config` returns them."""
-        return self.subscription_id, self.resource_group, self.workspace
 
     @property
     def in_its_job(self) -> bool:
@@ -95,34 +84,30 @@ class RunProxy:
     """Stands for the SDK's own run until one of its attributes is used: only then is the SDK imported.
 
     Lightning reads `logger.experiment` at every `fit`; the import alone would cost a second, 100 MB and a thread.
+    Without an address there is no run: any method can be called, and does nothing. It is no `DummyExperiment`: by that,
+    callbacks recognise the processes that log nothing.
 
     Raises:
         UserError: the SDK is not installed.
     """
 
-    def __init__(self, address: RunAddress, run: Any = None, workspace: Any = None) -> None:
-        backends.require()
-        self.__dict__["_open"] = cache(lambda: address.open(workspace) if run is None else run)
-        self.__dict__["_run_id"] = address.run_id
+    def __init__(self, address: RunAddress | None, run: Any = None, workspace: Any = None) -> None:
+        if address is not None:
+            backends.require()
+        self._address, self._run, self._workspace = address, run, workspace
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return getattr(self._open(), name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        setattr(self._open(), name, value)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._run_id!r})"
+        if self._address is None:
+            return lambda *args, **kwargs: None
+        if self._run is None:
+            self._run = self._address.open(self._workspace)
+        return getattr(self._run, name)
 
 
 def find_config(start: Path, instead: str = "pass workspace=") -> Path:
-    """Return the workspace's config.json at `start`, or in its folder or above, as `Workspace.from_config` finds it.
-
-    Args:
-        start: the file itself, or the folder to begin at.
-        instead: how else the workspace can be named, for the error.
+    """Return the workspace's config.json: `start`, or in that folder or above, as `Workspace.from_config` finds it.
 
     Raises:
         UserError: there is none.
@@ -142,8 +127,6 @@ def find_config(start: Path, instead: str = "pass workspace=") -> Path:
 def read_config(path: Path) -> tuple[str, str, str]:
     """Return subscription id, resource group and name of the workspace that a config.json names.
 
-    The portal's older form is read as well, which has the workspace's resource id as its `Scope`.
-
     Raises:
         UserError: it is missing, not JSON, or lacks a key.
     """
@@ -155,9 +138,6 @@ def read_config(path: Path) -> tuple[str, str, str]:
         raise UserError(f"{path} does not exist; download it from the workspace's page in Studio") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path} is not the JSON of an Azure ML workspace ({error}): download it again") from error
-    scope = str(config.get("Scope", "")).split("/")  # /subscriptions/…/resourceGroups/…/providers/…/workspaces/…
-    if len(scope) > 8:
-        config = dict(zip(_CONFIG_KEYS, (scope[2], scope[4], scope[8]), strict=True))
     subscription_id, resource_group, workspace = values = [str(config.get(key) or "").strip() for key in _CONFIG_KEYS]
     if missing := [key for key, value in zip(_CONFIG_KEYS, values, strict=True) if not value]:
         raise UserError(f"{path} lacks {', '.join(missing)}: download it again from the workspace's page in Studio")

@@ -37,6 +37,11 @@ def http_status(error: BaseException | None) -> int | None:
     return None
 
 
+def one_line(error: BaseException) -> str:
+    """Return an error as one line of at most 200 characters; the SDKs' go on for pages."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+
+
 def retried(ask: Callable[[], Answer], is_passing: Callable[[Exception], bool], pauses: Iterable[float]) -> Answer:
     """Return what `ask` returns, asking once more after each pause (seconds) while it raises what may pass."""
     for pause in pauses:

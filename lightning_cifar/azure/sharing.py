@@ -5,14 +5,12 @@ lie on a network's file system, where a lock fails or keeps others from reading,
 uploads what lies there. Where the folder cannot be used, each relay goes on alone.
 """
 
-import base64
 import contextlib
-import json
 import os
-import stat
 import tempfile
 from pathlib import Path
 
+import jwt
 from filelock import FileLock, Timeout
 
 from lightning_cifar.azure.run import RunAddress
@@ -28,7 +26,7 @@ def shared_file(address: RunAddress, name: str) -> Path:
     folder = Path(tempfile.gettempdir()) / f"lightning-cifar-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+    if found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise PermissionError(f"{folder} is not a folder of this user alone")
     return folder / f"{address.run_id}-{name}"
 
@@ -51,22 +49,17 @@ class RecordLock:
         return True
 
 
-def share_token(token: str) -> None:
+def share_token(address: RunAddress, token: str) -> None:
     """Keep the job's token, which the SDK renews, for relays that start after the environment's has expired."""
-    job = RunAddress.of_job()
-    if job is not None:
-        with contextlib.suppress(OSError), atomic_write(shared_file(job, "token")) as file:
-            os.fchmod(file.fileno(), 0o600)
-            file.write(token.encode())
+    with contextlib.suppress(OSError), atomic_write(shared_file(address, "token")) as file:
+        os.fchmod(file.fileno(), 0o600)
+        file.write(token.encode())
 
 
-def take_newest_token() -> None:
+def take_newest_token(address: RunAddress) -> None:
     """Put the shared token into the environment, unless the one that is there is valid for longer."""
-    job = RunAddress.of_job()
-    if job is None:
-        return
     with contextlib.suppress(OSError):
-        token = shared_file(job, "token").read_text()
+        token = shared_file(address, "token").read_text()
         if _expiry(token) > _expiry(os.environ.get("AZUREML_RUN_TOKEN", "")):
             os.environ["AZUREML_RUN_TOKEN"] = token
             os.environ.pop("AZUREML_RUN_TOKEN_EXPIRY", None)  # the old token's; the SDK finds the new one's in it
@@ -74,7 +67,6 @@ def take_newest_token() -> None:
 
 def _expiry(token: str) -> float:
     try:
-        payload = token.split(".")[1]
-        return float(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["exp"])
-    except (ValueError, LookupError, TypeError):
+        return float(jwt.decode(token, options={"verify_signature": False})["exp"])
+    except (jwt.InvalidTokenError, KeyError):
         return 0.0

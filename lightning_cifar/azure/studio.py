@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
@@ -18,11 +19,7 @@ from lightning_cifar.azure.encode import Encoder, as_number
 
 
 class StudioLogging:
-    """Logs images, tables, texts, matrices and files.
-
-    Everything is written to disk here and sent by the relay. A name of an image, table or matrix counts among the
-    run's 50 names; one too many is warned of like a metric's.
-    """
+    """Logs images, tables, texts, matrices and files: writes them to disk, for the relay to send."""
 
     # What the logger brings: where to record (None: nowhere), the name under which a key arrives, and the folders
     # that a job uploads anyway.
@@ -38,8 +35,7 @@ class StudioLogging:
         Args:
             key: the name in Studio.
             images: one or a list of: matplotlib figures, PIL images, paths, tensors (C, H, W) or (H, W), arrays
-                (H, W, C), (H, W) or (C, H, W); floats in [0, 1], integers in 0..255, bools black or white. C is 1, 3
-                or 4.
+                (H, W, C) or (H, W); floats in [0, 1], integers in 0..255, bools black or white. C is 1 to 4.
             step: a part of the files' names; Studio orders the images of one name by time.
 
         Raises:
@@ -128,12 +124,8 @@ class StudioLogging:
             self._add_file(delivery, artifact_name(artifact_path or path.name), partial(shutil.copyfile, path))
 
     def _add_file(self, delivery: Delivery, artifact: str, save: Callable[[Path], object], **entry: str) -> None:
-        def write(file: Path) -> None:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            save(file)
-
         artifact = self._encoder.new_file(artifact)
-        delivery.add_file(entry or {"file": artifact}, artifact, write)
+        delivery.add_file(entry or {"file": artifact}, artifact, save)
 
 
 def artifact_name(path: str, step: int | None = None, suffix: str = "") -> str:
@@ -153,7 +145,7 @@ def save_image(image: Any, path: Path) -> None:
     if isinstance(image, str | Path):
         image = Image.open(image)
     elif not isinstance(image, Image.Image):
-        image = Image.fromarray(_pixels(image))
+        image = _to_pil(image)
     image.save(path, format="PNG")
 
 
@@ -175,20 +167,17 @@ def table_entry(
     return {"table": name, "columns": columns, "rows": [list(row) for row in zip(*typed, strict=True)]}
 
 
-def _pixels(image: Any) -> np.ndarray[Any, Any]:
-    is_tensor = hasattr(image, "detach")
-    if is_tensor and image.is_floating_point():
-        image = image.float()  # numpy knows no bfloat16
-    pixels = np.asarray(image.detach().cpu() if is_tensor else image)
-    if pixels.ndim == 3 and pixels.shape[0] in (1, 3, 4) and (is_tensor or pixels.shape[2] not in (1, 3, 4)):
-        pixels = pixels.transpose(1, 2, 0)
-    if pixels.ndim == 3 and pixels.shape[2] == 1:
-        pixels = pixels[:, :, 0]
-    if pixels.ndim != 2 and (pixels.ndim != 3 or pixels.shape[2] not in (3, 4)):
-        raise ValueError(f"an image of shape {tuple(np.shape(image))} is neither (C, H, W), (H, W, C) nor (H, W)")
+def _to_pil(image: Any) -> Image.Image:
+    from torchvision.transforms.functional import to_pil_image  # not for those who log no images
+
+    if isinstance(image, torch.Tensor):
+        image = image.detach().cpu()
+        image = image.float() if image.is_floating_point() else image  # numpy knows no bfloat16
+        image = image.movedim(0, -1) if image.ndim == 3 else image
+    pixels = np.asarray(image)
     if pixels.dtype.kind in "fb":
-        pixels = (np.nan_to_num(pixels.astype(float)) * 255).round()
-    return np.ascontiguousarray(pixels.clip(0, 255)).astype(np.uint8)
+        pixels = np.nan_to_num(pixels.astype(float)) * 255
+    return to_pil_image(pixels.clip(0, 255).round().astype(np.uint8))
 
 
 def _of_one_type(cells: list[Any]) -> list[Any]:

@@ -4,7 +4,6 @@ import os
 import pickle
 import zipfile
 from collections.abc import Callable
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from lightning_cifar.errors import UserError
-from lightning_cifar.files import atomic_write, is_hidden, newest
+from lightning_cifar.files import atomic_write, is_hidden
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -45,7 +44,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         Raises:
             UserError: in every process: the file is missing or not whole.
         """
-        return _by_process_0(lambda: _load(Path(path)))
+        return by_process_0(lambda: _load(Path(path)))
 
 
 def check_loads(path: Path) -> None:
@@ -77,21 +76,18 @@ def _reason(error: Exception) -> str:
 
 
 def newest_checkpoint(results: Path, name: str) -> Path:
-    """Return the newest checkpoint `last` or `best` below the results folder.
-
-    For each set of data, that of the run with the highest number; of several sets, the file changed last.
+    """Return the checkpoint `last` or `best` below the results folder that was written last.
 
     Raises:
         UserError: there is none.
     """
-    found = sorted(path for path in results.glob(f"**/{name}*.ckpt") if not is_hidden(path.name))
+    found = [path for path in results.glob(f"**/{name}*.ckpt") if not is_hidden(path.name)]
     if not found:
         raise UserError(
             f"--ckpt_path {name}: no checkpoint {name}.ckpt in any run below {results}/; "
             "train first, or name a file with --ckpt_path FILE"
         )
-    runs_by_data = groupby(found, lambda path: path.relative_to(results).parts[0])
-    return max(filter(None, (newest(paths) for _, paths in runs_by_data)), key=lambda path: path.stat().st_mtime_ns)
+    return max(found, key=lambda path: path.stat().st_mtime_ns)
 
 
 class RunCheckpoint(ModelCheckpoint):
@@ -104,12 +100,16 @@ class RunCheckpoint(ModelCheckpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the state, that of the best network too, if it is still where it was."""
         # As process 0 sees it, which saves and has the files: all must test the same network in the end.
-        if _by_process_0(Path(state_dict["best_model_path"]).is_file):
+        if by_process_0(Path(state_dict["best_model_path"]).is_file):
             super().load_state_dict({**state_dict, "dirpath": self.dirpath})
 
 
-def _by_process_0(ask: Callable[[], Any]) -> Any:
-    """Return in all processes what `ask` returns in process 0, or raise the UserError that it raises there."""
+def by_process_0(ask: Callable[[], Any]) -> Any:
+    """Return in all processes what `ask` returns in process 0.
+
+    Raises:
+        UserError: in all processes: `ask` raised it in process 0.
+    """
     if not torch.distributed.is_available() or not torch.distributed.is_initialized():
         return ask()
     answer: list[Any] = [None]

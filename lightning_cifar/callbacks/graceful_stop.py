@@ -3,8 +3,6 @@
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -15,6 +13,9 @@ from pytorch_lightning.callbacks import Checkpoint
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 NOTHING_SAVED = "nothing was saved"
+
+EVERY = 10
+"""Batches after which several processes agree whether to stop."""
 
 
 class Interrupted(BaseException):
@@ -31,11 +32,7 @@ class Interrupted(BaseException):
         super().__init__(f"interrupted by {signal.Signals(signum).name}")
         self.signum = signum
         self.remedy = remedy
-
-    @property
-    def exit_code(self) -> int:
-        """As shells have it: 130 for Ctrl-C, 143 for SIGTERM."""
-        return 128 + self.signum
+        self.exit_code = 128 + signum  # as shells have it: 130 for Ctrl-C, 143 for SIGTERM
 
 
 def raise_when_signalled() -> None:
@@ -44,14 +41,13 @@ def raise_when_signalled() -> None:
         signal.signal(signum, _raise)
 
 
-@contextmanager
-def last_words() -> Iterator[None]:
-    """Ignore signals while the last lines are printed; afterwards, the next one ends the process at once."""
+def print_last(line: str) -> None:
+    """Print a line on stderr that no other signal can hide; afterwards, the next one ends the process at once."""
     for signum in SIGNALS:
         signal.signal(signum, signal.SIG_IGN)
-    yield
+    print(line, file=sys.stderr)
     for signum in SIGNALS:
-        signal.signal(signum, _end)
+        signal.signal(signum, signal.SIG_DFL)
 
 
 def _raise(signum: int, _: FrameType | None) -> None:
@@ -59,25 +55,17 @@ def _raise(signum: int, _: FrameType | None) -> None:
     raise Interrupted(signum, getattr(sys.exception(), "remedy", NOTHING_SAVED))
 
 
-def _end(signum: int, _: FrameType | None) -> None:
-    os._exit(Interrupted(signum).exit_code)
-
-
 class GracefulStop(Checkpoint):
     """Saves `last.ckpt` and raises `Interrupted` at the end of the batch in which a signal came; a second Ctrl-C kills.
 
-    A validation is first brought to its end, and within an epoch the batch after it.
-    Lightning itself raises in mid-step, from where a resumed run ends with other weights. A `Checkpoint`, so that
-    Lightning calls it after the callbacks that may still change what is saved.
+    A validation is first brought to its end, and within an epoch the batch after it; one that was due within an epoch
+    after the batch is left out. Lightning itself raises in mid-step, from where a resumed run ends with other weights.
+    A `Checkpoint`, so that Lightning calls it after the callbacks that may still change what is saved.
 
-    Several processes stop after the same batch: they agree after every N-th, on the CPU, so that none waits for a GPU.
-
-    Args:
-        every_n_batches: N, at least 1.
+    Several processes stop after the same batch: they agree after every tenth, on the CPU, so that none waits for a GPU.
     """
 
-    def __init__(self, every_n_batches: int = 10) -> None:
-        self._every = every_n_batches
+    def __init__(self) -> None:
         self._signum = self._agreed = self._asked = 0
         self._replaced: dict[int, Any] = {}
         self._voters: Any = None
@@ -109,11 +97,11 @@ class GracefulStop(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Stop here, unless a validation, the training's end or more gradients follow at once, and would be lost."""
+        """Stop here, unless the epoch's or the training's end or more gradients follow at once, and would be lost."""
         if signum := self._signalled(trainer):
             ends = trainer.is_last_batch or trainer.global_step == trainer.max_steps
             accumulates = (batch_idx + 1) % trainer.accumulate_grad_batches != 0
-            if not (ends or accumulates or _validation_follows(trainer, batch_idx)):
+            if not (ends or accumulates):
                 self._stop(trainer, signum)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -126,7 +114,7 @@ class GracefulStop(Checkpoint):
         if trainer.world_size == 1:
             return self._signum
         self._asked += 1
-        if at_once or self._asked % self._every == 0:
+        if at_once or self._asked % EVERY == 0:
             vote = torch.tensor(self._signum)
             torch.distributed.all_reduce(vote, torch.distributed.ReduceOp.MAX, group=self._voters)
             self._agreed = int(vote)
@@ -146,12 +134,3 @@ class GracefulStop(Checkpoint):
         if self._voters is not None:
             torch.distributed.destroy_process_group(self._voters)
             self._voters = None
-
-
-def _validation_follows(trainer: Trainer, batch_idx: int) -> bool:
-    every, epochs = trainer.val_check_batch, trainer.check_val_every_n_epoch
-    if not trainer.enable_validation or every is None:  # None: it goes by the clock
-        return False
-    if epochs is None:
-        return (trainer.fit_loop.total_batch_idx + 1) % every == 0
-    return (trainer.current_epoch + 1) % epochs == 0 and (batch_idx + 1) % every == 0

@@ -22,8 +22,7 @@ def window_length(batch_size: int, batches: int | float) -> int:
         batch_size: images in a batch, over all processes.
         batches: batches in an epoch; may be infinite.
     """
-    wanted = round(IMAGES / batch_size)
-    return max(1, wanted if batches == float("inf") else min(wanted, int(batches) // 5))
+    return max(1, int(min(round(IMAGES / batch_size), batches / 5)))
 
 
 class LossWindow(Callback):
@@ -33,8 +32,7 @@ class LossWindow(Callback):
     waits for it. A window that a checkpoint interrupts goes on in the resumed run.
 
     Args:
-        length: batches in a window, at least 1; by default as many as `window_length` returns, or the Trainer's
-            `log_every_n_steps` where that is not Lightning's default of 50.
+        length: batches in a window, at least 1; by default as many as `window_length` returns.
 
     Raises:
         UserError: `length` is below 1.
@@ -52,11 +50,8 @@ class LossWindow(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Settle the length of a window."""
-        every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set where mypy does not look
-        self._length = self._wanted or (every if every not in (0, 50) else None)
-        if self._length is None:
-            batch_size = (getattr(trainer.train_dataloader, "batch_size", None) or 1) * trainer.world_size
-            self._length = window_length(batch_size, trainer.num_training_batches)
+        batch_size = (getattr(trainer.train_dataloader, "batch_size", None) or 1) * trainer.world_size
+        self._length = self._wanted or window_length(batch_size, trainer.num_training_batches)
 
     def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
         """Read the learning rate of this step; at its end it may be that of the next."""

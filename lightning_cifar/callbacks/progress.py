@@ -33,9 +33,3 @@ class ProgressBar(RichProgressBar):
         if now >= self._due or trainer.is_last_batch:
             self._due = now + 1 / 3
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
-
-    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        """Return the metrics without Lightning's `v_num`, which strings the numbers of all loggers together."""
-        metrics: dict[str, Any] = super().get_metrics(trainer, pl_module)
-        metrics.pop("v_num", None)
-        return metrics

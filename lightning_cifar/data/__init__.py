@@ -1,18 +1,17 @@
-"""Where images come from: each source returns uint8 images, labels and class names.
-
-Importing this package imports neither torch nor a source, so that commands which only need the names start quickly.
-"""
+"""Where images come from: each source returns uint8 images, labels and class names."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pytorch_lightning.utilities import rank_zero_only
+from torch import Tensor
+
+from lightning_cifar.data.progress import say
 from lightning_cifar.errors import UserError
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-    from torch import Tensor
 
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = ("train", "test")
@@ -25,20 +24,16 @@ class LabelledImages(NamedTuple):
     """Images in memory and their classes.
 
     Attributes:
-        images: uint8, (N, 3, 32, 32), 0 to 255; channels_last in memory, so that neither
-            `contiguous(memory_format=torch.channels_last)` nor picking images by index along N rearranges a
-            byte.
+        images: uint8, (N, 3, 32, 32), 0 to 255; channels_last in memory.
         labels: int64, (N,), each an index into the source's class names.
     """
 
-    images: "Tensor"
-    labels: "Tensor"
+    images: Tensor
+    labels: Tensor
 
     @classmethod
-    def from_numpy(cls, images: "NDArray[np.uint8]", labels: "NDArray[np.int64]") -> "LabelledImages":
+    def from_numpy(cls, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> "LabelledImages":
         """Wrap arrays without a copy: images (N, 32, 32, 3) and labels (N,)."""
-        import torch
-
         return cls(torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(labels))
 
 
@@ -48,7 +43,6 @@ class Source(Protocol):
     @property
     def name(self) -> str:
         """What run folders and figures are called after: `cifar10`, `synthetic` or the folder's name."""
-        ...
 
     def class_names(self) -> list[str]:
         """Return the classes in label order, without reading an image.
@@ -56,7 +50,6 @@ class Source(Protocol):
         Raises:
             UserError: the data is not there, or not what it should be.
         """
-        ...
 
     def prepare(self) -> None:
         """Download, decode or draw what is missing on this machine; called by one process.
@@ -64,7 +57,6 @@ class Source(Protocol):
         Raises:
             UserError: the data cannot be had; the message names the remedies.
         """
-        ...
 
     def load(self, split: Split) -> LabelledImages:
         """Read one split into memory; `prepare` has been called before.
@@ -72,7 +64,6 @@ class Source(Protocol):
         Raises:
             UserError: the data is not there, or not what it should be.
         """
-        ...
 
 
 def resolve_source(
@@ -93,11 +84,8 @@ def resolve_source(
     Raises:
         UserError: there is no such folder.
     """
-    from pytorch_lightning.utilities import rank_zero_only
-
     from lightning_cifar.data.cifar10 import Cifar10Source
     from lightning_cifar.data.folder import FolderSource
-    from lightning_cifar.data.progress import say
     from lightning_cifar.data.synthetic import SyntheticSource
 
     if source == "synthetic":

@@ -12,9 +12,6 @@ from numpy.typing import NDArray
 from lightning_cifar.data import LabelledImages, Split
 from lightning_cifar.files import atomic_write
 
-FORMAT = "1"
-"""Part of every key: to be raised when the same images would be stored in another way."""
-
 
 class Cache:
     """A file for each split, in the first of several folders that has it or takes it.
@@ -23,13 +20,11 @@ class Cache:
     that `prepare` made, and what it could not write, `load` returns without reading them back.
 
     Args:
-        folders: where to look for the files and where to put them, best first.
-        prefix: of the files' names, before `train.npz` and `test.npz`.
+        folders: where to look for `train.npz` and `test.npz` and where to put them, best first.
     """
 
-    def __init__(self, folders: Sequence[Path], prefix: str = "") -> None:
+    def __init__(self, folders: Sequence[Path]) -> None:
         self._folders = tuple(folders)
-        self._prefix = prefix
         self._made: dict[Split, LabelledImages] = {}
 
     def prepare(self, split: Split, key: str, make: Callable[[], LabelledImages]) -> None:
@@ -49,7 +44,7 @@ class Cache:
         return data
 
     def _paths(self, split: Split) -> list[Path]:
-        return [folder / f"{self._prefix}{split}.npz" for folder in self._folders]
+        return [folder / f"{split}.npz" for folder in self._folders]
 
     def _read(self, split: Split, key: str) -> LabelledImages | None:
         for path in self._paths(split):

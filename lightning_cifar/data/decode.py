@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from lightning_cifar.data import IMAGE_SIZE
-from lightning_cifar.data.progress import progress, say
+from lightning_cifar.data.progress import say, track
 from lightning_cifar.errors import UserError
 
 _NAMED = 10  # files that an error names, where it is about more
@@ -55,19 +55,12 @@ def read_files(paths: Sequence[str], what: str) -> NDArray[np.uint8]:
     images = np.empty((len(paths), *_SIZE, 3), np.uint8)
     starts = range(0, len(paths), _BLOCK)
     found: list[tuple[int, int] | str] = []
-    # Threads: Pillow releases the interpreter's lock while it decodes. 60,000 JPEG files of 32x32 pixels take 4.5 s
-    # of processor time so, 4.6 in a single thread, 5.5 by joblib's processes and 4.8 by processes fed through pipes
-    # (medians of 3); on a nearly idle machine with 2 cores 4.8 s by the clock, 5.4 in a single thread.
-    pool = ThreadPoolExecutor(os.cpu_count())
-    try:
-        blocks = pool.map(lambda at: _read_block(paths[at : at + _BLOCK], images[at : at + _BLOCK]), starts)
-        say(f"Decoding {len(paths):,} {what} images ...")
-        with progress("Decoding", len(paths)) as advance:
-            for block in blocks:
-                found += block
-                advance(len(block))
-    finally:
-        pool.shutdown(cancel_futures=True)  # after Ctrl-C nobody waits for the rest
+    say(f"Decoding {len(paths):,} {what} images ...")
+    # Threads: Pillow releases the interpreter's lock while it decodes, and processes would have to send the images.
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        blocks = threads.map(lambda at: _read_block(paths[at : at + _BLOCK], images[at : at + _BLOCK]), starts)
+        for block in track(blocks, "Decoding", len(starts)):
+            found += block
 
     if unreadable := [f"{path} ({size})" for path, size in zip(paths, found, strict=True) if isinstance(size, str)]:
         named = ", ".join(unreadable[:_NAMED]) + (", …" if len(unreadable) > _NAMED else "")

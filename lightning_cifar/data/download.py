@@ -5,7 +5,6 @@ No library has all of resuming, mirrors, a stall limit and the check of the MD5:
 one or more.
 """
 
-import contextlib
 import http.client
 import os
 import time
@@ -20,7 +19,7 @@ from urllib.parse import urlsplit
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from torchvision.datasets.utils import check_integrity
 
-from lightning_cifar.data.progress import progress, say
+from lightning_cifar.data.progress import bar, say
 from lightning_cifar.errors import UserError
 
 _ATTEMPTS = 5  # per mirror, each only if the one before made a difference
@@ -85,11 +84,8 @@ def _fetch(url: str, part: Path, size: int, timeout: float) -> None:
         return
     response, have = _open(url, have if have < size else 0, size, timeout)
     columns = (TextColumn(_host(url)), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with (
-        response,
-        part.open("ab" if have else "wb") as file,
-        progress(f"Downloading from {_host(url)}", size, have, columns) as advance,
-    ):
+    with response, part.open("ab" if have else "wb") as file, bar(*columns) as shown:
+        task = shown.add_task("", total=size, completed=have)
         mark, mark_have = time.monotonic(), have
         while have < size:
             try:
@@ -100,7 +96,7 @@ def _fetch(url: str, part: Path, size: int, timeout: float) -> None:
                 raise _MirrorError(f"dropped the connection after {have:,} of {size:,} bytes")
             file.write(chunk)
             have += len(chunk)
-            advance(len(chunk))
+            shown.advance(task, len(chunk))
             seconds = time.monotonic() - mark
             if seconds > timeout:
                 if have - mark_have < _LEAST_RATE * seconds:
@@ -112,8 +108,6 @@ def _fetch(url: str, part: Path, size: int, timeout: float) -> None:
 
 def _open(url: str, start: int, size: int, timeout: float) -> tuple[Any, int]:
     """Ask for a file from some byte on; return the response and the byte it starts at: 0 without support of ranges."""
-    if not url.lower().startswith(("http://", "https://")):
-        raise _MirrorError("not an http:// or https:// address")
     headers = {"User-Agent": "lightning-cifar", "Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
@@ -133,9 +127,7 @@ def _open(url: str, start: int, size: int, timeout: float) -> tuple[Any, int]:
 
 
 def _host(url: str) -> str:
-    with contextlib.suppress(ValueError):  # no address at all, as its failure will say
-        return urlsplit(url).hostname or url
-    return url
+    return urlsplit(url).hostname or url
 
 
 def _reason(error: Exception, timeout: float) -> str:

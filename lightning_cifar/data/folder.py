@@ -3,13 +3,15 @@
 import hashlib
 import os
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from torchvision.datasets.folder import make_dataset
 
 from lightning_cifar.data import SPLITS, LabelledImages, Split
-from lightning_cifar.data.cache import FORMAT, Cache
+from lightning_cifar.data.cache import Cache
 from lightning_cifar.data.decode import read_files
 from lightning_cifar.errors import UserError
 from lightning_cifar.files import is_hidden, user_cache_folder
@@ -18,13 +20,12 @@ CACHE_FOLDER = ".lightning-cifar-cache"
 
 
 class _Listing(NamedTuple):
-    """A split's files: paths and labels in order, a key that changes with any name, size or time; and what is none."""
+    """A split's files: paths and labels in order, and a key that changes with any name, size or time."""
 
     split: Split
     paths: list[str]
     labels: list[int]
     key: str
-    passed_over: list[str]
 
     def decode(self) -> LabelledImages:
         return LabelledImages.from_numpy(read_files(self.paths, self.split), np.array(self.labels, np.int64))
@@ -34,8 +35,8 @@ class FolderSource:
     """A folder of images, one sub-folder per class, decoded once and then read from a cache.
 
     The classes are the sub-folders of `train` in alphabetical order, at least two. Any format that Pillow
-    reads will do; images of another size are squeezed to 32x32. Hidden files are passed over, and, with a warning,
-    whatever does not lie directly in a class folder.
+    reads will do; images of another size are squeezed to 32x32. They may lie in folders within a class's. Hidden files
+    and folders are passed over.
 
     Args:
         folder: what holds `train` and `test`.
@@ -56,7 +57,7 @@ class FolderSource:
         Raises:
             UserError: `train` or `test` is missing, there are fewer than two classes, or `test` has one more.
         """
-        train, test = (_scan(self.folder / split)[1] for split in SPLITS)
+        train, test = (_class_folders(self.folder / split) for split in SPLITS)
         if len(train) < 2:
             found = f"only one class, {train[0]}" if train else "no class folders"
             raise UserError(f"{self.folder / 'train'} holds {found}: put two or more folders of images there")
@@ -78,9 +79,6 @@ class FolderSource:
             warnings.warn(f"no test images of class {', '.join(missing)} in {self.folder / 'test'}", stacklevel=2)
         for split in reversed(SPLITS):  # the training images last: the cache keeps them in memory
             listing = self._listings[split] = self._list(split)
-            if listing.passed_over:
-                names = ", ".join(listing.passed_over[:3]) + (", …" if len(listing.passed_over) > 3 else "")
-                warnings.warn(f"passed over {names}: images belong directly into {split}/<class>/", stacklevel=2)
             self._cache.prepare(split, listing.key, listing.decode)
 
     def load(self, split: Split) -> LabelledImages:
@@ -93,43 +91,28 @@ class FolderSource:
         return self._cache.load(split, listing.key, listing.decode)
 
     def _list(self, split: Split) -> _Listing:
-        strays, present = _scan(self.folder / split)
-        passed_over = [str(self.folder / split / name) for name in strays]
-        paths: list[str] = []
-        labels: list[int] = []
-        digest = hashlib.sha256(f"folder {FORMAT} {split}".encode())
-        for label, name in enumerate(self.class_names()):
-            place = self.folder / split / name
-            digest.update(os.fsencode(f"\0{name}/"))
-            files, folders = _scan(place) if name in present else ({}, [])
-            passed_over += [str(place / folder) for folder in folders]
-            if split == "train" and not files:
-                raise UserError(f"{place} holds no images: add some, or remove the folder")
-            for file, stamp in files.items():
-                digest.update(os.fsencode(f"\0/{file}\0{stamp}"))
-                paths.append(f"{place}/{file}")
-            labels += [label] * len(files)
-        if not paths:
-            raise UserError(f"{self.folder / split} holds no images: put some into {split}/<class>/")
-        return _Listing(split, paths, labels, digest.hexdigest(), passed_over)
+        root, classes = self.folder / split, self.class_names()
+        labels = {name: label for label, name in enumerate(classes)}
+        try:
+            found = make_dataset(root, labels, is_valid_file=partial(_is_visible, root), allow_empty=split == "test")
+            stamps = [(status.st_size, status.st_mtime_ns) for status in (Path(path).stat() for path, _ in found)]
+        except OSError as error:  # a class without images, or a link to nowhere
+            reason = f"cannot read {error.filename} ({error.strerror})" if error.filename else f"{root}: {error}"
+            raise UserError(f"{reason.strip(' .')}; put images there, or remove what is in the way") from error
+        if not found:
+            raise UserError(f"{root} holds no images: put some into {split}/<class>/")
+        key = hashlib.sha256(os.fsencode(repr((split, classes, found, stamps)))).hexdigest()
+        return _Listing(split, [path for path, _ in found], [label for _, label in found], key)
 
 
-def _scan(folder: Path) -> tuple[dict[str, str], list[str]]:
-    """Return the files of a folder with their sizes (bytes) and times of change (ns), and its folders, in order."""
-    files, folders = {}, []
+def _class_folders(folder: Path) -> list[str]:
     try:
-        with os.scandir(folder) as entries:
-            for entry in sorted(entries, key=lambda entry: entry.name):
-                if is_hidden(entry.name):
-                    continue
-                if entry.is_dir():
-                    folders.append(entry.name)
-                else:
-                    status = entry.stat()
-                    files[entry.name] = f"{status.st_size}\0{status.st_mtime_ns}"
-    except OSError as error:  # missing, a link to nowhere, or no right to read
+        return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not is_hidden(entry.name))
+    except OSError as error:
         raise UserError(
-            f"cannot read {error.filename} ({error.strerror}): a data folder holds images as train/<class>/* and "
-            "test/<class>/*"
+            f"cannot read {folder} ({error.strerror}): a data folder holds images as train/<class>/* and test/<class>/*"
         ) from error
-    return files, folders
+
+
+def _is_visible(root: Path, path: str) -> bool:
+    return not any(map(is_hidden, Path(path).relative_to(root).parts))

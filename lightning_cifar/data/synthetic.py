@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from lightning_cifar.data import IMAGE_SIZE, SPLITS, LabelledImages, Split, shapes
-from lightning_cifar.data.cache import FORMAT, Cache
-from lightning_cifar.data.progress import progress, say
+from lightning_cifar.data.cache import Cache
+from lightning_cifar.data.progress import say, track
 from lightning_cifar.files import user_cache_folder
 
 # Pictures drawn at once: more fall out of the processor's cache. Part of what a seed stands for: to change it
@@ -24,19 +24,17 @@ class SyntheticSource:
     are balanced in each split.
 
     Args:
-        cache_dir: where the drawn images are kept; the user's cache folder where this cannot be written to.
-        seed: what all pictures follow from, at least 0.
+        cache_dir: what the folder of the drawn images is put into; the user's cache where this cannot be written to.
         train_size: number of training images.
         test_size: number of test images.
     """
 
     name = "synthetic"
 
-    def __init__(self, cache_dir: Path, seed: int = 0, train_size: int = 50_000, test_size: int = 10_000) -> None:
-        self.seed = seed
+    def __init__(self, cache_dir: Path, train_size: int = 50_000, test_size: int = 10_000) -> None:
         self.sizes: dict[Split, int] = {"train": train_size, "test": test_size}
-        folders = [Path(cache_dir).expanduser(), user_cache_folder(Path(cache_dir))]
-        self._cache = Cache(folders, prefix="synthetic-")
+        folder = Path(cache_dir).expanduser() / self.name
+        self._cache = Cache([folder, user_cache_folder(folder)])
 
     def class_names(self) -> list[str]:
         """Return the ten kinds in label order."""
@@ -52,18 +50,13 @@ class SyntheticSource:
         return self._cache.load(split, self._key(split), partial(self._draw, split))
 
     def _key(self, split: Split) -> str:
-        return f"synthetic {FORMAT}.{shapes.VERSION} {split} seed={self.seed} n={self.sizes[split]}"
+        return f"synthetic {shapes.VERSION} {split} {self.sizes[split]}"
 
     def _draw(self, split: Split) -> LabelledImages:
         """Draw a split block by block, each from a seed of its own, so that threads can share the work."""
-        stream, size = [self.seed, {"train": 0, "test": 1}[split]], self.sizes[split]
+        stream, size = [0, SPLITS.index(split)], self.sizes[split]
         labels = np.random.default_rng(stream).permutation(size).astype(np.int64) % len(shapes.NAMES)
         images = np.empty((size, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
-
-        # The GNU allocator gives memory back after every block, only to fault it in again, which takes longer
-        # than the drawing: unless it has seen a larger piece come and go (mallopt(3), M_MMAP_THRESHOLD).
-        larger = np.empty(16 << 20, np.uint8)
-        del larger
 
         def draw_block(start: int) -> None:
             block = slice(start, start + _BLOCK)
@@ -71,7 +64,6 @@ class SyntheticSource:
 
         starts = range(0, size, _BLOCK)
         say(f"Drawing {size:,} synthetic {split} images ...")
-        with progress("Drawing", size) as advance, ThreadPoolExecutor(os.cpu_count()) as threads:
-            for start, _ in zip(starts, threads.map(draw_block, starts), strict=True):
-                advance(min(_BLOCK, size - start))
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            list(track(threads.map(draw_block, starts), "Drawing", len(starts)))
         return LabelledImages.from_numpy(images, labels)

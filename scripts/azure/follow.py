@@ -4,7 +4,6 @@ import codecs
 import re
 import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,44 +53,45 @@ def until_done(run: RunHandle) -> int:
     log = _Log()
     while True:
         try:
-            with _noted_interrupt() as pressed:
-                return _watch(run, log, pressed)
+            return _watch(run, log)
         except KeyboardInterrupt:
             if not _go_on(run):
                 return INTERRUPTED
 
 
 @contextmanager
-def _noted_interrupt() -> Iterator[threading.Event]:
-    """Note Ctrl-C until the next pause: raised within a request, an SDK may swallow it. A second one raises at once."""
-    pressed = threading.Event()
+def _late_interrupt() -> Iterator[None]:
+    """Raise Ctrl-C at the end only: within a request, an SDK may swallow it. A second one raises at once."""
+    pressed: list[int] = []  # no Event: its lock may be held by the very code that a signal interrupts
 
     def note(signum: int, frame: FrameType | None) -> None:
-        if pressed.is_set():
+        if pressed:
             signal.default_int_handler(signum, frame)
-        pressed.set()
+        pressed.append(signum)
 
     before = signal.signal(signal.SIGINT, note)
     try:
-        yield pressed
+        yield
     finally:
         signal.signal(signal.SIGINT, before)
+    if pressed:
+        raise KeyboardInterrupt
 
 
-def _watch(run: RunHandle, log: _Log, pressed: threading.Event) -> int:
+def _watch(run: RunHandle, log: _Log) -> int:
     status, pause, last_news = "", POLL[0], time.monotonic()
     while True:
-        details = run.details()
-        waits = "" if log.text or details.status in FINAL else "; waiting for the first line of its log …"
-        if details.status != status or (waits and time.monotonic() - last_news >= REMINDER):
-            status, last_news = details.status, time.monotonic()
-            print(f"[{time.strftime('%H:%M:%S')}] {status}{waits}", flush=True)
-        new = log.print_new(run, details.logs)
-        if status in FINAL:
-            return _end(run, details, log)
+        with _late_interrupt():
+            details = run.details()
+            waits = "" if log.text or details.status in FINAL else "; waiting for the first line of its log …"
+            if details.status != status or (waits and time.monotonic() - last_news >= REMINDER):
+                status, last_news = details.status, time.monotonic()
+                print(f"[{time.strftime('%H:%M:%S')}] {status}{waits}", flush=True)
+            new = log.print_new(run, details.logs)
+            if status in FINAL:
+                return _end(run, details, log)
         pause = POLL[0] if new else min(pause * 1.3, POLL[1])
-        if pressed.wait(pause):
-            raise KeyboardInterrupt
+        time.sleep(pause)
 
 
 def _end(run: RunHandle, details: RunDetails, log: _Log) -> int:

@@ -43,8 +43,8 @@ def without_password(address: str) -> str:
     except ValueError:
         return _UNREADABLE
     path = parts.path.partition(";")[0]
-    # A password with a slash, ? or # in it ends the host early: there is no telling what is secret.
-    readable = re.fullmatch(r"([\w.-]*|\[[\da-fA-F:.]+\])(:\d*)?", host) and not re.search("[@:]|%40", path)
-    if "@" in parts.query + parts.fragment:
+    # A password with a slash, ? or # in it ends the host early, an @ in a parameter late: no telling what is secret.
+    unclear = ";" in parts.netloc or ":" in path or re.search("@|%40", parts.path + parts.query + parts.fragment)
+    if unclear or not re.fullmatch(r"([\w.-]*|\[[\da-fA-F:.]+\])(:\d*)?", host):
         return _UNREADABLE
-    return f"{parts.scheme}://{host}{path}" if readable else _UNREADABLE
+    return f"{parts.scheme}://{host}{path}"

@@ -14,9 +14,6 @@ from scripts.azure.environment import EnvironmentSpec
 OUTPUTS = "outputs"
 """The folder of a job that Azure ML keeps; everything that training leaves goes there."""
 
-MAX_TAGS, MAX_TAG_KEY, MAX_TAG_VALUE = 50, 100, 1000
-"""What the service takes: tags of a run, characters of a key, characters of a value."""
-
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -133,10 +130,5 @@ def read_tags(texts: Sequence[str]) -> dict[str, str]:
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
             raise UserError(f"--tag {text!r} is no KEY=VALUE; write for instance --tag owner=me")
-        if len(key) > MAX_TAG_KEY or len(value) > MAX_TAG_VALUE or len(tags) == MAX_TAGS:
-            raise UserError(
-                f"--tag {key[:20]}…: Azure ML takes {MAX_TAGS} tags of a run, with {MAX_TAG_KEY} characters for a key "
-                f"and {MAX_TAG_VALUE} for a value; shorten it, or leave some out"
-            )
         tags[key.strip()] = value
     return tags

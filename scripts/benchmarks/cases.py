@@ -2,7 +2,7 @@
 
 `tutorial`: the loop of the tutorials as their users run it. `limit`: the bare loop over tensors in memory, with the
 network, memory format, optimizer, batches and threads of `fit`. `fit`: `python -m lightning_cifar fit` as it is.
-`first-step`: the same, until its first step begins. `logging`: what `AzureMLLogger` costs `fit` inside a job.
+`first_step`: the same, until its first step begins.
 """
 
 import itertools
@@ -31,9 +31,6 @@ WARM_UP = 50
 
 EPOCHS = {"cpu": 1, "cuda": 10}
 """Passes that are measured: a GPU takes as many steps as an epoch has in a few hundredths of a second."""
-
-START = 25.0
-"""Seconds until the processes of `AzureMLLogger` have surely imported the SDK."""
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
@@ -77,7 +74,7 @@ class Case(NamedTuple):
 
 def run(name: str, *fields: Any) -> dict[str, float]:
     """Measure the case of this name; `fields` are those of a `Case`."""
-    cases = {"tutorial": tutorial, "limit": limit, "fit": fit, "logging": logging}
+    cases = {"tutorial": tutorial, "limit": limit, "fit": fit}
     return cases[name](Case(*fields))
 
 
@@ -188,40 +185,6 @@ def first_step(case: Case) -> None:
     sys.exit("no step was taken")
 
 
-def logging(case: Case) -> dict[str, float]:
-    """Train for a minute inside a job; return what `AzureMLLogger` costs at most.
-
-    Two runs on a shared machine, with and without, differ by more than what is to be measured. So this adds up what the
-    logger takes away: the time of the training thread's calls, and the time for which the processes that send metrics
-    hold a core, as if the training had to wait for all of it. Their start, once in a job, is returned by itself.
-
-    Returns:
-        `ratio` of the time with the logger to the time without; `calls`, the same for its calls alone; `start`, s.
-    """
-    from lightning_cifar import AzureMLLogger
-
-    log_metrics, calls = AzureMLLogger.log_metrics, 0.0
-    looks: list[tuple[float, float, float]] = []  # when, and the seconds of the calls and of the processes until then
-
-    def timed(self: AzureMLLogger, *arguments: Any, **named: Any) -> None:
-        nonlocal calls
-        before = time.perf_counter()
-        log_metrics(self, *arguments, **named)
-        after = time.perf_counter()
-        calls += after - before
-        if after - begun > START:
-            looks.append((after, calls, processor_seconds()))
-
-    AzureMLLogger.log_metrics = timed  # type: ignore[method-assign]
-    begun = time.perf_counter()
-    command(case, "--trainer.max_epochs", -1, "--trainer.max_time", "00:00:01:00")
-    if len(looks) < 2:
-        sys.exit("in half a minute loss was logged less than twice: this machine is too busy to measure it")
-    seconds, in_calls, elsewhere = (last - first for first, last in zip(looks[0], looks[-1], strict=True))
-    ratios = {"ratio": seconds / (seconds - in_calls - elsewhere), "calls": seconds / (seconds - in_calls)}
-    return ratios | {"start": looks[0][2]}
-
-
 def command(case: Case, *more: object) -> None:
     """Run `fit` without validation and test.
 
@@ -237,17 +200,3 @@ def command(case: Case, *more: object) -> None:
         code = run(["fit", *map(str, [*flags, *more]), "--trainer.default_root_dir", results])
     if code:
         sys.exit(code)
-
-
-def processor_seconds() -> float:
-    """Return the processor time of the sessions that this process has started, ended processes included."""
-    processes = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (folder / "stat").read_text().rpartition(") ")[2].split()
-        except OSError:  # it has ended in the meantime
-            continue
-        processes[int(folder.name)] = (int(fields[1]), int(fields[3]), sum(map(int, fields[11:15])))
-    sessions = {pid for pid, (parent, session, _) in processes.items() if parent == os.getpid() and session == pid}
-    ticks = sum(ticks for _, session, ticks in processes.values() if session in sessions)
-    return ticks / os.sysconf("SC_CLK_TCK")

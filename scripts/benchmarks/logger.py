@@ -31,13 +31,11 @@ STATES: dict[str, dict[str, Any]] = {
     LATE: {"kind": "latency", "delay": DELAY},
     "five 429s": {"kind": "429", "requests": 5, "on": "/batch"},
     "five 500s": {"kind": "500", "requests": 5, "on": "/batch"},
-    "always 400": {"kind": "400", "on": "metrics"},
     "always 429": {"kind": "429", "on": "metrics"},
     "always 500": {"kind": "500", "on": "metrics"},
-    "dropped": {"kind": "drop"},
-    "stored, then dropped": {"kind": "store-and-drop", "requests": 5, "on": "/batch"},
+    "refused": {"kind": "refuse"},
     "never answering": {"kind": "silence"},
-    "dead": {"kind": "refuse"},
+    "stored, then dropped": {"kind": "store-and-drop", "requests": 5, "on": "/batch"},
 }
 LOGGERS = ("AzureMLLogger", "Run.log", "Run.log, flush")
 PATIENCE = 90.0

@@ -29,13 +29,12 @@ def main() -> None:
     parser.add_argument("--data-dir", default="data", help="where CIFAR-10 and caches lie (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each case (default: %(default)s)")
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=list(STEPS), help="(default: %(default)s)")
-    parser.add_argument("--no-azure", action="store_true", help="leave out the run inside a job of the emulator")
     args = parser.parse_args()
     pairs = [("cpu", "lightning_cifar.Net")]
     if torch.cuda.is_available():
         pairs += [("cuda", "lightning_cifar.Net"), ("cuda", "torchvision.models.resnet18")]
     cases = [Case(args.data, args.data_dir, *pair, size) for pair in pairs for size in args.batch_sizes]
-    names = ["tutorial", "limit", "fit", *([] if args.no_azure else ["fit in a job"])]
+    names = ["tutorial", "limit", "fit", "fit in a job"]
     starts = {"imports": ["-c", IMPORTS], "--help": ["-m", "lightning_cifar", "--help"]}
     starts["first step"] = ["-c", FIRST_STEP.format(Case(args.data, args.data_dir))]
     measured: Measured = defaultdict(list)
@@ -55,22 +54,17 @@ def main() -> None:
     medians = {start: median(values, "s") for start, values in seconds.items()}
     rows = [[start, f"{s:.2f}", f"{s / medians['imports']:.2f}"] for start, s in medians.items()]
     print(table(":start | seconds | ÷ imports", rows))
-    for case in [] if args.no_azure else cases[: len(args.batch_sizes)]:
-        cost = measure("logging", case)
-        ratio = f"at most {cost['ratio']:.4f} (of it {cost['calls']:.4f} in its calls)"
-        print(f"\nIn a job, batch {case.batch_size}: with AzureMLLogger ÷ without {ratio},", end=" ")
-        print(f"and {cost['start']:.1f} s of one core to start its processes.")
 
 
 def measure(name: str, case: Case) -> dict[str, float]:
-    """Run one case; `fit in a job` and `logging` inside a job of the emulator."""
+    """Run one case; `fit in a job` inside a job of the emulator."""
     progress(f"{name}, {case.device}, batch {case.batch_size}")
     function = "scripts.benchmarks.cases:run"
-    if name not in ("fit in a job", "logging"):
+    if name != "fit in a job":
         return run_case(function, name, *case)
     with Emulator() as azure:
         env = azure.job_environment(f"benchmark-{time.time_ns()}")
-        return run_case(function, name.removesuffix(" in a job"), *case, env=env)
+        return run_case(function, "fit", *case, env=env)
 
 
 def speed(name: str, case: Case, measured: Measured) -> list[object]:

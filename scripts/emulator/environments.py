@@ -7,7 +7,6 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from scripts.emulator.records import Workspace
 from scripts.emulator.routes.login import PASSWORD
 from scripts.emulator.routes.management import API, DISCOVERY
 from scripts.emulator.state import PRINCIPAL, TENANT, State
@@ -38,14 +37,14 @@ def bare(home: Path, proxy_url: str, ca_file: Path) -> dict[str, str]:
     }
 
 
-def client(auth: str, proxy_url: str, home: Path, workspace: Workspace) -> dict[str, str]:
+def client(auth: str, proxy_url: str, home: Path) -> dict[str, str]:
     """Return what a laptop's control script signs in with; for "cli" a session is put into its home.
 
     Raises:
         ValueError: for an unknown kind of sign-in.
     """
     if auth == "cli":
-        return _azure_cli(home, workspace)
+        return _azure_cli(home)
     variables = {
         "service-principal": {
             "AZUREML_SERVICE_PRINCIPAL_TENANT_ID": TENANT,
@@ -60,27 +59,12 @@ def client(auth: str, proxy_url: str, home: Path, workspace: Workspace) -> dict[
     return variables[auth]
 
 
-def _azure_cli(home: Path, workspace: Workspace) -> dict[str, str]:
-    """Make a home in which `az login` has been run, with an `az` that prints a token whatever it is asked.
-
-    The SDK's `InteractiveLoginAuthentication` finds the session, too; its `AzureCliAuthentication` would need the
-    package azure-cli.
-    """
+def _azure_cli(home: Path) -> dict[str, str]:
+    """Make a home in which `az login` has been run, with an `az` that prints a token whatever it is asked."""
     folder, programs = home / ".azure", home / "bin"
     folder.mkdir()
     programs.mkdir()
-    account = {
-        "id": workspace.subscription_id,
-        "name": "emulator",
-        "state": "Enabled",
-        "tenantId": TENANT,
-        "isDefault": True,
-        "environmentName": "AzureCloud",
-        "user": {"name": PRINCIPAL, "type": "servicePrincipal"},
-    }
-    entry = {"client_id": PRINCIPAL, "tenant": TENANT, "client_secret": PASSWORD}
-    (folder / "azureProfile.json").write_text(json.dumps({"subscriptions": [account]}))
-    (folder / "service_principal_entries.json").write_text(json.dumps([entry]))
+    (folder / "azureProfile.json").write_text(json.dumps({"subscriptions": []}))
     program = programs / "az"
     answer = {"accessToken": jwt(3600), "expiresOn": "2099-01-01 00:00:00.000000", "tokenType": "Bearer"}
     program.write_text(f"#!/bin/sh\necho {shlex.quote(json.dumps(answer))}\n")

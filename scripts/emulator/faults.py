@@ -1,8 +1,7 @@
-"""How the service misbehaves: which requests, how, how often, and for how long."""
+"""How the service misbehaves: which requests, how, and how often."""
 
 import re
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -21,12 +20,9 @@ class Fault:
             "computes", "datastores", "models", "management" or "login"), or a regular expression searched in
             host + path; None: every request.
         requests: lifted after so many hits; None: no limit.
-        seconds: lifted after so many seconds; None: no limit.
-        retry_after: value of the Retry-After header, in seconds.
         delay: seconds that "latency" adds to each request.
 
-    `hits` counts the requests it met (a "refuse" meets none: nothing listens); `back` is set when, after a
-    "refuse", the service listens again.
+    `hits` counts the requests it met (a "refuse" meets none: nothing listens).
 
     Raises:
         ValueError: for an unknown kind, or "latency" without a delay.
@@ -35,13 +31,9 @@ class Fault:
     kind: str
     on: str | None = None
     requests: int | None = None
-    seconds: float | None = None
-    retry_after: float | None = None
     delay: float | None = None
     hits: int = field(default=0, init=False)
     lifted: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
-    back: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
-    _until: float | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS and not re.fullmatch("[45][0-9][0-9]", self.kind):
@@ -50,21 +42,13 @@ class Fault:
         if self.kind == "latency" and self.delay is None:
             raise ValueError("misbehaviour 'latency' needs delay= in seconds")
         if self.kind == "refuse" and not (self.on is None and self.requests is None):
-            raise ValueError("misbehaviour 'refuse' is for the whole service: limit it by seconds= only")
-        if self.seconds is not None:
-            self._until = time.monotonic() + self.seconds
+            raise ValueError("misbehaviour 'refuse' is for the whole service, until it is lifted")
 
     def meets(self, group: str, address: str) -> bool:
         """Return whether it would hit a request of a route group (`group`) at `address` (host + path)."""
-        if self.remaining() == 0:
-            self.lifted.set()
-        if self.lifted.is_set() or (self.requests is not None and self.hits >= self.requests):
+        if self.requests is not None and self.hits >= self.requests:
             return False
         return self.on is None or self.on == group or re.search(self.on, address) is not None
-
-    def remaining(self) -> float | None:
-        """Return the seconds until it is lifted by itself; None without a time limit."""
-        return None if self._until is None else max(0.0, self._until - time.monotonic())
 
 
 class Faults:
@@ -74,19 +58,17 @@ class Faults:
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
 
-    def add(self, fault: Fault) -> Fault:
+    def add(self, fault: Fault) -> None:
         """Put a fault in force, after those that are there already."""
         with self._lock:
             self._faults.append(fault)
-        return fault
 
-    def lift_all(self) -> list[Fault]:
-        """End every fault, and return them all: a silence that is used up still holds the requests it has hit."""
+    def lift_all(self) -> None:
+        """End every fault: a silence that is used up still holds the requests it has hit."""
         with self._lock:
-            lifted, self._faults = self._faults, []
-            for fault in lifted:
+            for fault in self._faults:
                 fault.lifted.set()
-            return lifted
+            self._faults = []
 
     def strike(self, group: str, address: str) -> list[Fault]:
         """Return the faults that hit this request, and count it: all latencies, then at most one other."""
@@ -97,9 +79,6 @@ class Faults:
             for fault in struck:
                 fault.hits += 1
             return struck
-
-
-_CODES = {"400": "BadRequest", "429": "TooManyRequests", "500": "InternalServerError", "503": "ServiceUnavailable"}
 
 
 def misbehave(faults: Sequence[Fault], process: Callable[[], Response], closing: threading.Event) -> Response | None:
@@ -122,10 +101,8 @@ def misbehave(faults: Sequence[Fault], process: Callable[[], Response], closing:
         process()
         return None
     if fault.kind == "silence":
-        fault.lifted.wait(fault.remaining())
+        fault.lifted.wait()
         return None
-    headers = {} if fault.retry_after is None else {"Retry-After": f"{fault.retry_after:g}"}
     if fault.kind == "expired":
-        return RefusalError(401, "ExpiredAuthenticationToken", "The access token has expired.").response(headers)
-    code = _CODES.get(fault.kind, "Misbehaving")
-    return RefusalError(int(fault.kind), code, "The emulator misbehaves on request.").response(headers)
+        return RefusalError(401, "ExpiredAuthenticationToken", "The access token has expired.").response()
+    return RefusalError(int(fault.kind), "Misbehaving", "The emulator misbehaves on request.").response()

@@ -24,7 +24,7 @@ class Job:
     `environment`, called with a home folder, returns the environment of a process inside the run; `grace` are the
     seconds between SIGTERM and SIGKILL. The nodes' folders are made in `folder`.
 
-    `folders` are the nodes' working directories; `isolation` says how they are hidden from each other.
+    `folders` are the nodes' working directories.
     """
 
     def __init__(
@@ -45,7 +45,6 @@ class Job:
         count = int(self._definition.get("nodeCount") or 1)
         self._nodes = [Node(rank, self._root / secrets.token_hex(16)) for rank in range(count)]
         self.folders = [node.work for node in self._nodes]
-        self.isolation = isolation.method()
         self._processes = Processes(grace)
         self._logs: list[Path] = []
         self._outcome = ""  # what ended it from outside: "Canceled", "Killed"

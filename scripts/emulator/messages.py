@@ -57,7 +57,7 @@ class RefusalError(Exception):
         super().__init__(message)
         self.status, self.code, self.message = status, code, message
 
-    def response(self, headers: dict[str, str] | None = None) -> Response:
+    def response(self) -> Response:
         """Return it as an answer."""
         # Azure Resource Manager, Azure ML's own services and the sign-in each read another part of this.
         content = {
@@ -67,9 +67,7 @@ class RefusalError(Exception):
             "message": self.message,
             "code": self.code,
         }
-        answer = Response.of(content, self.status)
-        answer.headers.update(headers or {})
-        return answer
+        return Response.of(content, self.status)
 
 
 def _refuse_constant(name: str) -> Any:

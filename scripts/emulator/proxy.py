@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from scripts.emulator.ca import CertificateAuthority
-from scripts.emulator.faults import Fault, Faults, misbehave
+from scripts.emulator.faults import Faults, misbehave
 from scripts.emulator.messages import RefusalError, Request, Response
 from scripts.emulator.routing import Router, call
 from scripts.emulator.state import State
@@ -40,18 +40,11 @@ class Proxy:
             self._server.server_activate()
             threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
-    def refuse(self, fault: Fault) -> None:
-        """Drop every connection and refuse new ones until the fault is lifted."""
+    def refuse(self) -> None:
+        """Drop every connection and refuse new ones until `start`."""
         with self._lock:
             self._stop()
             self._server = _Server(self, self.port)
-
-        def come_back() -> None:
-            fault.lifted.wait(fault.remaining())
-            self.start()
-            fault.back.set()
-
-        threading.Thread(target=come_back, daemon=True).start()
 
     def close(self) -> None:
         """Stop for good; requests that are being held (latency, silence) end at once."""
@@ -148,9 +141,6 @@ class _Connection(BaseHTTPRequestHandler):
             request.route = found[0].group
         with proxy.state.lock:
             proxy.state.requests.append(request)
-        if "transfer-encoding" in request.headers:  # the SDK sends all bodies with their length: this one is unread
-            proxy.state.note_unexpected(f"body without a length: {address}")
-            return None
         if not proxy.router.knows_host(request.host):
             proxy.state.note_unexpected(f"unknown host: {address}")
             return RefusalError(403, "UnknownHost", "the emulator forwards nothing").response()

@@ -58,12 +58,10 @@ class RunRecord:
     status: str = "NotStarted"
     display_name: str = ""
     parent: str | None = None
-    root: str | None = None
     target: str | None = None
     type: str | None = None
     tags: dict[str, str] = field(default_factory=dict)
     properties: dict[str, str] = field(default_factory=dict)
-    events: list[str] = field(default_factory=list)
     definition: dict[str, Any] | None = None
     snapshot: str | None = None
     error: dict[str, Any] | None = None
@@ -86,10 +84,7 @@ class ModelRecord:
     name: str
     version: int
     run_id: str | None
-    tags: dict[str, str]
-    properties: dict[str, str]
     content: dict[str, bytes]
-    document: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass

@@ -35,22 +35,14 @@ class Emulator:
 
     Args:
         run_jobs: start every submission as soon as it arrives.
-        mounts: datastore paths of the default datastore that are backed by local folders.
-        idempotent: a metric value whose id has already arrived is kept once instead of twice.
         grace: seconds that the processes of a job have between SIGTERM and SIGKILL.
     """
 
-    def __init__(
-        self,
-        run_jobs: bool = False,
-        mounts: dict[str, Path] | None = None,
-        idempotent: bool = False,
-        grace: float = 10.0,
-    ) -> None:
+    def __init__(self, run_jobs: bool = False, grace: float = 10.0) -> None:
         self.grace = grace
         self.folder = Path(tempfile.mkdtemp(prefix="emulator-"))
         self.workspace = Workspace()
-        self.state = State(self.workspace, idempotent)
+        self.state = State(self.workspace)
         authority = CertificateAuthority(self.folder)
         self.ca_file = authority.file
         self._faults = Faults()
@@ -58,8 +50,6 @@ class Emulator:
         datastores.add(self.state, datastores.DEFAULT, f"azureml-blobstore-{self.workspace.id}")
         self.add_compute("cpu-cluster")
         self.add_compute("gpu-cluster", "STANDARD_NC6S_V3")
-        for path, folder in (mounts or {}).items():
-            self.mount(path, folder)
         self._jobs: dict[str, Job] = {}
         self.state.on_cancel = self._cancel_job
         if run_jobs:
@@ -105,7 +95,7 @@ class Emulator:
             auth: "service-principal", "managed-identity", "cli" (as after `az login`), or "none".
         """
         bare = self._bare()
-        return bare | environments.client(auth, self.proxy_url, Path(bare["HOME"]), self.workspace)
+        return bare | environments.client(auth, self.proxy_url, Path(bare["HOME"]))
 
     def _bare(self) -> dict[str, str]:
         # A home for each: the SDK caches addresses and snapshots there, and processes must not share them.
@@ -186,21 +176,21 @@ class Emulator:
         with self.state.lock:
             self.state.computes[name] = Compute(name, vm_size, max_nodes)
 
-    def mount(self, path: str, folder: Path | str, datastore: str = "workspaceblobstore") -> None:
-        """Back a path of a datastore by a local folder, which is only read."""
+    def mount(self, path: str, folder: Path | str) -> None:
+        """Back a path of the default datastore by a local folder, which is only read."""
         with self.state.lock:
-            container = datastores.container_of(self.state, datastore)
+            container = datastores.container_of(self.state, datastores.DEFAULT)
             self.state.mounts.setdefault(container, {})[path.strip("/")] = Path(folder).resolve()
 
-    def datastore(self, name: str = datastores.DEFAULT) -> dict[str, bytes]:
-        """Return what a datastore holds: path to content."""
-        container = datastores.container_of(self.state, name)
+    def datastore(self) -> dict[str, bytes]:
+        """Return what the default datastore holds: path to content."""
+        container = datastores.container_of(self.state, datastores.DEFAULT)
         return {path: blobs.read(self.state, container, path) for path in blobs.names(self.state, container)}
 
-    def add_environment(self, name: str, version: str = "1", definition: dict[str, Any] | None = None) -> None:
+    def add_environment(self, name: str, version: str = "1") -> None:
         """Register an environment, as curated ones are."""
         with self.state.lock:
-            environment_routes.register(self.state, _CURATED | (definition or {}) | {"name": name}, version)
+            environment_routes.register(self.state, _CURATED | {"name": name}, version)
 
     def snapshot(self, run_id: str) -> dict[str, bytes]:
         """Return the files that a run was submitted with: path to content."""
@@ -216,16 +206,16 @@ class Emulator:
         Raises:
             ValueError: for an unknown kind.
         """
-        fault = self._faults.add(Fault(kind, on, **limits))
+        fault = Fault(kind, on, **limits)
+        self._faults.add(fault)
         if kind == "refuse":
-            self._proxy.refuse(fault)
+            self._proxy.refuse()
         return fault
 
     def behave(self) -> None:
-        """Lift all faults; returns when the service listens again."""
-        for fault in self._faults.lift_all():
-            if fault.kind == "refuse":
-                fault.back.wait(10)
+        """Lift all faults; after a "refuse" the service listens again."""
+        self._faults.lift_all()
+        self._proxy.start()
 
     # -- running what was submitted
 
@@ -262,20 +252,6 @@ class Emulator:
             KeyError: if it has none.
         """
         return self._jobs[run_id]
-
-    def wait(self, run_id: str, timeout: float = 60) -> str:
-        """Return a run's status once it is final.
-
-        Raises:
-            TimeoutError: if that takes longer than `timeout` seconds.
-        """
-        with self.state.changed:
-            done = self.state.changed.wait_for(lambda: self.run(run_id).status in FINAL, timeout)
-        job = self._jobs.get(run_id)
-        if not done:
-            log = job.log if job else ""
-            raise TimeoutError(f"{run_id} is still {self.run(run_id).status} after {timeout:g} s; its log:\n{log}")
-        return job.wait(timeout) if job else self.run(run_id).status
 
     def _cancel_job(self, run_id: str) -> bool:
         job = self._jobs.get(run_id)

@@ -22,14 +22,11 @@ BLOBS = f"https://{ACCOUNT}.blob.core.windows.net"
 class State:
     """Everything the routes read and write; they hold `lock` while they do, and all others must.
 
-    Args:
-        workspace: whose addresses are answered; other workspaces are not found.
-        idempotent: keep a metric value whose id has already arrived only once. Whether Azure ML does is not
-            documented; the default takes the worse case: it is kept twice.
+    Only the addresses of `workspace` are answered; other workspaces are not found.
     """
 
-    def __init__(self, workspace: Workspace, idempotent: bool = False) -> None:
-        self.workspace, self.idempotent = workspace, idempotent
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
         self.lock = threading.RLock()
         self.changed = threading.Condition(self.lock)
         self.requests: list[Request] = []
@@ -51,12 +48,8 @@ class State:
 
     def check_scope(self, subscription: str, group: str, workspace: str) -> None:
         """Refuse (404) what is not the one workspace, in Resource Manager's words."""
-        known = self.workspace
-        if subscription.lower() != known.subscription_id.lower():
-            raise RefusalError(404, "SubscriptionNotFound", f"The subscription '{subscription}' could not be found.")
-        if group.lower() != known.resource_group.lower():
-            raise RefusalError(404, "ResourceGroupNotFound", f"Resource group '{group}' could not be found.")
-        if workspace.lower() != known.name.lower():
+        known = (self.workspace.subscription_id, self.workspace.resource_group, self.workspace.name)
+        if f"{subscription}/{group}/{workspace}".lower() != "/".join(known).lower():
             resource = f"Microsoft.MachineLearningServices/workspaces/{workspace}"
             message = f"The Resource '{resource}' under resource group '{group}' was not found."
             raise RefusalError(404, "ResourceNotFound", message)

@@ -3,7 +3,6 @@
 The test's own process is the training process, and must never import azureml.
 """
 
-import atexit
 import contextlib
 import os
 import resource
@@ -13,11 +12,10 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
-from lightning_cifar import AzureMLLogger
 from lightning_cifar.azure import backends, delivery, process
 from lightning_cifar.azure.outbox import Outbox
 from lightning_cifar.azure.run import RunAddress
@@ -30,21 +28,6 @@ REPOSITORY = Path(__file__).parents[2]
 FAKE = "tests.azure.fake_backend:FakeBackend"
 
 
-class Job:
-    """This process as the training process of run `run_id`."""
-
-    def __init__(self, azure: Emulator, run_id: str) -> None:
-        self.azure, self.run_id = azure, run_id
-
-    def logger(self, **arguments: Any) -> AzureMLLogger:
-        """Make a logger of this process."""
-        return AzureMLLogger(**arguments)
-
-    def points(self) -> list[tuple[str, int | None, Any]]:
-        """What has arrived, sorted."""
-        return sorted((m.name, m.step, m.value) for m in self.azure.metrics(self.run_id))
-
-
 def kill(relay: "subprocess.Popen[bytes]") -> None:
     """End a relay and its attempt, as the end of all power would."""
     with contextlib.suppress(ProcessLookupError):
@@ -55,27 +38,26 @@ def kill(relay: "subprocess.Popen[bytes]") -> None:
 
 
 @pytest.fixture(autouse=True)
-def deliveries(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[delivery.Delivery]]:
-    """The deliveries that a test makes; their relays end with it, and none is left for the end of all tests."""
-    made: list[delivery.Delivery] = []
-    begin = delivery.Delivery.__init__
+def start_relay(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., "subprocess.Popen[bytes]"]]:
+    """Start relays as the logger does; all of them end with the test, and nothing waits at the end of all tests."""
+    start, started = process.start_relay, []
 
-    def remember(self: delivery.Delivery, *args: Any) -> None:
-        made.append(self)
-        begin(self, *args)
+    def start_and_remember(
+        record: Path, seconds: float = 600.0, variables: dict[str, str] | None = None
+    ) -> "subprocess.Popen[bytes]":
+        started.append(start(record, seconds, variables))
+        return started[-1]
 
-    monkeypatch.setattr(delivery.Delivery, "__init__", remember)
-    monkeypatch.setattr(delivery.Delivery, "_late", {})
-    yield made
-    for each in made:
-        atexit.unregister(each.at_exit)
-        for outbox in getattr(each, "outboxes", {}).values():
-            if outbox.process is not None and outbox.process.poll() is None:
-                kill(outbox.process)
+    monkeypatch.setattr(process, "start_relay", start_and_remember)
+    monkeypatch.setattr(delivery, "atexit", Mock())
+    yield start_and_remember
+    for each in started:
+        kill(each)
 
 
 @pytest.fixture
-def job(azure: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Job]:
+def job(azure: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
+    """The Azure ML of job run-1, whose training process this is."""
     for name in os.environ:  # of the developer's, a lower-case proxy would win over the job's
         if name.lower().endswith("_proxy") or name.startswith("AZURE"):
             monkeypatch.delenv(name)
@@ -85,7 +67,7 @@ def job(azure: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     monkeypatch.setattr(tempfile, "tempdir", os.environ["TMPDIR"])
     monkeypatch.chdir(tmp_path)
     before = set(sys.modules)  # other tests of this process may hold it
-    yield Job(azure, "run-1")
+    yield azure
     new = [name for name in set(sys.modules) - before if name.startswith("azureml.")]
     assert not new, "the training process holds azureml"
 
@@ -121,22 +103,6 @@ def write_record(path: Path, points: int = 100, address: RunAddress | None = Non
         outbox.append(f'{{"metric": "loss", "value": {step / 7}, "step": {step}, "time": 0}}\n')
     outbox.close()
     return path
-
-
-@pytest.fixture
-def start_relay(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., "subprocess.Popen[bytes]"]]:
-    """Start relays of this process, and end them with the test."""
-    started = []
-
-    def start(record: Path, parent: int | None = None, seconds: float = 600.0) -> "subprocess.Popen[bytes]":
-        command = [sys.executable, "-m", process.RELAY, str(record), str(parent or os.getpid()), str(seconds)]
-        env = process.child_environment()
-        started.append(subprocess.Popen(command, env=env, stdin=subprocess.PIPE, start_new_session=True))
-        return started[-1]
-
-    yield start
-    for each in started:
-        kill(each)
 
 
 @pytest.fixture

@@ -9,11 +9,13 @@ The folder is named by the variable FAKE_SERVICE. What happens at the next calls
 A point named "poison" is refused with 400, and everything that is sent along with it.
 """
 
-import fcntl
 import json
 import os
 import time
+from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock
 
 
 class ServiceError(Exception):
@@ -32,18 +34,16 @@ class FakeService:
         self.folder.mkdir(exist_ok=True)
 
     def script(self, method, *words):
-        with self._locked() as faults:
+        with self._faults() as faults:
             faults[method] = list(words)
 
     def behave(self):
-        with self._locked() as faults:
+        with self._faults() as faults:
             faults.clear()
 
     def next_word(self, method):
-        with self._locked() as faults:
-            words = faults.get(method, [])
-            if not words:
-                return ""
+        with self._faults() as faults:
+            words = faults.get(method) or [""]
             return words[0][:-1] if words[0].endswith("*") else words.pop(0)
 
     def append(self, kind, *values):
@@ -65,43 +65,25 @@ class FakeService:
     def store_late(self):
         self.append("points", *self.read("late"))
 
-    def _locked(self):
-        return _Faults(self.folder / "faults.json")
-
-
-class _Faults:
-    def __init__(self, path):
-        self.path = path
-
-    def __enter__(self):
-        self.file = self.path.open("a+")
-        fcntl.flock(self.file, fcntl.LOCK_EX)
-        self.file.seek(0)
-        self.faults = json.loads(self.file.read() or "{}")
-        return self.faults
-
-    def __exit__(self, *_):
-        self.file.truncate(0)
-        self.file.write(json.dumps(self.faults))
-        self.file.close()
+    @contextmanager
+    def _faults(self):
+        path = self.folder / "faults.json"
+        with FileLock(f"{path}.lock"):
+            faults = json.loads(path.read_text()) if path.exists() else {}
+            yield faults
+            path.write_text(json.dumps(faults))
 
 
 class FakeBackend:
     """One run of the service; see `lightning_cifar.azure.backends.Backend`."""
+
+    token = None
 
     def __init__(self, address, touch):
         self.run_id, self.touch = address.run_id, touch
         self.service = FakeService(os.environ["FAKE_SERVICE"])
         self._call("open")
         self.names = {name for run, name, *_ in self.service.read("points") if run == self.run_id}
-
-    @staticmethod
-    def open_run(address, workspace=None):
-        raise NotImplementedError
-
-    @property
-    def token(self):
-        return os.environ.get("FAKE_TOKEN")
 
     def points(self, name):
         self._call("points")
@@ -121,21 +103,9 @@ class FakeBackend:
         self._call("table", lambda: self.service.append("rows", *(row for row in new if row not in there)))
         return []
 
-    def image(self, name, artifact, folder):
-        self.upload(artifact, folder / artifact)
-
-    def confusion_matrix(self, name, value):
-        self._call("table", lambda: self.service.append("rows", [name, value]))
-
     def upload(self, artifact, file):
         content = file.read_text(errors="replace")
         self._call("upload", lambda: self.service.append("artifacts", [artifact, content]))
-
-    def artifacts(self):
-        return [artifact for artifact, _ in self.service.read("artifacts")]
-
-    def tags(self, tags):
-        self._call("tags", lambda: self.service.append("tags", tags))
 
     def end(self, status, reason):
         self._call("end", lambda: self.service.append("ends", [self.run_id, status, reason]))

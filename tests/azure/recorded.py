@@ -2,16 +2,17 @@
 
 import json
 import os
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from pytorch_lightning.demos.boring_classes import BoringModel
 
-from lightning_cifar import AzureMLLogger
+from lightning_cifar.azure import process
 from lightning_cifar.azure.delivery import Delivery
+from lightning_cifar.azure.outbox import files_folder
 
 QUIET = {"enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu", "devices": 1}
 
@@ -42,9 +43,6 @@ class Records:
         self.folder = folder
         self.drains: list[float] = []
 
-    def logger(self, **arguments: Any) -> AzureMLLogger:
-        return AzureMLLogger(**arguments)
-
     def paths(self, kind: str = "metrics") -> list[Path]:
         return sorted(self.folder.rglob(f"azureml-metrics/*-{kind}.jsonl"))
 
@@ -60,25 +58,14 @@ class Records:
 
     def files(self) -> dict[str, bytes]:
         """Return the contents of the files that are to be uploaded, by artifact name."""
-        found = {}
-        for path in self.paths("media"):
-            folder = path.with_name(path.stem + "-files")
-            for entry in self.entries("media"):
-                if "path" in entry and (folder / entry["path"]).is_file():
-                    found[entry["path"]] = (folder / entry["path"]).read_bytes()
-        return found
+        folders = [files_folder(path) for path in self.paths("media")]
+        files = [(folder, file) for folder in folders for file in folder.rglob("*") if file.is_file()]
+        return {str(file.relative_to(folder)): file.read_bytes() for folder, file in files}
 
 
 def without_relay(drains: list[float], replace: Callable[[Any, str, Any], None] = setattr) -> None:
     """Let no relay start in this process, nor anything be waited for: what is logged stays on disk."""
-    begin = subprocess.Popen
-
-    def popen(command: Any, *args: Any, **options: Any) -> Any:
-        if "lightning_cifar.azure.relay" in command:
-            raise OSError("no relay here")  # as on a machine without memory
-        return begin(command, *args, **options)
-
-    replace(subprocess, "Popen", popen)
+    replace(process, "start_relay", Mock(side_effect=OSError("no memory for another process")))
     replace(Delivery, "drain", lambda self, seconds: drains.append(seconds))
 
 

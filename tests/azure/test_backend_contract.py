@@ -11,15 +11,8 @@ import sys
 import pytest
 from PIL import Image
 
-from lightning_cifar.azure.outbox import (
-    Outbox,
-    Progress,
-    entry_line,
-    files_folder,
-    pending,
-    sent_file,
-)
-from lightning_cifar.azure.process import HOPELESS, start_relay
+from lightning_cifar.azure.outbox import Outbox, Progress, entry_line, files_folder, pending, sent_file
+from lightning_cifar.azure.process import child_environment
 from lightning_cifar.azure.run import RunAddress
 from scripts.emulator.records import Metric, MetricSeries
 from tests.azure.conftest import REPOSITORY, kill, write_record
@@ -54,8 +47,6 @@ def backend(request):
 @pytest.fixture(scope="module")
 def host(backend):
     """Start relays of one process that has imported the SDK: `host(record, environment)`."""
-    from lightning_cifar.azure.process import child_environment
-
     bare = {name: value for name, value in child_environment().items() if not name.startswith("AZUREML_RUN")}
     process = subprocess.Popen(
         [sys.executable, "-c", HOST, backend],
@@ -216,14 +207,6 @@ def test_a_token_that_the_sdk_renewed_is_shared_and_survives_a_failure(azure, ho
     assert fault.hits == 1 and ("late", 0, 1.0) in points(azure)
 
 
-def test_a_run_in_the_job_s_workspace_is_opened_with_the_job_s_sign_in(azure, host, backend, address, tmp_path):
-    azure.job_environment("child-1")
-    record = write_record(tmp_path / "a.jsonl", 3, RunAddress(**vars(address) | {"run_id": "child-1"}), backend)
-    host(record, azure.job_environment("run-1"))
-    wait_until(lambda: not pending(record), 20)
-    assert len(points(azure, "child-1")) == 3 and not points(azure)
-
-
 def test_another_version_of_the_sdk_than_the_tested_one_is_warned_of(tmp_path):
     code = """
 from importlib import metadata
@@ -236,15 +219,3 @@ load("v1")
     done = subprocess.run([sys.executable, "-c", code], env=env, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "azureml-core 1.99.0 is not the version 1.61 that AzureMLLogger was tested with" in done.stderr
-
-
-def test_an_sdk_that_cannot_be_imported_is_hopeless_and_says_what_next(azure, record, tmp_path, monkeypatch):
-    (tmp_path / "broken").mkdir()
-    (tmp_path / "broken/imghdr.py").write_text("raise ModuleNotFoundError(\"No module named 'imghdr'\")\n")
-    environment = azure.job_environment("run-1") | {"PYTHONPATH": f"{REPOSITORY}:{tmp_path / 'broken'}"}
-    for name in os.environ:
-        monkeypatch.delenv(name)
-    relay = start_relay(record, 3600.0, environment)
-    assert relay.wait(deadline(20)) == HOPELESS
-    assert "cannot import it (No module named 'imghdr'): use Python 3.11" in Progress.read(record).error
-    kill(relay)

@@ -26,7 +26,7 @@ RUNS = {
     "interrupted": ("fit('os.kill(os.getpid(), signal.SIGINT); time.sleep(60)')", "Canceled", None),
     "killed": ("log(); os.kill(os.getpid(), signal.SIGKILL)", "Failed", "the training process ended without a word"),
     "own loop": ("log(); raise RuntimeError('my own loop failed')", "Failed", "RuntimeError: my own loop failed"),
-    "uploads": ("log(); logger.log_text('note', 'x')", "Completed", None),
+    "uploads": ("log(); logger.log_artifact('../script.py')", "Completed", None),
     "children": ("child(0); child(1)", "Completed", None),  # as ddp_fork does for fit and for test
 }
 # One import of Lightning serves all: each ending has a process forked from it.

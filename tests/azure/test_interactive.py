@@ -1,13 +1,14 @@
 """A run that the logger itself starts from a laptop: what it needs, and the words for how it ended."""
 
-import signal
-from importlib.metadata import Distribution, PackageNotFoundError
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from lightning_cifar import AzureMLLogger
+from lightning_cifar.azure import backends
 from lightning_cifar.azure.run_status import outcome as outcome_of
 from lightning_cifar.errors import UserError
 
@@ -16,7 +17,6 @@ from lightning_cifar.errors import UserError
     ("content", "message"),
     [
         (None, "no config.json of an Azure ML workspace"),
-        ("{", "is not the JSON of an Azure ML workspace"),
         ("[]", "is not the JSON of an Azure ML workspace"),
         ('{"subscription_id": "s", "workspace_name": "w"}', "lacks resource_group"),
     ],
@@ -31,13 +31,6 @@ def test_a_workspace_config_that_cannot_be_used_says_what_and_what_next(tmp_path
     with pytest.raises(UserError, match=message) as raised:
         AzureMLLogger(experiment_name="e")
     assert len(str(raised.value).splitlines()) == 1
-    assert ":" in str(raised.value)
-
-
-class InterruptedBySignalError(Exception):
-    """As the command line raises it."""
-
-    signum = signal.SIGTERM
 
 
 @pytest.mark.parametrize(
@@ -49,7 +42,6 @@ class InterruptedBySignalError(Exception):
         ("failed", None, "Failed"),
         ("failed", KeyboardInterrupt(), "Canceled"),
         ("failed", SIGTERMException(), "Canceled"),
-        ("failed", InterruptedBySignalError(), "Canceled"),
         ("failed", SystemExit(0), "Completed"),
         ("failed", SystemExit(2), "Failed"),
     ],
@@ -59,14 +51,7 @@ def test_the_status_of_a_run_is_how_its_training_ended(status, error, outcome):
 
 
 def test_a_missing_azureml_is_named_with_the_command_when_a_run_is_needed(tmp_path, monkeypatch):
-    find = Distribution.from_name
-
-    def without_azureml(name):
-        if name == "azureml-core":
-            raise PackageNotFoundError(name)
-        return find(name)
-
-    monkeypatch.setattr(Distribution, "from_name", without_azureml)
+    monkeypatch.setattr(backends, "version", Mock(side_effect=PackageNotFoundError))
     monkeypatch.chdir(tmp_path)
     AzureMLLogger().log_metrics({"a": 1.0}, 0)
     monkeypatch.setenv("AZUREML_RUN_ID", "run-1")

@@ -99,14 +99,11 @@ VARIANTS: dict[str, dict] = {
 @pytest.mark.parametrize(
     ("variant", "hook", "call", "signum"),
     [
-        pytest.param("", "on_train_batch_end", 1, signal.SIGINT, id="first batch"),
         pytest.param("", "on_train_batch_end", 5, signal.SIGTERM, id="mid-window"),
-        pytest.param("", "on_train_batch_end", 30, signal.SIGINT, id="end of a window of the second epoch"),
         pytest.param("", "on_train_batch_end", 23, signal.SIGINT, id="last batch of an epoch"),
         pytest.param("", "on_validation_batch_end", 3, signal.SIGTERM, id="mid-validation"),
         pytest.param("accumulates gradients", "on_train_batch_end", 2, signal.SIGINT, id="between steps"),
         pytest.param("drops out", "on_train_batch_end", 30, signal.SIGINT, id="of a net with dropout"),
-        pytest.param("validates within epochs", "on_train_batch_end", 30, signal.SIGINT, id="before a validation"),
         pytest.param("validates within epochs", "on_validation_batch_end", 6, signal.SIGINT, id="in such a validation"),
     ],
 )
@@ -127,34 +124,10 @@ def test_a_resumed_run_ends_with_the_same_weights_as_an_uninterrupted_one(
     assert whole["global_step"] == (24 if variant == "accumulates gradients" else 69)
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_a_signal_in_the_very_last_batch_stops_what_would_follow(data, tmp_path):
-    with pytest.raises(Interrupted) as stopped:
-        fit(tmp_path, data, SignalAt("on_train_batch_end", 69, signal.SIGINT))
-    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 69
-    assert stopped.value.remedy.startswith(f"saved {tmp_path}")
-
-
 def test_a_signal_that_comes_too_late_to_stop_the_training_stops_the_test(main, images, monkeypatch):
     monkeypatch.setattr(RunCheckpoint, "on_train_end", lambda *_: signal.raise_signal(signal.SIGTERM), raising=False)
     assert main("fit", "--data.source", images, "--trainer.max_epochs", 1) == 143
     assert "the training had ended; next: test --ckpt_path last" in main.err and "Finished Training" not in main.out
-
-
-def test_a_signal_saves_last_and_ends_without_a_test(main, images, monkeypatch):
-    step = CIFAR10Classifier.training_step
-
-    def signalled(self, batch, batch_idx):
-        if batch_idx == 5:
-            signal.raise_signal(signal.SIGTERM)
-        return step(self, batch, batch_idx)
-
-    monkeypatch.setattr(CIFAR10Classifier, "training_step", signalled)
-    assert main("fit", "--data.source", images, "--data.val_size", 30) == 143
-    assert "Finished Training" not in main.out and "Traceback" not in main.err
-    last = "results/colours/version_0/checkpoints/last.ckpt"
-    assert main.err.splitlines()[-1] == f"interrupted by SIGTERM; saved {last}; go on with --ckpt_path {last}"
-    assert torch.load(main.folder / last, weights_only=True)["global_step"] == 6
 
 
 def test_ctrl_c_in_the_final_test_says_where_the_training_lies(main, images, monkeypatch):
@@ -203,68 +176,29 @@ def test_a_second_ctrl_c_ends_at_once(images, tmp_path, monkeypatch, capfd):
     assert not list(tmp_path.glob("**/*.ckpt"))
 
 
-class Votes:
-    """Stands for `torch.distributed`: another process is signalled at some batch and votes with this one."""
+@pytest.mark.parametrize(
+    ("signalled_at", "accumulates", "stops_at"), [(1, 1, 10), (10, 1, 10), (11, 1, 20), (3, 4, 12)]
+)
+def test_several_processes_agree_after_every_tenth_batch_and_stop_where_they_may(
+    monkeypatch, signalled_at, accumulates, stops_at
+):
+    trainer = SimpleNamespace(world_size=2, is_last_batch=False, global_step=1, max_steps=-1, checkpoint_callback=None)
+    trainer.accumulate_grad_batches = accumulates
+    groups: list[str] = []
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, signalled_at: int) -> None:
-        self.batch = self.count = 0
-        self.signalled_at = signalled_at
-        self.groups: list[str] = []
-        monkeypatch.setattr(torch.distributed, "get_backend", lambda: "nccl")
-        monkeypatch.setattr(torch.distributed, "new_group", self.new_group)
-        monkeypatch.setattr(torch.distributed, "destroy_process_group", self.groups.remove)
-        monkeypatch.setattr(torch.distributed, "all_reduce", self.all_reduce)
-
-    def new_group(self, backend: str) -> str:
-        self.groups.append(backend)
-        return backend
-
-    def all_reduce(self, vote: torch.Tensor, op: object, group: str) -> None:
+    def vote_with_another_process(vote: torch.Tensor, op: object, group: str) -> None:
         assert op == torch.distributed.ReduceOp.MAX
         assert group == "gloo" and vote.device.type == "cpu", "no GPU is waited for"
-        self.count += 1
-        if self.batch >= self.signalled_at:
-            vote.fill_(max(int(vote), signal.SIGTERM))
+        vote.fill_(signal.SIGTERM if batch >= signalled_at else 0)
 
-
-@pytest.fixture
-def one_of_two() -> SimpleNamespace:
-    """A Trainer in one of two processes, in the middle of an epoch without an end."""
-    return SimpleNamespace(
-        world_size=2,
-        is_last_batch=False,
-        global_step=1,
-        max_steps=-1,
-        accumulate_grad_batches=1,
-        enable_validation=False,
-        val_check_batch=None,
-        check_val_every_n_epoch=1,
-        checkpoint_callback=None,
-    )
-
-
-@pytest.mark.parametrize(
-    ("signalled_at", "accumulates", "stops_at", "asked"),
-    [(1, 1, 5, 1), (5, 1, 5, 1), (6, 1, 10, 2), (11, 1, 15, 3), (3, 4, 8, 1)],
-)
-def test_several_processes_agree_after_every_fifth_batch_and_stop_where_they_may(
-    one_of_two, monkeypatch, signalled_at, accumulates, stops_at, asked
-):
-    votes, stop = Votes(monkeypatch, signalled_at), GracefulStop(every_n_batches=5)
-    one_of_two.accumulate_grad_batches = accumulates
-    stop.on_train_start(one_of_two, None)
+    monkeypatch.setattr(torch.distributed, "get_backend", lambda: "nccl")
+    monkeypatch.setattr(torch.distributed, "new_group", lambda backend: groups.append(backend) or backend)
+    monkeypatch.setattr(torch.distributed, "destroy_process_group", groups.remove)
+    monkeypatch.setattr(torch.distributed, "all_reduce", vote_with_another_process)
+    stop = GracefulStop()
+    stop.on_train_start(trainer, None)
     with pytest.raises(Interrupted, match="SIGTERM"):
-        for votes.batch in range(1, 100):
-            stop.on_train_batch_end(one_of_two, None, None, None, votes.batch - 1)
-    assert votes.batch == stops_at and votes.count == asked
-    assert not votes.groups, "a process that ends with a group's threads running is aborted"
-
-
-def test_at_the_end_of_an_epoch_several_processes_agree_at_once(one_of_two, monkeypatch):
-    votes, stop = Votes(monkeypatch, signalled_at=3), GracefulStop(every_n_batches=5)
-    stop.on_train_start(one_of_two, None)
-    stop.on_train_epoch_end(one_of_two, None)
-    votes.batch = 3
-    with pytest.raises(Interrupted, match="SIGTERM"):
-        stop.on_train_epoch_end(one_of_two, None)
-    assert votes.count == 2
+        for batch in range(1, 100):
+            stop.on_train_batch_end(trainer, None, None, None, batch - 1)
+    assert batch == stops_at
+    assert not groups, "a process that ends with a group's threads running is aborted"

@@ -34,7 +34,6 @@ def test_the_tutorials_lines_stand_whole_above_the_bar(cli, images):
     assert [re.sub(r"loss \d+\.\d\d *$", "loss", line) for line in lines] == [
         f"epoch={epoch}, batch={batch:5}: loss" for epoch, batch in ends
     ]
-    assert "v_num" not in text
 
 
 def read(terminal: int) -> bytes:

@@ -5,10 +5,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from lightning_cifar.data import folder as images
+from lightning_cifar.data.folder import FolderSource
 from tests.data.mirror import Mirror
-from tests.data.pictures import picture
 from tests.data.stand_in import StandIn, publish
+
+
+def picture(seed: int, size: tuple[int, int] = (32, 32)) -> Image.Image:
+    """Return a random picture."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+def prepared(folder: Path) -> FolderSource:
+    """Return a source that has decoded a folder or found it in its cache."""
+    source = FolderSource(folder)
+    source.prepare()
+    return source
 
 
 @pytest.fixture(autouse=True)
@@ -56,14 +71,12 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many files each decoding was asked for."""
-    from lightning_cifar.data import folder
-
     counts: list[int] = []
-    read_files = folder.read_files
+    read_files = images.read_files
 
     def counting(paths: list[str], what: str) -> np.ndarray:
         counts.append(len(paths))
         return read_files(paths, what)
 
-    monkeypatch.setattr(folder, "read_files", counting)
+    monkeypatch.setattr(images, "read_files", counting)
     return counts

@@ -1,7 +1,6 @@
 """A web server that can be told to misbehave."""
 
 import threading
-from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from tests.deadline import deadline
@@ -20,7 +19,6 @@ class Mirror(ThreadingHTTPServer):
     def __init__(self, data: bytes, manners: list[str]) -> None:
         self.data, self.manners = data, manners
         self.ranges: list[str | None] = []  # the Range header of each request so far
-        self.asked: Callable[[], None] = lambda: None  # called with every request
         self.done = threading.Event()  # ends what a silent or held mirror waits for
 
         mirror = self
@@ -49,39 +47,30 @@ class Mirror(ThreadingHTTPServer):
         wanted = request.headers.get("Range")
         manner = self.manners[min(len(self.ranges), len(self.manners) - 1)]
         self.ranges.append(wanted)
-        self.asked()
-        data, start = self.data, 0
         if manner == "silent":
             self.done.wait(deadline(10))
             return
-        if manner in ("404", "503"):
-            request.send_error(int(manner))
+        if manner == "404":
+            request.send_error(404)
             return
-        if manner == "other size":
-            data = b"<html>please sign in</html>"
-        if manner == "wrong bytes":
-            data = bytes(len(data))
+        data = {"other size": b"<html>please sign in</html>", "wrong bytes": bytes(len(self.data))}.get(
+            manner, self.data
+        )
+        start = 0
         if wanted and manner != "ignores ranges":
             start = int(wanted.removeprefix("bytes=").removesuffix("-"))
-            request.send_response(206)
-            request.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
-            data = data[start:]
-        else:
-            request.send_response(200)
-        request.send_header("Content-Length", str(len(data)))
+        request.send_response(206 if start else 200)
+        request.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+        request.send_header("Content-Length", str(len(data) - start))
         request.end_headers()
+        data = data[start:]
         half = len(data) // 2
         if manner == "drops":
             request.wfile.write(data[:half])
-        elif manner in ("stalls", "held"):
+        elif manner == "stalls":
             request.wfile.write(data[:half])
             request.wfile.flush()
             self.done.wait(deadline(10))
             request.wfile.write(data[half:])
-        elif manner == "trickles":
-            for i in range(len(data)):
-                request.wfile.write(data[i : i + 1])
-                if self.done.wait(0.01):
-                    return
         else:
             request.wfile.write(data)

@@ -47,16 +47,13 @@ def test_images_and_labels_come_out_as_they_went_in(data_dir: Path, published: S
     assert source.class_names() == list(CLASS_NAMES)
 
 
-def test_absent_data_is_downloaded_once_and_torchvision_finds_it_where_it_looks(
-    data_dir: Path, published: StandIn, mirror: Callable[..., Mirror]
-) -> None:
+def test_absent_data_is_downloaded_once(data_dir: Path, published: StandIn, mirror: Callable[..., Mirror]) -> None:
     good = mirror(published.archive.read_bytes())
     assert not Cifar10Source(data_dir).is_present()
     for _ in range(2):
         Cifar10Source(data_dir, [good.url], timeout=deadline(1)).prepare()
     assert len(good.ranges) == 1
     assert visible(data_dir) == {CIFAR10.filename, CIFAR10.base_folder}
-    assert len(published.dataset(data_dir)) == 5 * BATCH
 
 
 def test_several_processes_at_once_download_once_and_say_what_they_wait_for(
@@ -64,7 +61,7 @@ def test_several_processes_at_once_download_once_and_say_what_they_wait_for(
 ) -> None:
     said: list[str] = []
     monkeypatch.setattr(cifar10, "say", said.append)
-    held = mirror(published.archive.read_bytes(), "held")
+    held = mirror(published.archive.read_bytes(), "stalls")
     sources = [Cifar10Source(data_dir, [held.url], timeout=deadline(10)) for _ in range(3)]
     threads = [threading.Thread(target=source.prepare) for source in sources]
     for thread in threads:
@@ -75,11 +72,6 @@ def test_several_processes_at_once_download_once_and_say_what_they_wait_for(
         thread.join()
     assert len(held.ranges) == 1
     assert len(sources[0].load("test").images) == BATCH
-
-
-def test_no_data_and_no_mirror_names_the_remedies(data_dir: Path) -> None:
-    with pytest.raises(UserError, match=rf"no mirrors given.*--data.mirrors, .*{data_dir}[^\n]*$"):
-        Cifar10Source(data_dir, mirrors=()).prepare()
 
 
 def test_a_truncated_archive_is_named_and_left_alone(data_dir: Path, published: StandIn) -> None:
@@ -131,16 +123,14 @@ class Runs:
         return os.system, (self.command,)
 
 
-@pytest.mark.parametrize("content", ["missing", "empty", "code"])
+@pytest.mark.parametrize("content", [None, "code"], ids=["missing", "code"])
 def test_a_batch_that_is_not_the_published_one_is_named_and_never_unpickled(
-    content: str, data_dir: Path, published: StandIn, tmp_path: Path
+    content: str | None, published: StandIn, tmp_path: Path
 ) -> None:
-    marker = tmp_path / "marker"
-    pickled = pickle.dumps(batch_of(1) | {"extra": Runs(marker)}) if content == "code" else b""
-    folder = published.put_batches(data_dir, data_batch_2=pickled)
-    if content == "missing":
-        (folder / "data_batch_2").unlink()
-    what = f"^{folder / 'data_batch_2'} is missing or not the published file: delete {folder}"
-    with pytest.raises(UserError, match=rf"{what}[^\n]*$"):
-        Cifar10Source(data_dir).load("train")
+    batch, marker = published.folder / "data_batch_2", tmp_path / "marker"
+    batch.unlink()
+    if content:
+        batch.write_bytes(pickle.dumps(batch_of(1) | {"extra": Runs(marker)}))
+    with pytest.raises(UserError, match=rf"^{published.folder} lacks published files: delete it[^\n]*$"):
+        Cifar10Source(published.folder.parent).load("train")
     assert not marker.exists()

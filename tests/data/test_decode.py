@@ -1,19 +1,18 @@
 """Image files of any format, size and state to 32x32 RGB."""
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 
-from lightning_cifar.data import decode
+from lightning_cifar.data import decode, progress
 from lightning_cifar.data.decode import read_files
 from lightning_cifar.errors import UserError
-from tests.data.pictures import picture, prepared
-from tests.deadline import deadline
+from tests.data.conftest import picture, prepared
 
 
 @pytest.mark.parametrize(
@@ -78,27 +77,10 @@ def test_all_unreadable_files_among_many_are_found_together_and_the_first_are_na
     assert "10-br" not in str(caught.value)
 
 
-def test_an_interruption_waits_for_no_more_files(many: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    read_block, done, cancelled = decode._read_block, [], threading.Event()
-
-    def interrupted(*args: object) -> list:
-        done.append(None)
-        if len(done) == 3:
-            raise KeyboardInterrupt
-        if len(done) > 3:  # whatever follows comes after the interruption has been seen
-            cancelled.wait(deadline(5))
-        return read_block(*args)
-
-    class Pool(ThreadPoolExecutor):
-        def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-            super().shutdown(wait=False, cancel_futures=cancel_futures)
-            cancelled.set()
-            super().shutdown(wait=wait)
-
-    monkeypatch.setattr(decode, "ThreadPoolExecutor", Pool)
-    monkeypatch.setattr(decode, "_BLOCK", 1)
-    monkeypatch.setattr(decode.os, "cpu_count", lambda: 1)
-    monkeypatch.setattr(decode, "_read_block", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+def test_a_terminal_shows_a_bar_and_a_log_one_line(many: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for terminal in (True, False):
+        printed = io.StringIO()
+        monkeypatch.setattr(progress, "console", Console(file=printed, width=100, force_terminal=terminal))
         read_files(many, "train")
-    assert len(done) <= 4, "the one that was being read, and no other"
+        assert printed.getvalue().startswith("Decoding 1,000 train images ...\n")
+        assert ("━" in printed.getvalue() and "100%" in printed.getvalue()) == terminal

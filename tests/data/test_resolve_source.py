@@ -1,12 +1,9 @@
 """Which source `--data.source` names, and when the synthetic images stand in for CIFAR-10."""
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from pytorch_lightning.utilities import rank_zero_only
 
 from lightning_cifar.data import resolve_source
 from lightning_cifar.data.cifar10 import DEFAULT_MIRRORS, Cifar10Source
@@ -59,39 +56,3 @@ def test_a_folder_that_holds_nothing_is_told_what_it_should_hold(tmp_path: Path)
 def test_neither_name_nor_folder_is_one_line(name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"cifar10, synthetic, or a folder[^\n]*$"):
         resolve_source(name, tmp_path, fallback="synthetic")
-
-
-def test_the_fallback_is_a_box_with_the_reason_and_leaves_nothing_that_makes_the_next_run_fall_back(
-    tmp_path: Path, published: StandIn, capsys: pytest.CaptureFixture
-) -> None:
-    data_dir = tmp_path / "data"
-    assert isinstance(resolve_source("cifar10", data_dir, [REFUSES], "synthetic"), SyntheticSource)
-    told = capsys.readouterr().err
-    assert told.count("TRAINING ON SYNTHETIC IMAGES") == 1
-    assert "(127.0.0.1: Connection refused)" in told and "--data.mirrors" in told
-
-    published.put_archive(data_dir)
-    assert isinstance(resolve_source("cifar10", data_dir, [REFUSES], "synthetic"), Cifar10Source)
-    assert "SYNTHETIC" not in capsys.readouterr().err
-
-
-def test_of_several_processes_one_prints_the_box(
-    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rank_zero_only, "rank", 1)
-    assert isinstance(resolve_source("cifar10", tmp_path, [REFUSES], "synthetic"), SyntheticSource)
-    assert "SYNTHETIC" not in capsys.readouterr().err
-
-
-def test_without_a_fallback_nothing_is_fetched_before_it_is_asked_for(
-    tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    source = resolve_source("cifar10", tmp_path / "data", [REFUSES])
-    assert capsys.readouterr().err == ""
-    with pytest.raises(UserError, match="Connection refused"):
-        source.prepare()
-
-
-def test_importing_the_package_imports_no_torch() -> None:
-    code = "import sys, lightning_cifar.data; sys.exit('torch' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,9 +1,9 @@
 """The drawn images: the same everywhere, varied, balanced, cached, and learnable but not at a glance."""
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -40,9 +40,8 @@ def test_splits_are_balanced_shuffled_and_in_the_form_asked_for(drawn: dict[str,
 
 
 def test_no_image_is_drawn_twice_nor_shared_by_the_splits(drawn: dict[str, LabelledImages]) -> None:
-    prints = [image.sum().item() * 10**9 + image[:, ::5, ::3].sum().item() for image in drawn["train"].images]
-    prints += [image.sum().item() * 10**9 + image[:, ::5, ::3].sum().item() for image in drawn["test"].images]
-    assert len(set(prints)) == len(prints)
+    pictures = {image.numpy().tobytes() for images, _ in drawn.values() for image in images}
+    assert len(pictures) == 12_000
 
 
 def test_the_same_seed_draws_the_same_bytes_on_every_machine(tmp_path: Path) -> None:
@@ -59,32 +58,18 @@ def test_the_second_run_draws_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
     assert torch.equal(before.labels, after.labels)
 
 
-@pytest.mark.parametrize("what", ["version", "size", "seed"])
-def test_a_changed_drawing_size_or_seed_never_reuses_an_old_cache(
-    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("changed", ["version", "size"])
+def test_a_changed_drawing_or_size_never_reuses_an_old_cache(
+    changed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = made(tmp_path, train_size=50, test_size=10).load("train")
-    calls: list[int] = []
-    draw = shapes.draw
-    monkeypatch.setattr(shapes, "draw", lambda labels, rng: calls.append(len(labels)) or draw(labels, rng))
-    if what == "version":
+    made(tmp_path, train_size=50, test_size=10)
+    if changed == "version":
         monkeypatch.setattr(shapes, "VERSION", shapes.VERSION + 1)
-    sizes = {"train_size": 60 if what == "size" else 50, "test_size": 10}
-    after = made(tmp_path, seed=int(what == "seed"), **sizes).load("train")
-    assert sum(calls) == 60
-    assert torch.equal(before.images[:50], after.images[:50]) == (what == "version")
+    monkeypatch.setattr(shapes, "draw", lambda labels, rng: np.zeros((len(labels), 32, 32, 3), np.uint8))
+    after = made(tmp_path, train_size=60 if changed == "size" else 50, test_size=10)
+    assert not after.load("train").images.any()
 
 
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """Small batches gain nothing from a second thread, and wait for it on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.mark.usefixtures("one_thread")
 def test_net_learns_them_but_not_at_a_glance(drawn: dict[str, LabelledImages]) -> None:
     torch.manual_seed(0)
     net = Net()

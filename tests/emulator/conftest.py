@@ -23,11 +23,13 @@ def pytorch(nodes: int, processes: int | None) -> dict[str, object]:
 
 
 @pytest.fixture
-def script(tmp_path_factory: pytest.TempPathFactory) -> Script:
+def script(tmp_path: Path) -> Script:
     """Return a function that runs a script with exactly the given environment, and returns what it prints."""
 
     def run(code: str, environment: dict[str, str], *arguments: str | Path) -> str:
-        return run_with_sdk(code, environment, arguments, tmp_path_factory.mktemp("script"))
+        outcome = run_with_sdk(code, environment, arguments, tmp_path)
+        assert outcome.code == 0, outcome
+        return outcome.out
 
     return run
 
@@ -67,14 +69,13 @@ def post(session: Callable[[Emulator], requests.Session]) -> Callable[..., reque
     def send(
         azure: Emulator,
         metrics: list[tuple[str, int | None, float]],
-        identity: str | None = None,
         timeout: float | tuple[float, float] | None = None,
     ) -> requests.Response:
         values = [
             {
                 "name": name,
                 "columns": {name: "double"},
-                "value": [{"metricId": identity, "step": step, "data": {name: value}}],
+                "value": [{"step": step, "data": {name: value}}],
                 "properties": {"uxMetricType": "azureml.v1.scalar"},
             }
             for name, step, value in metrics

@@ -1,4 +1,4 @@
-"""The emulator misbehaves on demand: how, where, how often, how long; and shows what came of it."""
+"""The emulator misbehaves on demand: how, where, how often; and shows what came of it."""
 
 import threading
 import time
@@ -37,10 +37,8 @@ class Sender(threading.Thread):
 
 @pytest.mark.parametrize(("kind", "status"), [("429", 429), ("503", 503), ("expired", 401)])
 def test_a_status_is_answered_as_often_as_requested_and_nothing_is_stored(running, post, kind, status) -> None:
-    fault = running.misbehave(kind, on="metrics", requests=2, retry_after=1.5)
-    answers = [post(running, LOSS) for _ in range(3)]
-    assert [answer.status_code for answer in answers] == [status, status, 200]
-    assert answers[0].headers["Retry-After"] == "1.5" and "Retry-After" not in answers[2].headers
+    fault = running.misbehave(kind, on="metrics", requests=2)
+    assert [post(running, LOSS).status_code for _ in range(3)] == [status, status, 200]
     assert fault.hits == 2 and len(running.metrics("run-1")) == 1
     assert [request.fault for request in running.requests] == [kind, kind, ""]
 
@@ -64,12 +62,13 @@ def test_latency_is_added_to_every_request_and_to_other_faults(running, post) ->
 
 
 @pytest.mark.parametrize(("kind", "stored"), [("drop", 0), ("store-and-drop", 1)])
-def test_a_dropped_connection_has_or_has_not_stored_the_request(running, post, kind: str, stored: int) -> None:
+def test_a_dropped_request_is_stored_or_not_and_is_stored_again(running, post, kind: str, stored: int) -> None:
     running.misbehave(kind, on="metrics", requests=1)
     with pytest.raises(requests.ConnectionError):
         post(running, LOSS)
     assert len(running.metrics("run-1")) == stored
     assert post(running, LOSS).status_code == 200
+    assert len(running.metrics("run-1")) == stored + 1
 
 
 def test_silence_never_answers_until_it_is_lifted_though_it_is_used_up(running, post) -> None:
@@ -93,32 +92,16 @@ def test_closing_does_not_wait_for_requests_that_are_held(post) -> None:
     wait_until(lambda: all(sender.error is not None for sender in senders))
 
 
-def test_a_refused_service_is_back_at_the_same_address(running, post) -> None:
-    address = running.proxy_url
-    for end in ("behave", "by itself"):
-        fault = running.misbehave("refuse", seconds=None if end == "behave" else 0.05)
-        if end == "behave":
-            with pytest.raises(requests.exceptions.ProxyError, match="refused"):
-                post(running, LOSS)
-            running.behave()
-        assert fault.back.wait(deadline(1))
-        assert post(running, LOSS).status_code == 200 and running.proxy_url == address
-
-
-def test_refusing_cuts_off_connections_that_are_open(running, session) -> None:
+def test_refusing_cuts_off_open_connections_until_the_service_is_back_at_the_same_address(running, session) -> None:
     client = session(running)
     url = f"https://eastus.api.azureml.ms/history/v1.0{running.workspace.scope}/runs/run-1"
     assert client.get(url, timeout=deadline(1)).status_code == 200
     running.misbehave("refuse")
-    with pytest.raises(requests.ConnectionError):
-        client.get(url, timeout=deadline(1))
-
-
-def test_a_fault_ends_after_its_time_and_not_before(running, post) -> None:
-    running.misbehave("503", seconds=0.05)
-    wait_until(lambda: post(running, LOSS).status_code == 200)
-    running.misbehave("503", seconds=1000)
-    assert post(running, LOSS).status_code == 503
+    for _ in range(2):
+        with pytest.raises(requests.ConnectionError):
+            client.get(url, timeout=deadline(1))
+    running.behave()
+    assert client.get(url, timeout=deadline(1)).status_code == 200
 
 
 @pytest.mark.parametrize(("on", "status"), [("metrics", 500), ("history", 200), (r"runs/run-1/batch$", 500)])

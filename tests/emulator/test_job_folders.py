@@ -31,7 +31,7 @@ def test_a_node_finds_nothing_of_another(azure, submit, monkeypatch, method: str
     wait_until(lambda: job.log.count("written") == 2)
     for folder in job.folders:
         (folder / "go").touch()
-    assert job.wait(deadline(3)) == "Completed" and job.isolation == method
+    assert job.wait(deadline(3)) == "Completed"
     # Without namespaces nothing is hidden from a process that searches, but every node has its own folder.
     found = "1" if method == isolation.NAMESPACES else "2"
     assert job.log.split() == ["written", "0", "0", found, "written", "1", "1", found]
@@ -60,17 +60,6 @@ def test_mounted_data_can_be_read_and_not_written(azure, submit, tmp_path) -> No
     if isolation.method() == isolation.NAMESPACES:
         assert printed == ["meow", "Read-only file system"] and not (tmp_path / "new").exists()
     assert printed[0] == "meow"
-
-
-def test_uploaded_data_are_downloaded_and_missing_ones_fail_the_job(azure, submit) -> None:
-    azure.state.blobs["azureml-blobstore-" + azure.workspace.id] = {"set/a/b.txt": b"B", "set/c.txt": b"C"}
-    code = "import glob, sys; print(sorted(glob.glob('**/*.txt', root_dir=sys.argv[1], recursive=True)))"
-    for path, status in (("set", "Completed"), ("nothing", "Failed")):
-        data = {"dataReferences": {"d": STORE | {"pathOnDataStore": path, "mode": "download"}}}
-        run_id = submit({"say.py": code}, command="python say.py $AZUREML_DATAREFERENCE_d", **data)
-        assert azure.start_job(run_id).wait(deadline(3)) == status
-    assert azure.job("job-0").log == "['a/b.txt', 'c.txt']\n"
-    assert "no files at 'nothing'" in azure.run("job-1").error["error"]["message"]
 
 
 def test_an_editable_installation_does_not_reach_into_a_job(tmp_path: Path) -> None:

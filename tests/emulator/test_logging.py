@@ -1,18 +1,13 @@
 """What a training process in a job sends with the unmodified SDK is there, and can be read back."""
 
-import json
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from scripts.emulator import Emulator
 
 IN_A_JOB = """
-import matplotlib
-matplotlib.use("agg")
 import pathlib, sys
-from matplotlib.figure import Figure
 from azureml.core import Run
 
 run = Run.get_context()
@@ -22,14 +17,9 @@ run.log("accuracy", 0.5)
 run.log_row("row", a=1, b="two")
 run.log_list("list", [1, 2, 3])
 run.log_table("table", {"x": [1, 2], "y": [3.5, 4.5]})
-run.log_image("figure", plot=Figure())
-run.log_confusion_matrix("confusion", {"schema_type": "confusion_matrix", "schema_version": "v1",
-    "data": {"class_labels": ["cat", "dog"], "matrix": [[1, 2], [3, 4]]}})
 run.flush()
 run.tag("owner", "me")
 run.add_properties({"key": "value"})
-run.set_tags({"gone": "soon"})
-run.remove_tags(["gone"])
 run.display_name = "a fine run"
 
 file = pathlib.Path(sys.argv[1]) / "weights.bin"
@@ -37,25 +27,19 @@ file.write_bytes(bytes(range(256)) * 1000)
 run.upload_file("outputs/weights.bin", str(file))
 run.download_file("outputs/weights.bin", str(file.with_name("back.bin")))
 assert file.with_name("back.bin").read_bytes() == file.read_bytes()
-assert {"outputs/weights.bin", "confusion"} < set(run.get_file_names())
+assert run.get_file_names() == ["outputs/weights.bin"]
 
 metrics = run.get_metrics()
 assert metrics["loss"] == [step / 100 for step in range(100)], metrics["loss"]
 assert metrics["accuracy"] == 0.5 and metrics["row"] == {"a": 1, "b": "two"} and metrics["list"] == [1, 2, 3]
 assert metrics["table"] == {"x": [1, 2], "y": [3.5, 4.5]}
-assert metrics["figure"].startswith("aml://artifactId/ExperimentRun/")
 assert run.get_tags() == {"owner": "me"} and run.get_properties()["key"] == "value"
 assert run.get_status() == "Running"
-
-child = run.child_run("child")
-child.log("of a child", 1)
-child.complete()
-assert [one.id for one in run.get_children()] == [child.id] and child.get_status() == "Completed"
 run.complete()  # leaves the status alone: a job's run ends with the job
 """
 
 
-def test_a_job_logs_metrics_artifacts_tags_and_children(azure: Emulator, script, tmp_path) -> None:
+def test_a_job_logs_metrics_artifacts_and_tags(azure: Emulator, script, tmp_path) -> None:
     script(IN_A_JOB, azure.job_environment("run-1"), tmp_path)
 
     metrics = azure.metrics("run-1")
@@ -64,14 +48,9 @@ def test_a_job_logs_metrics_artifacts_tags_and_children(azure: Emulator, script,
     assert [one.step for one in metrics if one.name == "accuracy"] == [None]
     assert next(one for one in metrics if one.name == "row").columns == {"a": 1, "b": "two"}
     assert all(one.arrived <= time.monotonic() for one in metrics)
-    artifacts = azure.artifacts("run-1")
-    assert artifacts["outputs/weights.bin"] == bytes(range(256)) * 1000
-    assert json.loads(artifacts["confusion"])["data"]["matrix"] == [[1, 2], [3, 4]]
-    assert any(content.startswith(b"\x89PNG") for content in artifacts.values())
+    assert azure.artifacts("run-1") == {"outputs/weights.bin": bytes(range(256)) * 1000}
     run = azure.run("run-1")
     assert (run.status, run.tags, run.display_name) == ("Running", {"owner": "me"}, "a fine run")
-    child = next(one for one in azure.runs() if one.parent == "run-1")
-    assert [one.name for one in azure.metrics(child.id)] == ["of a child"]
 
 
 def test_one_value_that_is_not_json_spoils_its_batch_and_no_other(azure: Emulator, post) -> None:
@@ -102,19 +81,21 @@ def test_a_metric_over_a_limit_is_reported_and_leaves_its_neighbours_alone(
     assert len(azure.metrics("run-1")) == 51
 
 
-@pytest.mark.parametrize(("idempotent", "kept"), [(False, 2), (True, 1)])
-def test_a_batch_sent_twice_is_kept_twice_unless_ids_are_looked_at(post, idempotent: bool, kept: int) -> None:
-    with Emulator(idempotent=idempotent) as azure:
-        azure.job_environment("run-1")
-        for _ in range(2):
-            post(azure, [("loss", 0, 1.0)], identity="the same")
-        assert len(azure.metrics("run-1")) == kept
+SIGNED_IN_BY_CODE = """
+    import os, sys
+    from azureml.core import Workspace
+    from azureml.core.authentication import ServicePrincipalAuthentication
+    from lightning_cifar import AzureMLLogger
+    parts = ("TENANT_ID", "ID", "PASSWORD")
+    auth = ServicePrincipalAuthentication(*(os.environ.pop(f"AZUREML_SERVICE_PRINCIPAL_{part}") for part in parts))
+    workspace = Workspace.from_config(sys.argv[1], auth=auth)
+    logger = AzureMLLogger(experiment_name="mine", workspace=workspace, save_dir=sys.argv[1])
+    logger.log_metrics({"loss": 1.5}, 0)
+    logger.close()
+    print(logger.experiment.get_status(), logger.experiment.get_metrics())
+"""
 
 
-def test_metrics_of_several_senders_at_once_all_arrive(azure: Emulator, post) -> None:
-    azure.job_environment("run-1")
-    batches = [[("loss", step, 1.0) for step in range(first, first + 50)] for first in range(0, 1_000, 50)]
-    with ThreadPoolExecutor(4) as senders:
-        answers = list(senders.map(lambda batch: post(azure, batch), batches))
-    assert {answer.status_code for answer in answers} == {200}
-    assert sorted(one.step for one in azure.metrics("run-1")) == list(range(1_000))
+def test_the_logger_sends_with_a_sign_in_that_was_made_in_code(azure: Emulator, script, project) -> None:
+    azure.write_config(project)
+    assert script(SIGNED_IN_BY_CODE, azure.client_environment(), project).splitlines()[-1] == "Completed {'loss': 1.5}"

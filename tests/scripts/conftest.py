@@ -1,18 +1,16 @@
-"""A project that trains nothing, and Azure ML twice: as a fake in this process, and as the emulator for real SDKs."""
+"""A project that trains nothing, and Azure ML: as a mock in this process, and as the emulator for real SDKs."""
 
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from lightning_cifar import cli
 from scripts import runs, submit, upload_data
-from scripts.azure import follow, submitter
+from scripts.azure import submitter
 from scripts.emulator import Emulator
-from tests.scripts.command_lines import CommandLines
-from tests.scripts.fakes import FakeAzure
 
 settings.register_profile("a busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("a busy machine")
@@ -25,18 +23,14 @@ rank, outputs = os.environ.get("RANK", "0"), pathlib.Path("outputs")
 outputs.mkdir(exist_ok=True)
 (outputs / f"rank{rank}.json").write_text(json.dumps({
     "arguments": sys.argv[1:],
-    "environment": {name: os.environ.get(name) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "NODE_RANK")},
+    "environment": {name: os.environ.get(name) for name in ("RANK", "WORLD_SIZE", "NODE_RANK")},
     "module": str(pathlib.Path(__file__).resolve().relative_to(pathlib.Path.cwd())),
-    "files": sorted(str(path) for path in pathlib.Path(".").rglob("*") if path.is_file()),
 }))
-if "--sleep" in sys.argv:
+if "--sleep" in sys.argv or ("--fail-on-1" in sys.argv and rank == "0"):
     time.sleep(3600)
 if "--fail-on-1" in sys.argv and rank == "1":
     print("process 1 has eaten the carrot", flush=True)
     sys.exit(4)
-if "--fail" in sys.argv:
-    print("the loss is a carrot", flush=True)
-    sys.exit(3)
 """
 _CLI = """
 from lightning_cifar.errors import UserError
@@ -73,27 +67,15 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def azure(project: Path, monkeypatch: pytest.MonkeyPatch) -> FakeAzure:
-    """A fake workspace for the command lines run in this process, in `project`; nothing waits between two looks."""
-    fake = FakeAzure()
+def here(project: Path, monkeypatch: pytest.MonkeyPatch) -> Mock:
+    """Let the command lines run in this process, in `project`; return what stands for the workspace and its SDK."""
     monkeypatch.chdir(project)
     for module in (submit, runs, upload_data):
         monkeypatch.setattr(module, "ROOT", project)
-    monkeypatch.setattr(cli, "check_flags", lambda arguments: fake.events.append("parsed"))
-    monkeypatch.setattr(submitter, "load", lambda: fake)
-    monkeypatch.setattr(follow, "POLL", [0.0, 0.0])
-    (project / "config.json").write_text(
-        '{"subscription_id": "s", "resource_group": "g", "workspace_name": "fake", "more": 1}'
-    )
-    return fake
-
-
-@pytest.fixture(scope="session")
-def commands() -> Iterator[CommandLines]:
-    """Runs command lines with the real SDK, which one process has imported for all of them."""
-    lines = CommandLines()
-    yield lines
-    lines.close()
+    (project / "config.json").write_text('{"subscription_id": "s", "resource_group": "g", "workspace_name": "fake"}')
+    azure = Mock()
+    monkeypatch.setattr(submitter, "load", lambda: Mock(connect=azure.connect, describe=str))
+    return azure
 
 
 @pytest.fixture(scope="module")

@@ -114,7 +114,7 @@ def test_ctrl_c_asks_whether_to_cancel_to_stop_or_to_watch_on(monkeypatch, capsy
     assert out.count("a line\n") == 1
 
 
-def test_ctrl_c_in_a_request_that_swallows_it_is_asked_about_in_the_next_pause(monkeypatch, capsys) -> None:
+def test_ctrl_c_in_a_request_that_swallows_it_is_asked_about_after_it(monkeypatch, capsys) -> None:
     run = FakeRun()  # it completes if Ctrl-C is lost
     ask = run.details
 
@@ -153,7 +153,7 @@ def test_a_real_ctrl_c_at_a_terminal_cancels_a_real_job(project: Path, service: 
     os.write(controller, b"c\n")
     until(b"cancelling run")
 
-    assert service.wait(service.runs()[-1].id, deadline(20)) == "Canceled"
+    assert service.job(service.runs()[-1].id).wait(deadline(20)) == "Canceled"
     until(b"was canceled")
     assert process.wait(deadline(20)) == 130
     os.close(controller)

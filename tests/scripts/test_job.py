@@ -73,11 +73,3 @@ def test_tags_are_pairs_whatever_the_value() -> None:
     for text in ("owner", "=me", " =me"):
         with pytest.raises(UserError, match="KEY=VALUE"):
             job.read_tags([text])
-
-
-@pytest.mark.parametrize(
-    "texts", [["k" * 101 + "=v"], ["k=" + "v" * 1001], [f"key{number}=v" for number in range(51)]], ids=len
-)
-def test_tags_that_the_service_would_refuse_after_the_submission_are_refused_before(texts: list[str]) -> None:
-    with pytest.raises(UserError, match="50 tags of a run, with 100 characters for a key and 1000 for a value"):
-        job.read_tags(texts)

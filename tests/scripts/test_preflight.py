@@ -1,11 +1,13 @@
 """What is refused before anything is sent."""
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from lightning_cifar.errors import UserError
 from scripts.azure import preflight
+from scripts.azure.job import DatastorePath, Job
 from scripts.azure.preflight import Compute
 from scripts.azure.snapshot import Snapshot
 from tests.scripts.test_job import make_job
@@ -55,3 +57,29 @@ def test_gpus_are_used_where_the_size_has_them_and_the_flags_let_them(size: str,
     job = make_job("--trainer.accelerator", accelerator)
 
     assert preflight.check_compute(job, {"cpu-cluster": Compute(size, None)}, "mine") == gpu
+
+
+@pytest.mark.parametrize(
+    ("job", "message"),
+    [
+        (make_job(compute="nope"), "no compute 'nope' in workspace mine; there is: cpu-cluster, gpu-cluster"),
+        (make_job("--trainer.accelerator=gpu"), "cpu-cluster \\(STANDARD_DS3_V2\\) has no GPU.*with GPU: gpu-cluster"),
+        (make_job(nodes=9), "cpu-cluster has at most 4 nodes, fewer than NODES=9; use 4"),
+    ],
+)
+def test_a_compute_that_cannot_run_the_job_is_explained(job: Job, message: str) -> None:
+    computes = {"cpu-cluster": Compute("STANDARD_DS3_V2", 4), "gpu-cluster": Compute("STANDARD_NC6S_V3", 4)}
+
+    with pytest.raises(UserError, match=message):
+        preflight.check_compute(job, computes, "mine")
+
+
+@pytest.mark.parametrize(
+    ("held", "archive"), [("images/train/cat/0.png", False), ("images/cifar-10-python.tar.gz", True)]
+)
+def test_a_path_of_a_datastore_holds_images_the_archive_or_nothing(held: str, archive: bool) -> None:
+    store = Mock(is_blob_storage=True, holds=held.startswith)
+
+    assert preflight.check_data(store, DatastorePath("store", "images")) == archive
+    with pytest.raises(UserError, match="nothing at store:no;"):
+        preflight.check_data(store, DatastorePath("store", "no"))

@@ -3,14 +3,16 @@
 import json
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 
-import scripts.emulator
 from lightning_cifar.errors import UserError
 from scripts import rehearse
+from scripts.emulator import Emulator
+from scripts.emulator.records import Metric, MetricSeries
 from tests.conftest import make_folder
 from tests.scripts.command_lines import call
 from tests.scripts.conftest import ROOT, make_project
@@ -84,52 +86,24 @@ def test_a_module_that_the_snapshot_lacks_fails_the_job_though_the_checkout_has_
     assert "the job failed" in outcome.last
 
 
-class FakeEmulator:
-    """As much of the emulator as a rehearsal asks; `status` and `arrived` are the outcome of the job."""
-
-    folder = Path("/nowhere")
-
-    def __init__(self, status: str = "Completed", arrived: tuple = ()) -> None:
-        self.status, self.arrived = status, arrived
-        self.unexpected: list[str] = []
-        self.given: list[tuple] = []
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        pass
-
-    def add_compute(self, *given):
-        self.given.append(given)
-
-    add_environment = mount = add_compute
-
-    def write_config(self, folder):
-        return folder / "config.json"
-
-    def runs(self):
-        return [SimpleNamespace(id="run-1", status=self.status)]
-
-    def metrics(self, run_id):
-        return list(self.arrived)
-
-    def job(self, run_id):
-        return SimpleNamespace(isolation="mount namespaces")
-
-
-def points(*steps: int) -> tuple[SimpleNamespace, ...]:
-    return tuple(SimpleNamespace(name="loss", step=step, value=1.0 / step) for step in steps)
-
-
 @pytest.fixture
 def rehearsed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """Rehearses with a fake emulator and a submission that returns `code`; returns the words that it was given."""
+    """Rehearses with a submission that leaves no more than a run of this `status`, in which losses arrived at `steps`.
 
-    def rehearsed(emulator: FakeEmulator, *words: str, code: int = 0) -> list[str]:
+    The function returns what the submission was given.
+    """
+
+    def rehearsed(*words: str, status: str = "Completed", steps: Sequence[int] = (1,), code: int = 0) -> list[str]:
         given: list[str] = []
-        monkeypatch.setattr(scripts.emulator, "Emulator", lambda run_jobs: emulator)
-        monkeypatch.setattr(rehearse, "submit", lambda azure, arguments: given.extend(arguments) or code)
+
+        def submit(azure: Emulator, arguments: Sequence[str]) -> int:
+            given.extend(arguments)
+            values = [Metric("loss", step, 1.0 / step, 0.0, {}, "", "", "") for step in steps]
+            series = {"loss": MetricSeries({"loss": "double"}, "", values)}
+            azure.state.add_run("run-1", "cifar10", status=status, metrics=series)
+            return code
+
+        monkeypatch.setattr(rehearse, "submit", submit)
         assert rehearse.main(["--to", str(tmp_path / "curves.png"), *words]) == code
         return given
 
@@ -138,60 +112,45 @@ def rehearsed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
 
 def test_its_flags_are_those_of_submit_and_what_they_name_is_there(rehearsed, tmp_path: Path) -> None:
     make_folder(tmp_path / "images", ("a", "b"), 1, 1)
-    emulator = FakeEmulator(arrived=points(1, 2))
     words = ["--nodes", "5", "--compute", "mine", "--environment", "env:3", "--data", str(tmp_path / "images")]
 
-    given = rehearsed(emulator, *words, "--tag", "a=b", "--", "--trainer.max_epochs", "1")
+    given = rehearsed(*words, "--tag", "a=b", "--", "--trainer.max_epochs", "1")
 
-    assert " ".join(given) == (
-        "--config /nowhere/config.json --wait --data workspaceblobstore:rehearsal --data-mode mount "
+    assert " ".join(given[2:]) == (
+        "--wait --data workspaceblobstore:rehearsal --data-mode mount "
         "--compute mine --environment env:3 --nodes 5 --tag a=b -- --trainer.max_epochs 1"
     )
-    assert emulator.given == [("rehearsal", tmp_path / "images"), ("mine", "Standard_NC4as_T4_v3", 100), ("env", "3")]
     assert (tmp_path / "curves.png").exists()
 
 
-def test_what_takes_long_is_said_beforehand(rehearsed, monkeypatch, capsys: pytest.CaptureFixture) -> None:
-    said = []
-    monkeypatch.setattr(FakeEmulator, "__enter__", lambda self: said.append(capsys.readouterr().out) or self)
-
-    rehearsed(FakeEmulator(arrived=points(1)))
-
-    assert said == ["rehearsal: starting the emulator for Azure ML …\n"]
-    assert "starting scripts.submit …" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize(
-    ("status", "steps", "unexpected", "code", "message"),
+    ("words", "outcome", "message"),
     [
-        ("Completed", (), [], 0, "no metric arrived; is AzureMLLogger among the loggers"),
-        ("Failed", (), [], 1, "the job failed, as said above"),
-        ("Completed", (1, 2, 2), [], 0, "loss of step 2 arrived more than once"),
-        ("Completed", (1,), ["GET example.com"], 0, "the emulator did not expect GET example.com"),
+        ([], {"steps": ()}, "no metric arrived; is AzureMLLogger among the loggers"),
+        ([], {"steps": (), "status": "Failed", "code": 1}, "the job failed, as said above"),
+        ([], {"steps": (1, 2, 2)}, "loss of step 2 arrived more than once"),
+        (["--data", "cifar10"], {}, "a rehearsal downloads nothing"),
+        (["--data", "nowhere"], {}, "nowhere has no images"),
     ],
 )
-def test_what_went_wrong_fails_the_rehearsal(rehearsed, status, steps, unexpected, code, message) -> None:
-    emulator = FakeEmulator(status, points(*steps))
-    emulator.unexpected = unexpected
-
-    with pytest.raises(UserError, match=f"rehearsal: {message}"):
-        rehearsed(emulator, code=code)
+def test_what_goes_wrong_fails_the_rehearsal(rehearsed, words: list[str], outcome: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        rehearsed(*words, **outcome)
 
 
-def test_data_that_a_rehearsal_cannot_have_is_refused(rehearsed) -> None:
-    with pytest.raises(UserError, match="a rehearsal downloads nothing"):
-        rehearsed(FakeEmulator(), "--data", "cifar10")
-    with pytest.raises(UserError, match="nowhere has no images"):
-        rehearsed(FakeEmulator(), "--data", "nowhere")
+def test_a_request_that_the_emulator_did_not_expect_fails_the_rehearsal(rehearsed, monkeypatch) -> None:
+    monkeypatch.setattr(Emulator, "unexpected", ["GET example.com"])
+
+    with pytest.raises(UserError, match=r"rehearsal: the emulator did not expect GET example\.com"):
+        rehearsed()
 
 
 def test_debugging_reaches_the_submission_and_nothing_else_of_the_environment_does(monkeypatch) -> None:
     monkeypatch.setenv("LIGHTNING_CIFAR_DEBUG", "1")
     monkeypatch.setenv("SECRET", "s3cret")
-    seen: dict[str, str] = {}
-    started = SimpleNamespace(wait=lambda: 0)
-    monkeypatch.setattr(rehearse.subprocess, "Popen", lambda command, cwd, env: seen.update(env) or started)
+    started = Mock(return_value=Mock(wait=lambda: 0))
+    monkeypatch.setattr(rehearse.subprocess, "Popen", started)
 
-    rehearse.submit(SimpleNamespace(client_environment=lambda: {"PATH": "/bin"}), [])
+    rehearse.submit(Mock(client_environment=lambda: {"PATH": "/bin"}), [])
 
-    assert seen == {"PATH": "/bin", "LIGHTNING_CIFAR_DEBUG": "1"}
+    assert started.call_args.kwargs["env"] == {"PATH": "/bin", "LIGHTNING_CIFAR_DEBUG": "1"}

@@ -1,16 +1,9 @@
 """What an SDK raises, in words for a user."""
 
-from unittest.mock import Mock
-
 import pytest
 
 from lightning_cifar.errors import UserError
-from scripts.azure.service_errors import PAUSES, ask, explained, explanation, may_pass
-
-
-@pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
+from scripts.azure.service_errors import explained, explanation, may_pass
 
 
 @pytest.mark.parametrize(
@@ -45,17 +38,6 @@ def test_an_explanation_holds_no_signature_of_an_address() -> None:
 
     assert "sig=…" in str(raised.value)
     assert "s3cret" not in str(raised.value)
-
-
-@pytest.mark.parametrize(("failures", "fine"), [(len(PAUSES), True), (len(PAUSES) + 1, False)])
-def test_what_may_pass_is_asked_again_and_not_for_ever(failures: int, fine: bool) -> None:
-    question = Mock(side_effect=[*[OSError("status code 503")] * failures, "at last"])
-
-    if fine:
-        assert ask("it", question) == "at last"
-    else:
-        with pytest.raises(UserError, match="Azure ML answered 503 for it, several times over"):
-            ask("it", question)
 
 
 def test_a_mistake_of_this_program_is_not_dressed_up() -> None:

@@ -3,31 +3,21 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from scripts.emulator import Emulator
 from tests.conftest import make_folder
-from tests.scripts.command_lines import CommandLines
+from tests.scripts.command_lines import quick
 from tests.scripts.conftest import ROOT
 
 
-@pytest.fixture(scope="module")
-def spoilt() -> Iterator[Emulator]:
-    """A service that runs no jobs, to be spoilt and mended by each test."""
-    with Emulator() as service:
-        yield service
-        assert not service.unexpected
-
-
 @pytest.fixture
-def quiet(spoilt: Emulator, project: Path) -> Iterator[Emulator]:
-    """The same, healthy, with the project's config pointing to it."""
-    spoilt.write_config(project)
-    yield spoilt
-    spoilt.behave()
+def quiet(azure: Emulator, project: Path) -> Emulator:
+    """A service that runs no jobs, to be spoilt, with the project's config pointing to it."""
+    azure.write_config(project)
+    return azure
 
 
 STATES = [
@@ -44,14 +34,14 @@ STATES = [
 
 @pytest.mark.parametrize(("config", "variables", "fault", "message"), STATES)
 def test_it_is_explained_and_no_run_is_left(
-    project: Path, quiet: Emulator, commands: CommandLines, config: dict, variables: dict, fault: tuple, message: str
+    project: Path, quiet: Emulator, config: dict, variables: dict, fault: tuple, message: str
 ) -> None:
     file = project / "config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | config))
     if fault:
         quiet.misbehave(fault[0], on=fault[1])
 
-    outcome = commands("submit", [], project, quiet.client_environment() | variables)
+    outcome = quick("submit", [], project, quiet.client_environment() | variables)
 
     assert outcome.code == 1
     assert outcome.err.startswith(f"error: {message}"), outcome.err
@@ -60,41 +50,42 @@ def test_it_is_explained_and_no_run_is_left(
     assert not (project / ".azureml").exists()
 
 
-def test_an_upload_that_is_refused_says_so(project: Path, quiet: Emulator, commands: CommandLines) -> None:
-    make_folder(project / "images", ("cat", "dog"), 1, 1)
-    quiet.misbehave("403", on="blobs")
+def test_an_upload_that_broke_off_says_why_and_goes_on_where_it_was(project: Path, quiet: Emulator) -> None:
+    make_folder(project / "images", ("cat", "dog"), 5, 5)
+    quiet.misbehave("403", on="images/train/dog")
+    environment = quiet.client_environment()
 
-    outcome = commands("upload_data", ["images"], project, quiet.client_environment())
+    refused = quick("upload_data", ["images"], project, environment)
+    quiet.behave()
+    again = quick("upload_data", ["images"], project, environment)
 
-    assert outcome.code == 1
-    assert outcome.last.startswith("error: not allowed: "), outcome.last
-    assert not quiet.datastore()
+    assert (refused.code, again.code) == (1, 0), again
+    assert refused.last.startswith("error: not allowed: "), refused
+    assert "call it again to go on" in refused.last
+    sent = [request for request in quiet.requests if request.method == "PUT" and "/images/" in request.path]
+    stored = [request.path for request in sent if request.status == 201]
+    assert len(stored) == len(set(stored)) == 20
 
 
-def test_a_service_that_is_busy_for_a_moment_is_asked_again(project: Path, commands: CommandLines) -> None:
-    with Emulator() as service:
-        service.write_config(project)
-        faults = [
-            service.misbehave("429" if route == "execution" else "500", on=route, requests=1)
-            for route in ("management", "environments", "execution")
-        ]
+def test_a_service_that_is_busy_for_a_moment_is_asked_again(project: Path, quiet: Emulator) -> None:
+    faults = [
+        quiet.misbehave("429" if route == "execution" else "500", on=route, requests=1)
+        for route in ("management", "environments", "execution")
+    ]
 
-        outcome = commands("submit", [], project, service.client_environment())
+    outcome = quick("submit", [], project, quiet.client_environment())
 
-        assert outcome.code == 0, outcome.err
-        assert [fault.hits for fault in faults] == [1, 1, 1]
-        assert len(service.runs()) == 1
+    assert outcome.code == 0, outcome.err
+    assert [fault.hits for fault in faults] == [1, 1, 1]
+    assert len(quiet.runs()) == 1
 
 
 @pytest.mark.parametrize("auth", ["managed-identity", "cli"])
-def test_other_ways_to_sign_in(project: Path, commands: CommandLines, auth: str) -> None:
-    with Emulator() as service:
-        service.write_config(project)
+def test_other_ways_to_sign_in(project: Path, quiet: Emulator, auth: str) -> None:
+    outcome = quick("submit", [], project, quiet.client_environment(auth))
 
-        outcome = commands("submit", [], project, service.client_environment(auth))
-
-        assert outcome.code == 0, outcome.err
-        assert len(service.runs()) == 1
+    assert outcome.code == 0, outcome.err
+    assert len(quiet.runs()) == 1
 
 
 def test_the_sdk_waits_for_people_and_not_for_machines() -> None:

@@ -17,8 +17,9 @@ import yaml
 from scripts.emulator import Emulator
 from scripts.emulator.records import RunRecord
 from tests.deadline import deadline
-from tests.scripts.command_lines import CommandLines, Outcome
+from tests.scripts.command_lines import quick
 from tests.scripts.conftest import make_project
+from tests.sdk import Outcome
 
 SECRET = "s3cret-t0ken"
 SDKS = {"v1": []}
@@ -50,13 +51,13 @@ def project(tmp_path_factory: pytest.TempPathFactory, service: Emulator) -> Path
 
 
 @pytest.fixture(scope="module")
-def run(sdk: Sequence[str], commands: CommandLines, service: Emulator, project: Path) -> Iterator[Run]:
+def run(sdk: Sequence[str], service: Emulator, project: Path) -> Iterator[Run]:
     """Runs a command line of the project to its end."""
     environment = service.client_environment()
 
     def run(module: str, *args: str) -> Outcome:
         at = args.index("--") if "--" in args else len(args)
-        return commands(module, [*args[:at], *sdk, *args[at:]], project, environment)
+        return quick(module, [*args[:at], *sdk, *args[at:]], project, environment)
 
     return run
 
@@ -98,15 +99,21 @@ def test_the_run_is_what_the_flags_say(sent: Sent, service: Emulator) -> None:
     assert seen["module"] == "lightning_cifar/__main__.py"
 
 
-def test_the_log_is_shown_once_and_the_outputs_are_fetched(sent: Sent, project: Path) -> None:
+def test_each_step_is_said_the_log_is_shown_once_and_the_outputs_are_fetched(sent: Sent, project: Path) -> None:
     outcome = sent.outcomes[0]
     assert outcome.err == ""
+    assert [line for line in outcome.out.splitlines() if line.endswith("…")][:4] == [
+        "reading the training's flags with its own parser …",
+        "signing in to workspace emulator …",
+        "asking for compute cpu-cluster and data cifar10 …",
+        "sending the snapshot and starting the job …",
+    ]
     assert outcome.out.count("arguments: ") == 1
     assert f"run {sent.runs[0].id} is completed" in outcome.out
     assert (project / "downloads" / sent.runs[0].id / "outputs" / "rank0.json").exists()
 
 
-def test_of_several_processes_the_one_that_failed_is_heard(sent: Sent) -> None:
+def test_of_several_processes_the_one_that_failed_is_heard_and_ends_the_others(sent: Sent) -> None:
     outcome = sent.outcomes[3]
     assert "last lines of user_logs/std_log_process_1.txt:\n" in outcome.out
     assert "  | process 1 has eaten the carrot" in outcome.out
@@ -115,9 +122,7 @@ def test_of_several_processes_the_one_that_failed_is_heard(sent: Sent) -> None:
     assert len(outcome.err.splitlines()) == 1
 
 
-def test_the_dry_run_lists_what_is_sent_and_asks_nobody(
-    sent: Sent, service: Emulator, commands: CommandLines, project: Path
-) -> None:
+def test_the_dry_run_lists_what_is_sent_and_asks_nobody(sent: Sent, service: Emulator, project: Path) -> None:
     printed = sent.outcomes[1].out
     listed = re.findall(r"^#\s+[\d,]+  (\S+)$", printed, re.MULTILINE)
     assert sorted(service.snapshot(sent.runs[0].id)) == sorted(listed) != []
@@ -131,7 +136,7 @@ def test_the_dry_run_lists_what_is_sent_and_asks_nobody(
 
     before = len(service.requests)
     flags = ["--dry-run", "--data", "store:images", "--environment", "mine:3"]
-    outcome = commands("submit", flags, project, service.client_environment("none"))
+    outcome = quick("submit", flags, project, service.client_environment("none"))
     assert (outcome.code, len(service.requests)) == (0, before)
     shown = yaml.safe_load(outcome.out)
     assert (shown["environment"]["name"], shown["environment"]["version"]) == ("mine", "3")
@@ -195,6 +200,20 @@ def test_environments_of_the_workspace_and_conda_files_work(service: Emulator, r
     assert "in version 9" in missing[1].last
 
 
+def test_what_the_workspace_lacks_is_named_before_anything_is_sent(service: Emulator, run: Run) -> None:
+    before = len(service.runs())
+
+    outcomes = [run("submit", "--compute", "nope")]
+    outcomes += [run("submit", "--data", data) for data in ("nope:images", "workspaceblobstore:no")]
+
+    assert [outcome.err.partition("; ")[0] for outcome in outcomes] == [
+        "error: no compute 'nope' in workspace emulator",
+        "error: no datastore 'nope' in workspace emulator",
+        "error: nothing at workspaceblobstore:no",
+    ]
+    assert len(service.runs()) == before
+
+
 def test_images_are_uploaded_once_and_reach_a_job_mounted_or_downloaded(
     service: Emulator, run: Run, tmp_path: Path
 ) -> None:
@@ -207,7 +226,7 @@ def test_images_are_uploaded_once_and_reach_a_job_mounted_or_downloaded(
     before = len(service.runs())
 
     uploads = [run("upload_data", str(folder)) for folder in (images, archive, images)]
-    (images / "train/red cats/0.png").write_text("changed")
+    (images / "train/red cats/0.png").write_text("TRAIN/red cats/0.png")  # the same size
     uploads.append(run("upload_data", str(images)))
     jobs = [
         run("submit", "--data", f"workspaceblobstore:{path}", f"--data-mode={mode}", "--wait")
@@ -216,7 +235,7 @@ def test_images_are_uploaded_once_and_reach_a_job_mounted_or_downloaded(
 
     assert [outcome.code for outcome in (*uploads, *jobs)] == [0] * 6, (uploads, jobs)
     assert [re.findall(r"uploaded (\d+)", outcome.out) for outcome in uploads] == [["2"], ["1"], ["0"], ["1"]]
-    assert service.datastore()["my-images/train/red cats/0.png"] == b"changed"
+    assert service.datastore()["my-images/train/red cats/0.png"] == b"TRAIN/red cats/0.png"
     runs = service.runs()[before:]
     seen = [json.loads(service.artifacts(run.id)["outputs/rank0.json"])["arguments"] for run in runs]
     assert (seen[0][3], seen[0][4][0]) == ("--data.source", "/")
@@ -260,7 +279,7 @@ def test_a_running_job_is_canceled_once(service: Emulator, run: Run) -> None:
     job = service.runs()[-1].id
 
     first = run("runs", "cancel")
-    ended = service.wait(job, deadline(20))
+    ended = service.job(job).wait(deadline(20))
     second, watched = run("runs", "cancel", job), run("runs", "watch")
 
     assert (first.code, ended) == (0, "Canceled")

@@ -54,9 +54,7 @@ class Backend(Protocol):
     def open_run(address: "RunAddress", workspace: Any = None) -> Any:
         """Return the SDK's own object of the run; start an interactive run that does not exist yet.
 
-        Args:
-            address: the run.
-            workspace: the SDK's workspace, if it is at hand, with the sign-in that it was made with.
+        `workspace` is the SDK's, where it is at hand with a sign-in that was made in code.
         """
 
     @property
@@ -80,9 +78,6 @@ class Backend(Protocol):
 
     def upload(self, artifact: str, file: Path) -> None:
         """Upload a file as an artifact, under another name if this one is taken."""
-
-    def artifacts(self) -> Sequence[str]:
-        """Return the names of the run's artifacts."""
 
     def tags(self, tags: dict[str, str]) -> None:
         """Set tags of the run."""

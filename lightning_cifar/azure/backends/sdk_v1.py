@@ -84,13 +84,8 @@ class SdkV1:
         """Return the `azureml.core.Run`; start an interactive run that does not exist yet."""
         if address.in_its_job:
             return Run.get_context(allow_offline=False)
-        job = RunAddress.of_job()
-        if workspace is None and job is not None and address.place == job.place:
-            # A child run, for instance. The job's token is good for its workspace, and nobody is there to sign in.
-            workspace = Run.get_context(allow_offline=False).experiment.workspace
-        if workspace is None:
-            subscription, group, name = address.place
-            workspace = Workspace.get(name, subscription_id=subscription, resource_group=group)
+        place = {"subscription_id": address.subscription_id, "resource_group": address.resource_group}
+        workspace = workspace or Workspace.get(address.workspace, **place)
         try:
             return workspace.get_run(address.run_id)
         except Exception as error:
@@ -157,11 +152,6 @@ class SdkV1:
     def upload(self, artifact: str, file: Path) -> None:
         """Upload a file as an artifact, under another name if this one is taken."""
         _under_a_free_name(artifact, lambda free: self._run.upload_file(free, str(file)))
-
-    def artifacts(self) -> Sequence[str]:
-        """Return the names of the run's artifacts."""
-        names: list[str] = self._run.get_file_names()
-        return names
 
     def tags(self, tags: dict[str, str]) -> None:
         """Set tags of the run."""

@@ -23,11 +23,11 @@ routes = Routes("blobs", r".*\.blob\.core\.windows\.net", public=True)
 class BlobRefusalError(RefusalError):
     """An error in blob storage's form: XML, with the code in a header, too."""
 
-    def response(self, headers: dict[str, str] | None = None) -> Response:
+    def response(self) -> Response:
         """Return it as an answer."""
         text = f"<Error><Code>{self.code}</Code><Message>{escape(self.message)}</Message></Error>"
         content = f'<?xml version="1.0" encoding="utf-8"?>{text}'.encode()
-        return Response(self.status, content, _headers(x_ms_error_code=self.code) | _XML | (headers or {}))
+        return Response(self.status, content, _headers(x_ms_error_code=self.code) | _XML)
 
 
 def _headers(**more: str) -> dict[str, str]:

@@ -18,17 +18,14 @@ def submit(state: State, request: Request, experiment: str) -> dict[str, Any]:
     """Accept a submission: its run waits in the queue."""
     content = {key[0].lower() + key[1:]: value for key, value in request.json().items()}
     definition, run_id = content["configuration"], request.query["runId"]
-    snapshot = content.get("snapshotId")
     compute = state.computes.get(definition["target"])
     if compute is None:
         raise RefusalError(400, "UserError", f"Compute target {definition['target']!r} not found")
     nodes = definition.get("nodeCount") or 1
     if nodes > compute.max_nodes:
         raise RefusalError(400, "UserError", f"{nodes} nodes are more than the {compute.max_nodes} of {compute.name}")
-    if snapshot not in state.snapshots:
-        raise RefusalError(400, "UserError", f"Snapshot {snapshot} not found")
     run = state.add_run(run_id, experiment, type="azureml.scriptrun")
-    run.target, run.snapshot, run.definition = compute.name, snapshot, definition
+    run.target, run.snapshot, run.definition = compute.name, content["snapshotId"], definition
     run.parent = content.get("parentRunId")
     environment = register(state, definition["environment"])
     run.properties |= {

@@ -5,7 +5,6 @@ from typing import Any
 
 from scripts.emulator.messages import RefusalError, Request
 from scripts.emulator.records import RunRecord
-from scripts.emulator.routes.queries import matches, ordered
 from scripts.emulator.routing import SERVICES, WORKSPACE, Routes
 from scripts.emulator.state import State, now, signed
 from scripts.emulator.tokens import jwt
@@ -17,9 +16,6 @@ _STATUSES = ("Queued", "Completed", "Failed", "Canceled", "CancelRequested")
 # Fields of a run that mean nothing to the emulator, and are returned as they came.
 _KEPT = ("description", "hidden", "scriptName", "primaryMetricName", "options", "name", "heartbeatEnabled", "runTypeV2")
 
-# https://learn.microsoft.com/azure/machine-learning/resource-limits-capacity#tags (per run)
-MAX_TAGS, MAX_TAG_KEY, MAX_TAG_VALUE = 50, 100, 1000
-
 routes = Routes("history", SERVICES)
 
 
@@ -27,7 +23,7 @@ def run_dto(state: State, run: RunRecord) -> dict[str, Any]:
     """Return a run as the service describes it."""
     return run.extra | {
         "runNumber": run.number,
-        "rootRunId": run.root or run.id,
+        "rootRunId": run.parent or run.id,
         "experimentId": state.experiment_id(run.experiment),
         "createdUtc": run.created,
         "createdBy": {"userName": "emulator"},
@@ -78,15 +74,11 @@ def query_experiments(state: State, request: Request) -> dict[str, Any]:
 
 @routes("POST", HISTORY + "/experiments/{experiment}/runs:query")
 def query_runs(state: State, request: Request, experiment: str) -> dict[str, Any]:
-    """List the runs of an experiment that pass the filter, in the order asked for, a page at a time."""
-    wanted = (request.json() or {}) | request.query
-    runs = [run_dto(state, run) for run in state.runs.values() if run.experiment == experiment]
-    runs = [run for run in reversed(runs) if matches(run, wanted.get("filter"))]  # newest first by default
-    runs = ordered(runs, wanted.get("orderby"))
-    first = int(wanted.get("continuationToken") or 0)
-    size = int(wanted.get("top") or wanted.get("$top") or 500)
-    more = first + size < len(runs)
-    return {"value": runs[first : first + size], "continuationToken": str(first + size) if more else None}
+    """List the runs of an experiment that have no parent, all of them, newest first."""
+    if (asked := (request.json() or {}).get("filter")) not in (None, "(ParentRunId eq null)"):
+        raise ValueError(f"the emulator does not filter runs by {asked!r}")
+    runs = [run for run in state.runs.values() if run.experiment == experiment and run.parent is None]
+    return {"value": [run_dto(state, run) for run in reversed(runs)], "continuationToken": None}
 
 
 @routes("GET", HISTORY + "/runs/{run_id}", RUN, RUN_BY_ID)
@@ -100,39 +92,16 @@ def patch_run(state: State, request: Request, run_id: str, experiment: str = "",
     """Make a run or change it."""
     dto = request.json() or {}
     run = state.add_run(run_id, experiment or state.experiment_name(by_id["experiment_id"]))
-    if parent := dto.get("parentRunId"):
-        run.parent = parent
-        run.root = state.run(parent).root or parent
+    run.parent = dto.get("parentRunId") or run.parent
     run.display_name = dto.get("displayName") or run.display_name
     run.target = dto.get("target") or run.target
     run.type = dto.get("runType") or run.type
-    tags = {key: str(value) for key, value in (dto.get("tags") or {}).items()}
-    too_long = any(len(key) > MAX_TAG_KEY or len(value) > MAX_TAG_VALUE for key, value in tags.items())
-    if too_long or len(run.tags | tags) > MAX_TAGS:
-        limits = f"{MAX_TAGS} tags, with keys of {MAX_TAG_KEY} and values of {MAX_TAG_VALUE} characters"
-        raise RefusalError(400, "UserError", f"A run has at most {limits}")
-    run.tags |= tags
+    run.tags |= {key: str(value) for key, value in (dto.get("tags") or {}).items()}
     run.properties |= {key: str(value) for key, value in (dto.get("properties") or {}).items()}
     run.extra |= {key: dto[key] for key in _KEPT if dto.get(key) is not None}
     if dto.get("status") and dto["status"] != run.status:
         state.set_status(run, dto["status"])
     return run_dto(state, run)
-
-
-@routes("DELETE", RUN + "/tags")
-def delete_tags(state: State, request: Request, experiment: str, run_id: str) -> dict[str, Any]:
-    """Delete tags."""
-    run = state.run(run_id)
-    run.tags = {key: value for key, value in run.tags.items() if key not in (request.json() or [])}
-    return run_dto(state, run)
-
-
-@routes("GET", RUN + "/children")
-def children(state: State, request: Request, experiment: str, run_id: str) -> dict[str, Any]:
-    """List a run's children."""
-    found = [run_dto(state, run) for run in state.runs.values() if run.parent == run_id]
-    found = [run for run in found if matches(run, request.query.get("$filter"))]
-    return {"value": ordered(found, request.query.get("$orderby")), "continuationToken": None}
 
 
 @routes("GET", RUN + "/details", RUN_BY_ID + "/details")
@@ -162,7 +131,6 @@ def post_event(state: State, request: Request, experiment: str, run_id: str) -> 
     event = request.json()
     kind = event["name"].rsplit(".", 1)[-1]
     run = state.run(run_id)
-    run.events.append(kind)
     if kind == "Error":
         run.error = event["data"].get("ErrorResponse")
     if kind == "Start":

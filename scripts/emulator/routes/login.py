@@ -21,7 +21,7 @@ identity_routes = Routes("login", r"127\.0\.0\.1", public=True)
 class SignInError(RefusalError):
     """An error in the form of OAuth 2.0."""
 
-    def response(self, headers: dict[str, str] | None = None) -> Response:
+    def response(self) -> Response:
         """Return it as an answer."""
         return Response.of({"error": self.code, "error_description": self.message}, self.status)
 

@@ -23,17 +23,12 @@ routes = Routes("metrics", SERVICES)
 @routes("POST", f"/metric/v2.0{WORKSPACE}/runs/{{run_id}}/batch")
 def post_batch(state: State, request: Request, run_id: str) -> Response:
     """Store a batch; values over a limit are reported and leave their neighbours alone."""
-    content = request.json()
-    dtos = content.get("values") if isinstance(content, dict) else None
-    if not isinstance(dtos, list):
-        raise RefusalError(400, "BadArgument", "The batch has no values")
+    dtos = request.json()["values"]
     most = max((len(dto.get("value") or []) for dto in dtos), default=0)
     if most > MAX_ROWS_PER_BATCH:
         # The service's words, as quoted in https://github.com/mlflow/mlflow/issues/11462.
         field = f"FieldName=MetricV2Dto.Value/Count, Limit={MAX_ROWS_PER_BATCH}, Size={most}"
         raise RefusalError(400, "ValidationError", f"A field of the entity is over the size limit. {field}.")
-    if any(not dto.get("name") for dto in dtos):
-        raise RefusalError(400, "BadArgument", "The Name field is required")
     errors = []
     run = state.run(run_id)
     for dto in dtos:
@@ -43,7 +38,10 @@ def post_batch(state: State, request: Request, run_id: str) -> Response:
 
 
 def _store(state: State, run: RunRecord, dto: dict[str, Any], arrived: float) -> str:
-    """Store the values of one metric; return what is wrong with it."""
+    """Store the values of one metric; return what is wrong with it.
+
+    A value that arrives twice is kept twice: whether Azure ML looks at the ids of values is not documented.
+    """
     name, values = dto["name"], dto.get("value") or []
     columns = dto.get("columns") or {}
     kind = (dto.get("properties") or {}).get("uxMetricType") or ""
@@ -59,13 +57,10 @@ def _store(state: State, run: RunRecord, dto: dict[str, Any], arrived: float) ->
     }
     if problem := next((text for text, holds in problems.items() if holds), ""):
         return problem
-    known_ids = {known.id for known in series.values} if state.idempotent else set()
     run.metrics[name] = series
     series.columns = series.columns | columns
     for value in values:
         identity = value.get("metricId") or str(uuid.uuid4())
-        if identity in known_ids:
-            continue
         data = value.get("data") or {}
         created = _utc(value.get("createdUtc"))
         series.values.append(Metric(name, value.get("step"), data.get(name), arrived, data, identity, kind, created))

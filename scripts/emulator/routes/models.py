@@ -3,7 +3,7 @@
 import uuid
 from typing import Any
 
-from scripts.emulator.messages import RefusalError, Request
+from scripts.emulator.messages import Request
 from scripts.emulator.records import ModelRecord
 from scripts.emulator.routes.blobs import names, read
 from scripts.emulator.routing import WORKSPACE, Routes
@@ -22,45 +22,29 @@ def create_asset(state: State, request: Request) -> dict[str, Any]:
     return asset
 
 
-@routes("GET", MANAGEMENT + "/assets/{asset_id}")
-def get_asset(state: State, request: Request, asset_id: str) -> dict[str, Any]:
-    """Return an asset."""
-    if asset_id not in state.assets:
-        raise RefusalError(404, "UserError", f"Asset {asset_id} not found")
-    return state.assets[asset_id]
-
-
 @routes("POST", MANAGEMENT + "/models")
 def register_model(state: State, request: Request) -> dict[str, Any]:
     """Register a model in its next version."""
     content = request.json()
-    asset = get_asset(state, request, content["url"].rsplit("/", 1)[-1])
+    asset = state.assets[content["url"].rsplit("/", 1)[-1]]
     version = 1 + max((model.version for model in state.models if model.name == content["name"]), default=0)
-    tags, properties = content.get("kvTags") or {}, content.get("properties") or {}
-    document = content | {
+    state.models.append(ModelRecord(content["name"], version, content.get("runId"), _files(state, asset)))
+    return content | {
         "id": f"{content['name']}:{version}",
         "version": version,
         "createdTime": now(),
         "modifiedTime": now(),
         "datasets": [],
-        "kvTags": tags,
-        "properties": properties,
+        "kvTags": content.get("kvTags") or {},
+        "properties": content.get("properties") or {},
     }
+
+
+def _files(state: State, asset: dict[str, Any]) -> dict[str, bytes]:
     prefixes = [artifact["prefix"].rstrip("/") for artifact in asset["artifacts"]]
-    found = {
+    return {
         path[len(prefix) :].strip("/") or prefix.rsplit("/", 1)[-1]: read(state, "azureml", path)
         for prefix in prefixes
         for path in names(state, "azureml")
         if path == prefix or path.startswith(prefix + "/")
     }
-    record = ModelRecord(content["name"], version, content.get("runId"), tags, properties, found, document)
-    state.models.append(record)
-    return document
-
-
-@routes("GET", MANAGEMENT + "/models")
-def list_models(state: State, request: Request) -> dict[str, Any]:
-    """List models, newest first."""
-    name, run_id = request.query.get("name"), request.query.get("runId")
-    found = [one for one in reversed(state.models) if name in (None, one.name) and run_id in (None, one.run_id)]
-    return {"value": [model.document for model in found], "continuationToken": None, "nextLink": None}
