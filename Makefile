@@ -19,7 +19,9 @@ endif
 READY := $(VENV)/installed$(if $(TORCH),-$(TORCH))
 
 # The one translation of variables into LightningCLI's flags, for local and for remote runs alike.
-FLAGS = $(if $(EPOCHS),--trainer.max_epochs $(EPOCHS)) \
+# A recipe comes first: what is named beside it wins.
+FLAGS = $(if $(RECIPE),--recipe $(RECIPE)) $(if $(SEEDS),--seeds $(SEEDS)) \
+	$(if $(EPOCHS),--trainer.max_epochs $(EPOCHS)) \
 	$(if $(ACCELERATOR),--trainer.accelerator $(ACCELERATOR)) \
 	$(if $(BATCH_SIZE),--data.batch_size $(BATCH_SIZE)) \
 	$(ARGS)
@@ -30,6 +32,14 @@ train-local: $(READY)  ## Train Net on CIFAR-10, test it, draw figures: results/
 	$(VENV_PYTHON) -m lightning_cifar fit \
 		$(if $(DATA),--data.source "$(DATA)",--data.fallback synthetic) \
 		$(if $(DEVICES),--trainer.devices $(DEVICES)) $(FLAGS)
+
+.PHONY: recipes
+recipes: $(READY)  ## List the recipes, RECIPE=NAME, with what was measured of them
+	$(VENV_PYTHON) -m scripts.recipes
+
+.PHONY: recipes-table
+recipes-table: $(READY)  ## Write that list anew from the runs below RESULTS=FOLDER
+	$(VENV_PYTHON) -m scripts.recipes --results "$(RESULTS)"
 
 .PHONY: tensorboard
 tensorboard: $(READY)  ## Show the curves of all runs in a browser
@@ -158,6 +168,9 @@ help:  ## List targets and variables
 	@printf '  %-18s %s\n' \
 		EPOCHS=5 'passes over the training images (default 2)' \
 		BATCH_SIZE=64 'images in a batch (default 4)' \
+		RECIPE=resnet18 'settings of a known accuracy: make recipes' \
+		SEEDS=0,1,2 'train once with each seed; a table with mean and standard deviation' \
+		RESULTS=FOLDER 'recipes-table: where the runs are, results/cifar10 for instance' \
 		ACCELERATOR=gpu 'cpu, gpu, mps or auto (default)' \
 		DATA=FOLDER 'cifar10, synthetic, or a folder with train/<class>/* and test/<class>/*' \
 		COMPUTE=NAME 'submit: the cluster (default cpu-cluster)' \

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from lightning_cifar.azure.logger import AzureMLLogger
     from lightning_cifar.classifier import CIFAR10Classifier
     from lightning_cifar.datamodule import CIFAR10DataModule
-    from lightning_cifar.net import Net
+    from lightning_cifar.nets import Net
 
 __all__ = ["AzureMLLogger", "CIFAR10Classifier", "CIFAR10DataModule", "Net"]
 
@@ -18,7 +18,7 @@ _HOMES = {
     "AzureMLLogger": "lightning_cifar.azure.logger",
     "CIFAR10Classifier": "lightning_cifar.classifier",
     "CIFAR10DataModule": "lightning_cifar.datamodule",
-    "Net": "lightning_cifar.net",
+    "Net": "lightning_cifar.nets",
 }
 
 

@@ -15,9 +15,10 @@ from lightning_cifar.callbacks.resume_state import ResumeState
 from lightning_cifar.data.cifar10 import CLASS_NAMES
 from lightning_cifar.errors import UserError
 from lightning_cifar.loader import Batch
-from lightning_cifar.net import Net
 from lightning_cifar.net_check import check_net
+from lightning_cifar.nets import Net
 from lightning_cifar.tiny_steps import QuickAttributes
+from lightning_cifar.tta import TTA, mean_logits
 
 
 class CIFAR10Classifier(QuickAttributes, LightningModule):
@@ -30,6 +31,8 @@ class CIFAR10Classifier(QuickAttributes, LightningModule):
         net: the network, your own for instance; by default the tutorial's `Net` with an output for each class.
         class_names: in label order; by default CIFAR-10's.
         loss_window: batches in a window of `loss`, at least 1; by default as `LossWindow` has it.
+        label_smoothing: share of a label that is spread over all classes in training, 0 to 1.
+        tta: views of an image that `test`, `predict` and a `validate` of its own average over; see `mean_logits`.
 
     Raises:
         UserError: `loss_window` is below 1, or the network has no parameters.
@@ -40,11 +43,14 @@ class CIFAR10Classifier(QuickAttributes, LightningModule):
         net: nn.Module | None = None,
         class_names: Sequence[str] | None = None,
         loss_window: int | None = None,
+        label_smoothing: float = 0.0,
+        tta: TTA = "none",
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["net"])
         if "_instantiator" in self.hparams:  # built by LightningCLI: here `net` is its settings, not the module
             self.save_hyperparameters()
+        self.label_smoothing, self.tta = label_smoothing, tta
         self.class_names = list(class_names or CLASS_NAMES)
         classes = len(self.class_names)
         self.net = (net or Net(classes)).to(memory_format=torch.channels_last)
@@ -76,21 +82,19 @@ class CIFAR10Classifier(QuickAttributes, LightningModule):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (N, 3, 32, 32), floats in [-1, 1], to logits (N, classes)."""
-        return self.net(images)
+        return mean_logits(self.net, images, self.tta)
 
-    def _step(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return mean loss and logits of a batch."""
-        images, labels = batch
-        logits = self.net(images)
+    def _loss(self, logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
         if not isinstance(logits, Tensor):  # as torchvision's GoogLeNet, in training alone
             what = f"{type(self.net).__name__} gives {type(logits).__name__} in training instead of a tensor of logits"
             raise UserError(f"{what}; turn its further outputs off, for GoogLeNet with --model.net.aux_logits false")
         # not in half precision, in which `--trainer.precision bf16-true` has the logits
-        return F.cross_entropy(logits.to(torch.promote_types(logits.dtype, torch.float32)), labels), logits
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        return F.cross_entropy(logits, labels, label_smoothing=smoothing)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch; `LossWindow` logs it."""
-        return self._step(batch)[0]
+        return self._loss(self.net(batch[0]), batch[1], self.label_smoothing)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to `val_loss` and `val_acc`."""
@@ -104,11 +108,11 @@ class CIFAR10Classifier(QuickAttributes, LightningModule):
 
     def predict_step(self, batch: Tensor | Batch, batch_idx: int) -> Tensor:
         """Return the probability of each class, (N, classes)."""
-        return self.net(batch if isinstance(batch, Tensor) else batch[0]).softmax(dim=1)
+        return self(batch if isinstance(batch, Tensor) else batch[0]).softmax(dim=1)
 
     def _evaluate(self, batch: Batch, stage: str, mean_loss: MeanMetric, accuracy: MulticlassAccuracy) -> Tensor:
-        loss, logits = self._step(batch)
-        mean_loss.update(loss, len(batch[1]))
+        logits = (self.net if self.trainer.state.fn == "fit" else self)(batch[0])
+        mean_loss.update(self._loss(logits, batch[1]), len(batch[1]))
         accuracy.update(logits, batch[1])
         self.log(f"{stage}_loss", mean_loss, on_epoch=True, prog_bar=stage == "val")
         self.log(f"{stage}_acc", accuracy, on_epoch=True, prog_bar=stage == "val")

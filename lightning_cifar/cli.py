@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from jsonargparse import Namespace
 from pytorch_lightning import Trainer
-from pytorch_lightning.callbacks import LambdaCallback
+from pytorch_lightning.callbacks import LambdaCallback, Timer
 from pytorch_lightning.callbacks import ProgressBar as AnyBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
@@ -31,11 +31,15 @@ from lightning_cifar.data.cifar10 import CLASS_NAMES
 from lightning_cifar.datamodule import CIFAR10DataModule
 from lightning_cifar.errors import UserError, one_line, place, raised_by_library, report
 from lightning_cifar.model_config import fit_to_data
+from lightning_cifar.optimizers import GroupSettings, build_optimizer
 from lightning_cifar.quiet_warnings import quiet_warnings
-from lightning_cifar.report import print_optimizer, summary, write_figures
+from lightning_cifar.recipes import RECIPES, expand_recipe
+from lightning_cifar.report import images_per_second, last_lines, print_optimizer, write_figures
+from lightning_cifar.results import recipe_name, summarize, write_results
 from lightning_cifar.run_folder import SaveConfig, name_run_folder
+from lightning_cifar.seeds import report_runs, split_seeds
 
-DEFAULTS = Path(__file__).parent / "recipes" / "default.yaml"
+DEFAULTS = RECIPES["default"]
 SGD = "torch.optim.SGD"
 HELP = "see python -m lightning_cifar fit --help"
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
@@ -48,11 +52,15 @@ class Checked(Exception):  # noqa: N818  # no error: the flags are good, and not
 class CLI(LightningCLI):
     """`fit`, `validate`, `test` and `predict` with the classifier and the data module of this package.
 
-    With `check_only`, raises `Checked` instead of building anything.
+    Args:
+        args: the command line; by default the process's own.
+        check_only: raise `Checked` instead of building anything.
+        prefix: of the metrics in loggers whose run all trainings of this process share.
     """
 
-    def __init__(self, args: Sequence[str] | None = None, check_only: bool = False) -> None:
-        self.check_only = check_only
+    def __init__(self, args: Sequence[str] | None = None, check_only: bool = False, prefix: str = "") -> None:
+        self.check_only, self.prefix = check_only, prefix
+        self.results: dict[str, Any] = {}
         raises = {"exit_on_error": False}
         defaults = raises | {"default_config_files": [str(DEFAULTS)]}
         super().__init__(
@@ -61,12 +69,17 @@ class CLI(LightningCLI):
             save_config_callback=SaveConfig,
             save_config_kwargs={"overwrite": True},
             seed_everything_default=0,
+            auto_configure_optimizers=False,  # see `instantiate_classes`
             parser_kwargs=raises | {name: dict(defaults) for name in self.subcommands()},
-            args=list(sys.argv[1:] if args is None else args),
+            args=expand_recipe(sys.argv[1:] if args is None else args),
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the hook that is asked where to resume."""
+        """Add the optimizer, its schedule and groups of parameters, and the hook that is asked where to resume."""
+        parser.add_optimizer_args()
+        parser.add_lr_scheduler_args()
+        parser.add_class_arguments(GroupSettings, "norms")
+        parser.add_class_arguments(GroupSettings, "biases")
         parser.add_argument(
             "--resume",
             type=Callable[[Path], str | None] | None,
@@ -120,9 +133,10 @@ class CLI(LightningCLI):
                 data.source = data.fallback
             data.fallback = None  # once settled, the data module has nothing to choose
             fit_to_data(config, said.model.net, source.class_names())
-        if said.model.loss_window is not None:  # as for the network
-            config.model.loss_window = said.model.loss_window
-        elif config.trainer.log_every_n_steps:  # to Lightning, 0 is never
+        for name in ("loss_window", "label_smoothing", "tta"):  # as for the network
+            if said.model.get(name) is not None:
+                config.model[name] = said.model[name]
+        if said.model.loss_window is None and config.trainer.log_every_n_steps:  # to Lightning, 0 is never
             config.model.loss_window = config.trainer.log_every_n_steps
         optimizer = config.optimizer
         if optimizer and optimizer.class_path == SGD and str(config.trainer.precision) in ("16-mixed", "16"):
@@ -131,6 +145,9 @@ class CLI(LightningCLI):
             optimizer.init_args.fused = False
         if config.lr_scheduler and not optimizer:
             raise UserError("--lr_scheduler has no effect without --optimizer: set it up in configure_optimizers, too")
+        for logger in config.trainer.logger if self.prefix and isinstance(config.trainer.logger, list) else []:
+            if "prefix" in logger.init_args and not logger.class_path.endswith("RunLogger"):
+                logger.init_args.prefix = self.prefix
         name_run_folder(config.trainer, data=Path(config.data.source).resolve().name, saves=self.subcommand == "fit")
 
     def instantiate_classes(self) -> None:
@@ -143,6 +160,10 @@ class CLI(LightningCLI):
             super().instantiate_classes()
         except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError) as error:
             raise UserError(f"{one_line(error)}{place(error) or f'; {HELP}'}") from error
+        config = self.config_init[self.subcommand]
+        if config.optimizer:
+            chosen = config.optimizer, config.lr_scheduler, config.norms, config.biases
+            self.model.configure_optimizers = partial(build_optimizer, self.model, *chosen)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer without the default callbacks that another flag or callback replaces."""
@@ -157,6 +178,8 @@ class CLI(LightningCLI):
             said = "--optimizer" if self.said.optimizer != Namespace(class_path=SGD) else "recipes/default.yaml"
             origin = said if config.optimizer else None
             callbacks.append(LambdaCallback(on_train_start=partial(print_optimizer, origin=origin)))
+            self.timer = Timer()
+            callbacks.append(self.timer)
         config.trainer.callbacks = callbacks
         return super().instantiate_trainer(**kwargs)
 
@@ -184,7 +207,15 @@ class CLI(LightningCLI):
                 interrupted.remedy = f"the training had ended and lies in {folder}; next: test --ckpt_path best"
             raise
         if trainer.is_global_zero:
-            print(summary(trainer, self.model, self.datamodule, seconds, folder))
+            speed = images_per_second(trainer, self.model, self.datamodule, seconds)
+            seconds = max(seconds, self.timer.time_elapsed())  # which a checkpoint's parts of the run are in
+            print(last_lines(trainer, self.model, self.datamodule, seconds, speed, folder))
+            config = self.config[self.subcommand]
+            recipe = recipe_name(config.get("config") or ())
+            name, seed = self.datamodule.source.name, config.seed_everything
+            summary = summarize(trainer, self.model, name, recipe, seed, seconds, speed)
+            write_results(folder, summary, self.model)
+            self.results = summary | {"folder": folder, "loss_history": self.model.loss_history}
 
     def after_predict(self) -> None:
         """Print file, class and probability of each image."""
@@ -201,7 +232,7 @@ def check_flags(args: Sequence[str]) -> None:
         UserError: it would not.
     """
     with contextlib.suppress(Checked):
-        CLI(args, check_only=True)
+        CLI(split_seeds(args)[1], check_only=True)
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -214,7 +245,12 @@ def main(args: Sequence[str] | None = None) -> int:
     raise_when_signalled()
     try:
         with quiet_warnings():
-            CLI(args)
+            seeds, args = split_seeds(sys.argv[1:] if args is None else args)
+            runs = [CLI([*args, f"--seed_everything={seed}"], prefix=f"seed{seed}").results for seed in seeds]
+            if runs:
+                report_runs(runs, Path(runs[0]["folder"]).with_name(f"seeds_{'_'.join(map(str, seeds))}.png"))
+            else:
+                CLI(args)
     except Interrupted as interrupted:
         if rank_zero_only.rank == 0:  # type: ignore[attr-defined]  # an attribute of a function
             print_last(f"{interrupted}; {interrupted.remedy}")

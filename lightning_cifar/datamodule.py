@@ -3,18 +3,19 @@
 import os
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
+from lightning_cifar.augment import Augment, Kind, Mode
 from lightning_cifar.data import LabelledImages, Source, Split, resolve_source
 from lightning_cifar.data.folder import read_files
 from lightning_cifar.errors import UserError
 from lightning_cifar.files import is_hidden
-from lightning_cifar.loader import BatchLoader, EvalSampler, TrainSampler
+from lightning_cifar.loader import BatchLoader, EvalSampler, TrainSampler, normalized, to_float
 
 VAL_SIZE = 5000
 """Validation images, where the training set has ten times as many: the usual share of CIFAR-10's 50,000."""
@@ -32,7 +33,12 @@ class CIFAR10DataModule(LightningDataModule):
         batch_size: images in a batch of each process, at least 1.
         val_size: images of the training set to validate on, 0 or more; by default 5,000, but at most a tenth of them.
         split_seed: chooses them; no other seed does.
-        augment: shift (up to 4 pixels) and mirror the training images at random.
+        augment: how to change the training images at random: `crop_flip` and `alternating_flip` shift and mirror them;
+            see `Augment`.
+        padding: pixels by which they are shifted at most, 0 or more.
+        padding_mode: what moves in: zeros, or the image reflected at its edge.
+        normalize: scale each channel to mean 0 and deviation 1 over CIFAR-10, instead of to [-1, 1]. A checkpoint
+            brings its own choice.
         mirrors: addresses of the official archive, tried in order; by default a fast one and the official one.
         fallback: `synthetic` to train on the built-in set where `cifar10` cannot be had; by default that is an error.
             Each process settles it by itself.
@@ -47,7 +53,10 @@ class CIFAR10DataModule(LightningDataModule):
         batch_size: int = 4,
         val_size: int | None = None,
         split_seed: int = 0,
-        augment: bool = False,
+        augment: Kind = "none",
+        padding: int = 4,
+        padding_mode: Mode = "zero",
+        normalize: bool = False,
         mirrors: list[str] | None = None,
         fallback: Literal["synthetic"] | None = None,
         eval_batch_size: int = 500,
@@ -55,14 +64,15 @@ class CIFAR10DataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         sizes = ("batch_size", batch_size, 1), ("eval_batch_size", eval_batch_size, 1), ("val_size", val_size or 0, 0)
-        for name, value, least in sizes:
+        for name, value, least in (*sizes, ("padding", padding, 0)):
             if value < least:
                 raise UserError(f"data.{name} is {value}; give a number of {least} or more")
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.val_size = val_size
         self.split_seed = split_seed
-        self.augment = augment
+        self.augment = Augment(augment, padding, padding_mode)
+        self.normalize = normalize
         self.predict_path = predict_path
         self._resolve = partial(resolve_source, source, Path(data_dir), mirrors, fallback)
         self._sets: dict[Split, LabelledImages] = {}
@@ -121,17 +131,37 @@ class CIFAR10DataModule(LightningDataModule):
         Raises:
             UserError: there are fewer images than processes.
         """
-        rank, world_size = self._place(self._train_part)
+        part = self._train_part
+        if self.trainer and (batches := int(self.trainer.overfit_batches)):  # type: ignore[attr-defined]  # set where mypy does not look
+            part = part[: batches * self.batch_size * self.trainer.world_size]
+        rank, world_size = self._place(part)
         # The convention of Lightning's own samplers: what --seed_everything says, the same in each process.
         seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
         return BatchLoader(
             self._on_device("train"),
-            self._train_part,
+            part,
             self.batch_size,
-            TrainSampler(self._train_part, seed, rank, world_size),
+            TrainSampler(part, seed, rank, world_size),
             augment=self.augment,
             seed=seed + rank,
+            scale=self.scale,
         )
+
+    def scale(self, images: Tensor) -> Tensor:
+        """Scale uint8 images to the floats that the network gets."""
+        return normalized(images) if self.normalize else to_float(images)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint's network relies on."""
+        return {"normalize": self.normalize}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Scale as the checkpoint's network is used to."""
+        self.normalize = state_dict["normalize"]
+
+    def training_images(self, count: int) -> Tensor:
+        """Return the first training images, at most `count`, as the network gets them, but for augmentation."""
+        return self.scale(self._sets["train"].images[self._train_part[:count]])
 
     def val_dataloader(self) -> BatchLoader | list[BatchLoader]:
         """Return the validation images, each exactly once over all processes; no loader where there is none."""
@@ -175,7 +205,8 @@ class CIFAR10DataModule(LightningDataModule):
 
     def _eval_loader(self, data: LabelledImages, part: Tensor) -> BatchLoader:
         rank, world_size = self._place(part)
-        return BatchLoader(data, part, self.eval_batch_size, EvalSampler(part, rank, world_size))
+        sampler = EvalSampler(part, rank, world_size)
+        return BatchLoader(data, part, self.eval_batch_size, sampler, scale=self.scale)
 
     def _place(self, part: Tensor) -> tuple[int, int]:
         """Return rank and number of processes, each of which must have an image."""

@@ -1,19 +1,19 @@
 """Draw the figures of a training: data in, matplotlib figure out, without Trainer or logger."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 from torch import Tensor
 from torchmetrics.utilities.plot import plot_confusion_matrix
 
 
-def loss_curve(loss: Sequence[tuple[int, float]], val_loss: Sequence[tuple[int, float]], title: str) -> Figure:
-    """Draw `loss`, (step, mean of a window of batches) each, and `val_loss`, which may be empty, over the step."""
+def loss_curves(curves: Mapping[str, Sequence[tuple[int, float]]], title: str) -> Figure:
+    """Draw curves of the loss by their names, (step, loss) each, over the step; leave out empty ones."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
-    axes.plot(*zip(*loss, strict=True), marker="." if len(loss) < 40 else "", label="loss")
-    if val_loss:
-        axes.plot(*zip(*val_loss, strict=True), marker="o", label="val_loss")
+    for name, curve in curves.items():
+        if curve:
+            axes.plot(*zip(*curve, strict=True), marker="o" if len(curve) < 40 else "", markersize=3, label=name)
     axes.set(xlabel="step", ylabel="cross-entropy", title=title)
     axes.grid(alpha=0.3)
     axes.legend()

@@ -1,19 +1,17 @@
-"""Load whole batches from uint8 images in memory: sampling, augmentation, conversion to float."""
+"""Load whole batches from uint8 images in memory: sampling, conversion to float."""
 
-from collections.abc import Iterator, Sized
+from collections.abc import Callable, Iterator, Sized
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DistributedSampler, Sampler
-from torchvision.transforms.v2 import functional as F
 
+from lightning_cifar.augment import Augment
 from lightning_cifar.data import LabelledImages
+from lightning_cifar.data.cifar10 import CHANNEL_MEANS, CHANNEL_STDS
 from lightning_cifar.errors import UserError
-
-PADDING = 4
-"""Pixels by which augmentation may shift an image in each direction."""
 
 Batch = tuple[Tensor, Tensor]
 """Images, float (N, 3, 32, 32), and labels, int64 (N,)."""
@@ -28,32 +26,12 @@ def to_float(images: Tensor) -> Tensor:
     return images.float().mul_(1 / 127.5).sub_(1)
 
 
-def crop_and_flip(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Shift each image by up to 4 pixels in each direction (zeros move in), and mirror every other one.
-
-    A whole batch at a time; torchvision's `RandomCrop` would move all images of a batch alike.
-    Source: He et al. 2015, https://arxiv.org/abs/1512.03385, section 4.2.
-
-    Args:
-        images: (batch, 3, height, width), on any device.
-        generator: on the CPU, so that every device draws the same.
-
-    Returns:
-        Images of the same shape and type.
-    """
-    count, _, height, width = images.shape
-    device = images.device
-    shifts = torch.randint(0, 2 * PADDING + 1, (2, count, 1), generator=generator)
-    flip = torch.rand((count, 1), generator=generator) < 0.5
-    # CUDA takes them in its turn: waiting for that would leave the GPU idle between steps. On MPS, a copy that is not
-    # waited for may come out wrong: https://github.com/pytorch/pytorch/issues/189690
-    shifts, flip = (drawn.to(device, non_blocking=images.is_cuda) for drawn in (shifts, flip))
-    image = torch.arange(count, device=device)[:, None, None]
-    row, column = torch.arange(height, device=device), torch.arange(width, device=device)
-    rows = (shifts[0] + row)[:, :, None]
-    columns = (shifts[1] + torch.where(flip, width - 1 - column, column))[:, None, :]
-    padded = F.pad(images, [PADDING]).permute(0, 2, 3, 1)
-    return padded[image, rows, columns].permute(0, 3, 1, 2)
+def normalized(images: Tensor) -> Tensor:
+    """Scale uint8 images (N, 3, height, width) to floats with mean 0 and deviation 1 in each channel of CIFAR-10."""
+    floats = images.float()
+    for channel, (mean, std) in enumerate(zip(CHANNEL_MEANS, CHANNEL_STDS, strict=True)):
+        floats[:, channel].sub_(255 * mean).div_(255 * std)  # a tensor of the means would have to reach a GPU each time
+    return floats
 
 
 class TrainSampler(DistributedSampler):
@@ -116,8 +94,9 @@ class BatchLoader:
         indices: int64 (M,), those that this loader hands out: the training or the validation part of a set, say.
         batch_size: images in a batch, at least 1; the sampler decides what becomes of a rest.
         sampler: the order of the `indices`; its `epoch`, where it has one, names the epoch.
-        augment: whether to `crop_and_flip` the images.
+        augment: how to shift and mirror the images.
         seed: of that, together with the epoch and the batch.
+        scale: returns floats for uint8 images.
     """
 
     batch_sampler = None  # Lightning asks each loader that has a sampler for this, too
@@ -128,8 +107,9 @@ class BatchLoader:
         indices: Tensor,
         batch_size: int,
         sampler: TrainSampler | EvalSampler,
-        augment: bool = False,
+        augment: Augment | None = None,
         seed: int = 0,
+        scale: Callable[[Tensor], Tensor] = to_float,
     ) -> None:
         # (N, 32, 32, 3): a gather of whole rows, and channels_last for the convolutions without another copy
         self._pixels = data.images.permute(0, 2, 3, 1).contiguous()
@@ -138,8 +118,9 @@ class BatchLoader:
         self.batch_size = batch_size
         self.sampler = sampler
         self._sizes = sampler.batch_sizes(batch_size)
-        self._augment = augment
+        self._augment = augment if augment and augment.kind != "none" else None
         self._seed = seed
+        self._scale = scale
         self._generator = torch.Generator()
         self._epoch = self._next_batch = 0
         self._resume: tuple[int, int] | None = None
@@ -157,15 +138,22 @@ class BatchLoader:
         # not indexed by a list, which would take longer than several steps on a GPU
         places = torch.from_numpy(np.fromiter(self.sampler, np.int64, len(self.sampler)))
         batches = self._indices[places.to(self._indices.device)].split(self._sizes)
+        flips = self._flips()[places].split(self._sizes) if self._augment else ()
         for batch in range(self._next_batch, len(self)):
             chosen = batches[batch]
             images = self._pixels.index_select(0, chosen).permute(0, 3, 1, 2)
             if self._augment:
                 # A seed for each batch, so that a resumed epoch draws what the uninterrupted one would have drawn.
                 self._generator.manual_seed(hash((self._seed, self._epoch, batch)))
-                images = crop_and_flip(images, self._generator)
+                images = self._augment(images, flips[batch], self._generator)
             self._next_batch = batch + 1
-            yield to_float(images), self._labels.index_select(0, chosen)
+            yield self._scale(images), self._labels.index_select(0, chosen)
+
+    def _flips(self) -> Tensor:
+        """Return which of the `indices` `alternating_flip` mirrors in this epoch: the same in each process."""
+        generator = torch.Generator().manual_seed(getattr(self.sampler, "seed", 0))
+        first = torch.rand(len(self._indices), generator=generator) < 0.5
+        return first ^ bool(self._epoch % 2)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the epoch and the next batch; Lightning keeps it in the checkpoint."""

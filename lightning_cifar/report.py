@@ -16,7 +16,6 @@ from lightning_cifar.callbacks.progress import print_above_bar
 from lightning_cifar.classifier import CIFAR10Classifier
 from lightning_cifar.datamodule import CIFAR10DataModule
 from lightning_cifar.files import atomic_write
-from lightning_cifar.loader import to_float
 
 
 def print_optimizer(trainer: Trainer, model: LightningModule, origin: str | None) -> None:
@@ -61,14 +60,14 @@ def draw(model: CIFAR10Classifier, data: CIFAR10DataModule) -> dict[str, Figure]
     title = f"{type(model.net).__name__} on {describe(data)}"
     drawn: dict[str, Figure] = {}
     if model.loss_history:
-        drawn["loss_curve"] = figures.loss_curve(model.loss_history, model.val_history, title)
+        drawn["loss_curve"] = figures.loss_curves({"loss": model.loss_history, "val_loss": model.val_history}, title)
     if model.confusion_matrix is not None:
         names = model.class_names
         drawn["confusion_matrix"] = figures.confusion_matrix(model.confusion_matrix, names, title)
         images, labels = data.sample_test_images(40)
         model.eval()
         with torch.inference_mode():
-            predicted = model(to_float(images).to(model.device, model.dtype)).argmax(dim=1)  # type: ignore[arg-type]
+            predicted = model(data.scale(images).to(model.device, model.dtype)).argmax(dim=1)  # type: ignore[arg-type]
         true, taken_for = ([names[i] for i in which] for which in (labels, predicted))
         drawn["test_images"] = figures.sample_sheet(images.cpu(), true, taken_for, title)
     return drawn
@@ -94,24 +93,37 @@ def describe(data: CIFAR10DataModule) -> str:
     return "SYNTHETIC images" if data.source.name == "synthetic" else data.source.name
 
 
-def summary(trainer: Trainer, model: CIFAR10Classifier, data: CIFAR10DataModule, seconds: float, folder: Path) -> str:
+def images_per_second(
+    trainer: Trainer, model: CIFAR10Classifier, data: CIFAR10DataModule, seconds: float
+) -> float | None:
+    """Return how many images a second were trained on in a training of so many seconds; None if it trained nothing."""
+    if model.first_batch is None:
+        return None
+    batches = trainer.fit_loop.total_batch_idx + 1 - model.first_batch
+    loader = data.train_dataloader()
+    images = batches * len(loader.sampler) / len(loader) * trainer.world_size  # the last batch may be smaller
+    return images / max(seconds, 1e-9)
+
+
+def last_lines(
+    trainer: Trainer,
+    model: CIFAR10Classifier,
+    data: CIFAR10DataModule,
+    seconds: float,
+    speed: float | None,
+    folder: Path,
+) -> str:
     """Return how a training of so many seconds and its test went, and where the results are, in a few lines."""
     minutes, rest = divmod(round(seconds), 60)
-    if model.first_batch is None:
-        epochs = f"{trainer.current_epoch} of {trainer.max_epochs} epochs"
-        speed = f"nothing to train: {epochs} were done; ask for more of them"
-    else:
-        batches = trainer.fit_loop.total_batch_idx + 1 - model.first_batch
-        loader = data.train_dataloader()
-        images = batches * len(loader.sampler) / len(loader) * trainer.world_size  # the last batch may be smaller
-        speed = f"{images / max(seconds, 1e-9):,.0f} training images per second of it"
+    epochs = f"{trainer.current_epoch} of {trainer.max_epochs} epochs"
+    nothing = f"nothing to train: {epochs} were done; ask for more of them"
     test_acc = trainer.callback_metrics.get("test_acc")
     lines = [
         "Finished Training",
         f"  wall time      {minutes} min {rest} s, validation included",
-        f"  speed          {speed}",
+        f"  speed          {nothing if speed is None else f'{speed:,.0f} training images per second of it'}",
         f"  test accuracy  {'not tested' if test_acc is None else f'{test_acc:.1%}'} ({describe(data)})",
-        f"  results        {folder} (config.yaml, curves, figures, checkpoints)",
+        f"  results        {folder} (config.yaml, summary.json, curves, figures, checkpoints)",
     ]
     if best := getattr(trainer.checkpoint_callback, "best_model_path", ""):
         lines.append(f"  best network   {best}")

@@ -59,7 +59,7 @@ def test_a_run_leaves_checkpoints_curves_figures_and_its_whole_configuration(fit
 
 
 def test_the_saved_configuration_repeats_the_run_and_leaves_it_as_it_was(fit, main):
-    first = fit("--optimizer.lr", 0.01, "--data.augment", "true")
+    first = fit("--optimizer.lr", 0.01, "--data.augment", "crop_flip")
     before = {path: path.read_bytes() for path in first.glob("**/*") if path.is_file()}
     assert main("fit", "--config", first / "config.yaml") == 0
     second = weights(first.with_name("version_1"))["state_dict"]

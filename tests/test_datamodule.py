@@ -45,7 +45,7 @@ def test_only_split_seed_chooses_the_validation_images(images, monkeypatch):
     seed_everything(1234, verbose=False)
     torch.rand(100)
     assert pictures(module(images).val_dataloader()) == first
-    assert pictures(module(images, batch_size=7, augment=True).val_dataloader()) == first
+    assert pictures(module(images, batch_size=7, augment="crop_flip").val_dataloader()) == first
     assert pictures(module(images, split_seed=1).val_dataloader()) != first
 
 
@@ -70,7 +70,7 @@ def test_holds_the_training_images_once(images):
 
 
 def test_augmentation_changes_the_training_images_and_no_others(images):
-    plain, augmented = module(images), module(images, augment=True)
+    plain, augmented = module(images), module(images, augment="crop_flip")
     unchanged = pictures(plain.train_dataloader()) & pictures(augmented.train_dataloader())
     assert len(unchanged) < 10, "one in 162 is neither shifted nor mirrored"
     assert pictures(plain.val_dataloader()) == pictures(augmented.val_dataloader())

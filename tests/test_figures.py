@@ -11,7 +11,7 @@ from lightning_cifar import figures
 @pytest.mark.parametrize("validated", [True, False])
 def test_the_loss_curve_shows_every_window_over_the_step(validated):
     loss, val_loss = [(99, 2.2), (199, 1.9), (249, 1.8)], [(249, 1.7)] if validated else []
-    axes = figures.loss_curve(loss, val_loss, "Net on colours").axes[0]
+    axes = figures.loss_curves({"loss": loss, "val_loss": val_loss}, "Net on colours").axes[0]
     drawn = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
     assert drawn == {"loss": [list(p) for p in loss]} | ({"val_loss": [[249, 1.7]]} if validated else {})
     assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title()) == ("step", "cross-entropy", "Net on colours")

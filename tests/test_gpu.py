@@ -116,8 +116,8 @@ def on_gpu(images, tmp_path):
 @pytest.mark.filterwarnings("ignore")
 class TestOnAGPU:
     def test_no_step_waits_for_it(self, on_gpu):
-        few = on_gpu("fit", steps=4, loss_window=4, augment=True).waits
-        many = on_gpu("fit", steps=16, loss_window=16, augment=True).waits
+        few = on_gpu("fit", steps=4, loss_window=4, augment="crop_flip").waits
+        many = on_gpu("fit", steps=16, loss_window=16, augment="crop_flip").waits
         assert many == few
 
     def test_a_window_of_loss_waits_once(self, on_gpu):
@@ -125,7 +125,7 @@ class TestOnAGPU:
         assert four - one == {"reading a number": 3 * 2}  # each time the sum and the count
 
     def test_the_images_go_there_once(self, on_gpu):
-        once, again = (on_gpu("fit", epochs=epochs, augment=True) for epochs in (1, 3))
+        once, again = (on_gpu("fit", epochs=epochs, augment="crop_flip") for epochs in (1, 3))
         assert max(once.copied) == 3 * 40 * PICTURE, "the whole set at once"
         assert [size for size in again.copied if size >= PICTURE] == [size for size in once.copied if size >= PICTURE]
 

@@ -14,7 +14,7 @@ def trained_with(main, images):
 
     def train(*args: object) -> dict:
         assert main("fit", "--data.source", images, *QUICK, *args) == 0, main.err
-        (path,) = main.folder.glob("results/**/last.ckpt")
+        path = max(main.folder.glob("results/**/last.ckpt"))
         return torch.load(path, weights_only=True)
 
     return train
@@ -41,6 +41,32 @@ def test_a_scheduler_alone_takes_effect(trained_with):
     saved = trained_with("--lr_scheduler", "CosineAnnealingLR", "--lr_scheduler.T_max", 10, "--trainer.max_epochs", 5)
     assert saved["optimizer_states"][0]["param_groups"][0]["lr"] == pytest.approx(0.0005)
     assert saved["lr_schedulers"][0]["T_max"] == 10
+
+
+def test_a_schedule_by_steps_spans_the_training(trained_with):
+    flags = ("--optimizer.lr", 0.5, "--trainer.max_epochs", 2, "--trainer.accumulate_grad_batches", 2)
+    saved = trained_with("--lr_scheduler", "OneCycleLR", "--lr_scheduler.max_lr", 0.5, *flags)
+    (schedule,) = saved["lr_schedulers"]
+    assert schedule["total_steps"] == schedule["last_epoch"] == saved["global_step"] == 4, "two of 3 batches make one"
+    saved = trained_with("--lr_scheduler", "lightning_cifar.optimizers.WarmupToLinear", *flags)
+    assert saved["optimizer_states"][0]["param_groups"][0]["lr"] == pytest.approx(0.5 * 0.07)
+
+
+def test_a_schedule_without_an_end_is_told_so(main, images):
+    endless = ("--trainer.max_epochs=-1", "--lr_scheduler", "lightning_cifar.optimizers.WarmupToLinear")
+    assert main("fit", "--data.source", images, *endless) == 1
+    assert "WarmupToLinear leads to the training's end: give --trainer.max_epochs or max_steps" in main.err
+
+
+def test_groups_of_parameters_have_settings_of_their_own(trained_with):
+    settings = ("--norms.lr_factor", 64, "--norms.weight_decay", 0.25, "--biases.weight_decay", 0)
+    net = ("--model.net", "lightning_cifar.nets.AirbenchNet", "--model.net.widths", "[24,24,24]")
+    saved = trained_with(*net, "--optimizer.lr", 0.01, "--optimizer.weight_decay", 0.5, *settings)
+    groups = [
+        (len(each["params"]), each["lr"], each["weight_decay"]) for each in saved["optimizer_states"][0]["param_groups"]
+    ]
+    weights, norms, biases = (7, 0.01, 0.5), (6, 0.64, 0.25), (1, 0.01, 0.0)
+    assert groups == [weights, norms, biases], "frozen parameters are in none"
 
 
 def test_a_training_goes_on_with_the_optimizer_of_its_checkpoint(trained_with, main, images):

@@ -8,7 +8,7 @@ from pytorch_lightning.loggers import CSVLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_cifar import CIFAR10Classifier, CIFAR10DataModule
-from lightning_cifar.report import summary
+from lightning_cifar.report import images_per_second, last_lines
 from tests.conftest import make_folder
 
 FIGURES = {"loss_curve", "confusion_matrix", "test_images"}
@@ -64,8 +64,9 @@ def test_the_summary_counts_the_images_of_this_training(images, tmp_path, batch_
     quiet = {"enable_progress_bar": False, "logger": False, "accelerator": "cpu"}
     trainer = Trainer(default_root_dir=tmp_path, max_epochs=2, accumulate_grad_batches=3, **quiet)
     trainer.fit(model, data)
-    text = summary(trainer, model, data, 65.0, tmp_path)
+    speed = images_per_second(trainer, model, data, 65.0)
+    text = last_lines(trainer, model, data, 65.0, speed, tmp_path)
     assert "1 min 5 s" in text and "not tested (colours)" in text and str(tmp_path) in text
     assert f"  {2 * 90 / 65:.0f} training images per second" in text
     (tested,) = trainer.test(model, data, verbose=False)
-    assert f"  {tested['test_acc']:.1%} (colours)" in summary(trainer, model, data, 65.0, tmp_path)
+    assert f"  {tested['test_acc']:.1%} (colours)" in last_lines(trainer, model, data, 65.0, speed, tmp_path)

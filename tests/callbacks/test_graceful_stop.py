@@ -56,7 +56,7 @@ def same_handlers() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def data(images) -> CIFAR10DataModule:
     """90 training images, 23 batches an epoch (the last one smaller); 30 validation images in 4 batches."""
-    return CIFAR10DataModule(str(images), val_size=30, eval_batch_size=8, augment=True)
+    return CIFAR10DataModule(str(images), val_size=30, eval_batch_size=8, augment="crop_flip")
 
 
 def fit(

@@ -9,7 +9,7 @@ import torch
 
 from lightning_cifar.data import LabelledImages, shapes
 from lightning_cifar.data.synthetic import SyntheticSource
-from lightning_cifar.net import Net
+from lightning_cifar.nets import Net
 
 
 def made(cache_dir: Path, **sizes: int) -> SyntheticSource:

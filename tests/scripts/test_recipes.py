@@ -1,0 +1,56 @@
+"""The table of recipes is made from the runs' own result files."""
+
+import json
+
+import pytest
+
+from lightning_cifar.errors import UserError
+from scripts import recipes
+
+RUN = {
+    "recipe": "quick",
+    "network": "AirbenchNet",
+    "parameters": 1234567,
+    "epochs": 5,
+    "test_acc": 0.9,
+    "seconds": 90.0,
+    "images_per_second": 1000.0,
+    "peak_memory_mb": 2000,
+    "device": "cpu",
+    "threads": 2,
+    "versions": {"torch": "2.15.0"},
+    "command": ["python", "-m", "lightning_cifar", "fit", "--data.source", "my images"],
+}
+
+
+@pytest.fixture
+def readme(tmp_path, monkeypatch):
+    copy = tmp_path / "README.md"
+    copy.write_text(recipes.README.read_text())
+    monkeypatch.setattr(recipes, "README", copy)
+    return copy
+
+
+def test_runs_become_rows_with_mean_and_deviation(tmp_path, readme, capsys):
+    for number, accuracy in enumerate([0.90, 0.92, None]):
+        folder = tmp_path / "results" / f"version_{number}"
+        folder.mkdir(parents=True)
+        (folder / "summary.json").write_text(json.dumps(RUN | {"test_acc": accuracy}))
+    before = readme.read_text()
+    assert recipes.main(["--results", str(tmp_path / "results")]) == 0
+    text = readme.read_text()
+    assert "| `quick` | AirbenchNet, 1,234,567 | 5 | 91.0% ± 1.4% (n = 2) | 1.5 min | 1,000 | 2,000 MB | cpu" in text
+    assert "| `resnet18` | | | not measured |" in text and "--data.source 'my images'" in text
+    assert text.splitlines()[:5] == before.splitlines()[:5] and text.splitlines()[-1] == before.splitlines()[-1]
+    recipes.main(["--results", str(tmp_path / "results")])
+    assert readme.read_text() == text, "made twice, the table is the same"
+    capsys.readouterr()
+    recipes.main([])
+    assert "91.0% ± 1.4%" in capsys.readouterr().out
+
+
+def test_without_a_run_the_table_stays(tmp_path, readme):
+    before = readme.read_text()
+    with pytest.raises(UserError, match=r"no run of a recipe below .*: train one"):
+        recipes.main(["--results", str(tmp_path)])
+    assert readme.read_text() == before
