@@ -166,6 +166,7 @@ def test_a_run_that_had_nothing_to_train_says_so(fit, main):
 
 def test_check_flags_parses_without_building_anything():
     check_flags(["fit", "--trainer.max_epochs", "3", "--data.source", "nowhere"])
+    check_flags(["fit", "--recipe", "quick", "--seeds", "0,1"])
     with pytest.raises(UserError, match="max_epochs") as error:
         check_flags(["fit", "--trainer.max_epochs", "three"])
     assert "\n" not in str(error.value)
