@@ -1,4 +1,4 @@
-"""Augmentation of whole batches: torchvision's transforms would move all images of a batch alike."""
+"""Augment whole batches: torchvision's transforms would move all images of a batch alike."""
 
 from dataclasses import dataclass
 from typing import Literal

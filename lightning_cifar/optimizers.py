@@ -1,4 +1,4 @@
-"""Optimizer and learning-rate schedule from the command line's settings, and a schedule that goes by steps."""
+"""Build optimizer and learning-rate schedule from the command line's settings; a schedule that goes by steps."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The results of a run as files that programs read: `summary.json` and `metrics.csv`."""
+"""Write the results of a run as files that programs read: `summary.json` and `metrics.csv`."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""The same training with several seeds: `fit --seeds 0,1,2`, which ends with a table and a figure of all runs."""
+"""Train with several seeds, `fit --seeds 0,1,2`, and end with a table and a figure of all runs."""
 
 import re
 import statistics

@@ -1,4 +1,4 @@
-"""Test-time augmentation: the mean of what a network says to several views of an image."""
+"""Average what a network says to several views of an image: test-time augmentation."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""Recipes: configurations that train a network to a known accuracy, each one YAML file in this folder."""
+"""Find recipes: configurations that train a network to a known accuracy, each one YAML file in this folder."""
 
 import difflib
 from collections.abc import Sequence
