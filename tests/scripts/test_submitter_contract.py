@@ -50,7 +50,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, service: Emulator) -> Path
     service.write_config(project)
     for path in (".env", "service.pem", ".git-credentials"):
         (project / path).write_text(SECRET)
-    (project / ".amlignore").write_text("scripts/\n")
+    (project / ".amlignore").write_text("scripts/\n__pycache__/\n")  # each command line leaves byte-code behind
     for command in (
         ["init", "--quiet", "--initial-branch", "main"],
         ["remote", "add", "origin", f"https://me:{SECRET}@git.example/team/project.git"],
