@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from scripts.emulator.ca import CertificateAuthority
-from scripts.emulator.faults import Faults, misbehave
+from scripts.emulator.faults import Fault, Faults, misbehave
 from scripts.emulator.messages import RefusalError, Request, Response
 from scripts.emulator.routing import Router, call
 from scripts.emulator.state import State
@@ -23,8 +23,8 @@ LOOPBACK = "127.0.0.1"
 class Proxy:
     """An HTTPS proxy that is the far end, too: a host without a route gets 403, a path without one gets 501."""
 
-    def __init__(self, state: State, router: Router, authority: CertificateAuthority, faults: Faults) -> None:
-        self.state, self.router, self.authority, self.faults = state, router, authority, faults
+    def __init__(self, state: State, router: Router, authority: CertificateAuthority) -> None:
+        self.state, self.router, self.authority, self.faults = state, router, authority, Faults()
         self.closing = threading.Event()
         self._lock = threading.Lock()
         self._server = _Server(self)  # bound, and so in possession of its port, even where it does not listen
@@ -48,9 +48,27 @@ class Proxy:
 
     def close(self) -> None:
         """Stop for good; requests that are being held (latency, silence) end at once."""
+        self.faults.lift_all()
         self.closing.set()
         with self._lock:
             self._stop()
+
+    def misbehave(self, kind: str, on: str | None = None, **limits: Any) -> Fault:
+        """Put a fault in force and return it; see `Fault` for the arguments.
+
+        Raises:
+            ValueError: for an unknown kind.
+        """
+        fault = Fault(kind, on, **limits)
+        self.faults.add(fault)
+        if kind == "refuse":
+            self.refuse()
+        return fault
+
+    def behave(self) -> None:
+        """Lift all faults; after a "refuse" listen again."""
+        self.faults.lift_all()
+        self.start()
 
     def _stop(self) -> None:
         if self._listening:

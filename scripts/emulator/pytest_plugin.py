@@ -6,10 +6,20 @@ arrived: `azureml.metrics("run-1")`, `azureml.artifacts("run-1")`. README.md in 
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from scripts.emulator.service import Emulator
+
+
+@contextmanager
+def strict_emulator(run_jobs: bool = False) -> Iterator[Emulator]:
+    """Run an emulator for a block; fail at its end if a request was not expected."""
+    with Emulator(run_jobs=run_jobs) as emulator:
+        yield emulator
+        unexpected = emulator.unexpected
+    assert not unexpected, f"requests that the emulator did not expect: {unexpected}"
 
 
 @pytest.fixture
@@ -19,7 +29,5 @@ def azureml() -> Iterator[Emulator]:
     A request that the emulator does not know fails the test at its end: to an unknown host, to an unknown path, or one
     that it could not answer. `Emulator.forgive` excuses requests that a test provokes.
     """
-    with Emulator() as emulator:
+    with strict_emulator() as emulator:
         yield emulator
-        unexpected = emulator.unexpected
-    assert not unexpected, f"requests that the emulator did not expect: {unexpected}"

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from scripts.emulator import environments
 from scripts.emulator.ca import CertificateAuthority
-from scripts.emulator.faults import Fault, Faults
+from scripts.emulator.faults import Fault
 from scripts.emulator.job import Job
 from scripts.emulator.messages import Request
 from scripts.emulator.proxy import LOOPBACK, Proxy
@@ -47,8 +47,7 @@ class Emulator:
         self.state = State(self.workspace)
         authority = CertificateAuthority(self.folder)
         self.ca_file = authority.file
-        self._faults = Faults()
-        self._proxy = Proxy(self.state, Router(GROUPS), authority, self._faults)
+        self._proxy = Proxy(self.state, Router(GROUPS), authority)
         datastores.add(self.state, datastores.DEFAULT, f"azureml-blobstore-{self.workspace.id}")
         datastores.add(self.state, "workspaceartifactstore", "azureml")  # where SDK v2 looks for what runs left
         self.add_compute("cpu-cluster")
@@ -67,7 +66,6 @@ class Emulator:
         """End every job, stop, and delete the scratch folder."""
         for job in list(self._jobs.values()):
             job.kill()
-        self._faults.lift_all()
         self._proxy.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -214,16 +212,11 @@ class Emulator:
         Raises:
             ValueError: for an unknown kind.
         """
-        fault = Fault(kind, on, **limits)
-        self._faults.add(fault)
-        if kind == "refuse":
-            self._proxy.refuse()
-        return fault
+        return self._proxy.misbehave(kind, on, **limits)
 
     def behave(self) -> None:
         """Lift all faults; after a "refuse" the service listens again."""
-        self._faults.lift_all()
-        self._proxy.start()
+        self._proxy.behave()
 
     # -- running what was submitted
 

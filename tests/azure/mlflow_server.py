@@ -16,7 +16,7 @@ import requests
 
 from lightning_cifar.azure.run import RunAddress
 from scripts.emulator.ca import CertificateAuthority
-from scripts.emulator.faults import Fault, Faults
+from scripts.emulator.faults import Fault
 from scripts.emulator.messages import RefusalError, Request, Response
 from scripts.emulator.proxy import LOOPBACK, Proxy
 from scripts.emulator.records import Workspace
@@ -52,8 +52,7 @@ class MlflowServer:
         forward = Routes("mlflow", LOOPBACK.replace(".", r"\."), public=True)
         for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
             forward(method, "/{path:path}")(self._forward)
-        self._faults = Faults()
-        self._proxy = Proxy(State(Workspace()), Router([forward]), CertificateAuthority(folder), self._faults)
+        self._proxy = Proxy(State(Workspace()), Router([forward]), CertificateAuthority(folder))
         self._proxy.start()
         self.url = f"http://{LOOPBACK}:{self._proxy.port}"
         self.stored: list[tuple[str, int]] = []
@@ -67,23 +66,17 @@ class MlflowServer:
         return self
 
     def close(self) -> None:
-        self._faults.lift_all()
         self._proxy.close()
         os.killpg(self._server.pid, signal.SIGKILL)
         self._server.wait()
 
     def misbehave(self, kind: str, on: str | None = None, **limits: Any) -> Fault:
         """Misbehave from now on; see `Fault`."""
-        fault = Fault(kind, on, **limits)
-        self._faults.add(fault)
-        if kind == "refuse":
-            self._proxy.refuse()
-        return fault
+        return self._proxy.misbehave(kind, on, **limits)
 
     def behave(self) -> None:
         """Lift all faults."""
-        self._faults.lift_all()
-        self._proxy.start()
+        self._proxy.behave()
 
     @property
     def requests(self) -> list[Request]:

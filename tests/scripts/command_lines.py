@@ -17,6 +17,12 @@ runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
 """
 
 
+def with_sdk(args: Sequence[str], sdk: str) -> list[str]:
+    """Return a command line with `--sdk` among the script's own flags, which end at the first `--`."""
+    at = args.index("--") if "--" in args else len(args)
+    return [*args[:at], "--sdk", sdk, *args[at:]]
+
+
 def quick(module: str, args: Sequence[str], project: Path, environment: dict[str, str]) -> Outcome:
     """Run a command line in a process that has imported the SDK already, and that loses no time between questions."""
     return run_with_sdk(_QUICK, environment, [f"scripts.{module}", *args], project)

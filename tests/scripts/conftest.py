@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 from scripts import runs, submit, upload_data
 from scripts.azure import submitter
 from scripts.emulator import Emulator
+from scripts.emulator.pytest_plugin import strict_emulator
 
 settings.register_profile("a busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("a busy machine")
@@ -84,7 +85,5 @@ def here(project: Path, monkeypatch: pytest.MonkeyPatch) -> Mock:
 @pytest.fixture(scope="module")
 def service() -> Iterator[Emulator]:
     """An emulator for a module's tests, which runs what is submitted; what it did not expect fails."""
-    with Emulator(run_jobs=True) as service:
+    with strict_emulator(run_jobs=True) as service:
         yield service
-        unexpected = service.unexpected
-    assert not unexpected, f"requests that the emulator did not expect: {unexpected}"

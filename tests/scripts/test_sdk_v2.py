@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from scripts.emulator import Emulator
+from scripts.emulator.pytest_plugin import strict_emulator
 from tests.conftest import make_folder
-from tests.scripts.command_lines import quick
+from tests.scripts.command_lines import quick, with_sdk
 from tests.scripts.conftest import make_project
 from tests.sdk import Outcome
 
@@ -21,10 +22,8 @@ Run = Callable[..., Outcome]
 @pytest.fixture(scope="module")
 def service() -> Iterator[Emulator]:
     """An emulator that only keeps what is submitted; what it did not expect fails."""
-    with Emulator() as service:
+    with strict_emulator() as service:
         yield service
-        unexpected = service.unexpected
-    assert not unexpected, f"requests that the emulator did not expect: {unexpected}"
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +41,7 @@ def run(service: Emulator, project: Path) -> Run:
     environment = service.client_environment()
 
     def run(module: str, *args: str) -> Outcome:
-        at = args.index("--") if "--" in args else len(args)
-        return quick(module, [*args[:at], "--sdk", "v2", *args[at:]], project, environment)
+        return quick(module, with_sdk(args, "v2"), project, environment)
 
     return run
 

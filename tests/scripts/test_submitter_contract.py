@@ -18,9 +18,10 @@ import yaml
 from scripts.azure.environment import read_requirements
 from scripts.azure.workspace import SDKS
 from scripts.emulator import Emulator
+from scripts.emulator.pytest_plugin import strict_emulator
 from scripts.emulator.records import RunRecord
 from tests.deadline import deadline
-from tests.scripts.command_lines import quick
+from tests.scripts.command_lines import quick, with_sdk
 from tests.scripts.conftest import make_project
 from tests.sdk import Outcome
 
@@ -37,10 +38,8 @@ def sdk(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def service(sdk: str) -> Iterator[Emulator]:
     """An emulator for the tests of one SDK, which runs what is submitted; what it did not expect fails."""
-    with Emulator(run_jobs=True) as service:
+    with strict_emulator(run_jobs=True) as service:
         yield service
-        unexpected = service.unexpected
-    assert not unexpected, f"requests that the emulator did not expect: {unexpected}"
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +64,7 @@ def run(sdk: str, service: Emulator, project: Path) -> Iterator[Run]:
     environment = service.client_environment()
 
     def run(module: str, *args: str) -> Outcome:
-        at = args.index("--") if "--" in args else len(args)
-        return quick(module, [*args[:at], "--sdk", sdk, *args[at:]], project, environment)
+        return quick(module, with_sdk(args, sdk), project, environment)
 
     return run
 

@@ -136,27 +136,20 @@ class Mlflow:
         wanted = {mlflow_key(name): value for name, value in values.items()}
         self.tags({key: value for key, value in wanted.items() if there.get(key, value) != value})
         params = [{"key": key, "value": value} for key, value in wanted.items() if key not in there]
-        refused = []
-        for start in range(0, len(params), MAX_PARAMS):
-            part = params[start : start + MAX_PARAMS]
-            try:
-                self._log_batch(params=part)
-            except ServiceError as error:
-                if error.status_code != 400:
-                    raise
-                refused += self._log_params_singly(part)
-        return refused
+        parts = (params[start : start + MAX_PARAMS] for start in range(0, len(params), MAX_PARAMS))
+        return [refused for part in parts for refused in self._log_part(part)]
 
-    def _log_params_singly(self, params: list[dict[str, str]]) -> list[str]:
-        refused = []
-        for param in params:
-            try:
-                self._log_batch(params=[param])
-            except ServiceError as error:
-                if error.status_code != 400:
-                    raise
-                refused.append(f"{param['key']}: {error}")
-        return refused
+    def _log_part(self, params: list[dict[str, str]]) -> list[str]:
+        """Set params by one request, singly where that is refused; return what was answered to those refused alone."""
+        try:
+            self._log_batch(params=params)
+        except ServiceError as error:
+            if error.status_code != 400:
+                raise
+            if len(params) == 1:
+                return [f"{params[0]['key']}: {error}"]
+            return [refused for param in params for refused in self._log_part([param])]
+        return []
 
     def _rows(self, artifact: str, columns: Sequence[str]) -> set[str]:
         """Return the rows of a table that have these columns, from all of its files, as JSON."""
