@@ -17,7 +17,8 @@ from lightning_cifar.errors import UserError
 from lightning_cifar.loader import Batch
 from lightning_cifar.net_check import check_net
 from lightning_cifar.nets import Net
-from lightning_cifar.tiny_steps import QuickAttributes
+from lightning_cifar.optimizers import print_optimizer
+from lightning_cifar.tiny_steps import QuickAttributes, quick_signature
 from lightning_cifar.tta import TTA, mean_logits
 
 
@@ -70,7 +71,10 @@ class CIFAR10Classifier(QuickAttributes, LightningModule):
         window = LossWindow(loss_window)
         self.loss_history, self.val_history = window.loss_history, window.val_history
         """(step, `loss`) of each window, and (step, `val_loss`) of each validation so far."""
-        self._own_callbacks = [window, ResumeState()]
+        self.resume_state = ResumeState()
+        self._own_callbacks = [window, self.resume_state]
+        self.optimizer_origin: str | None = None
+        """Where the optimizer comes from, if not from this module's `configure_optimizers`."""
 
     def configure_callbacks(self) -> list[Callback]:
         """Return the callbacks that each training of this module has: windows of `loss`, and what a resume needs."""
@@ -92,6 +96,7 @@ class CIFAR10Classifier(QuickAttributes, LightningModule):
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         return F.cross_entropy(logits, labels, label_smoothing=smoothing)
 
+    @quick_signature
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch; `LossWindow` logs it."""
         return self._loss(self.net(batch[0]), batch[1], self.label_smoothing)
@@ -127,7 +132,8 @@ class CIFAR10Classifier(QuickAttributes, LightningModule):
         check_net(self.net, len(self.class_names))
 
     def on_train_start(self) -> None:
-        """Print what is trained."""
+        """Print what is trained, and by which optimizer."""
+        print_optimizer(self.trainer, self, self.optimizer_origin)
         self.first_batch = self.trainer.fit_loop.total_batch_idx + 1
         name, parameters = type(self.net).__name__, sum(parameter.numel() for parameter in self.net.parameters())
         print_above_bar(self.trainer, f"{name}: {parameters:,} parameters, {len(self.class_names)} classes")

@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from jsonargparse import Namespace
 from pytorch_lightning import Trainer
-from pytorch_lightning.callbacks import LambdaCallback, Timer
 from pytorch_lightning.callbacks import ProgressBar as AnyBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
@@ -34,7 +33,7 @@ from lightning_cifar.model_config import fit_to_data
 from lightning_cifar.optimizers import GroupSettings, build_optimizer
 from lightning_cifar.quiet_warnings import quiet_warnings
 from lightning_cifar.recipes import RECIPES, expand_recipe
-from lightning_cifar.report import images_per_second, last_lines, print_optimizer, write_figures
+from lightning_cifar.report import images_per_second, last_lines, write_figures
 from lightning_cifar.results import recipe_name, summarize, write_results
 from lightning_cifar.run_folder import SaveConfig, name_run_folder
 from lightning_cifar.seeds import report_runs, split_seeds
@@ -164,6 +163,8 @@ class CLI(LightningCLI):
         if config.optimizer:
             chosen = config.optimizer, config.lr_scheduler, config.norms, config.biases
             self.model.configure_optimizers = partial(build_optimizer, self.model, *chosen)
+            said = self.said.optimizer != Namespace(class_path=SGD)
+            self.model.optimizer_origin = "--optimizer" if said else "recipes/default.yaml"
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer without the default callbacks that another flag or callback replaces."""
@@ -174,12 +175,6 @@ class CLI(LightningCLI):
             callbacks = [one for one in callbacks if not isinstance(one, RunCheckpoint | GracefulStop)]
         if config.trainer.enable_progress_bar is False or sum(isinstance(one, AnyBar) for one in callbacks) > 1:
             callbacks = [one for one in callbacks if not isinstance(one, ProgressBar)]
-        if self.subcommand == "fit":
-            said = "--optimizer" if self.said.optimizer != Namespace(class_path=SGD) else "recipes/default.yaml"
-            origin = said if config.optimizer else None
-            callbacks.append(LambdaCallback(on_train_start=partial(print_optimizer, origin=origin)))
-            self.timer = Timer()
-            callbacks.append(self.timer)
         config.trainer.callbacks = callbacks
         return super().instantiate_trainer(**kwargs)
 
@@ -208,7 +203,7 @@ class CLI(LightningCLI):
             raise
         if trainer.is_global_zero:
             speed = images_per_second(trainer, self.model, self.datamodule, seconds)
-            seconds = max(seconds, self.timer.time_elapsed())  # which a checkpoint's parts of the run are in
+            seconds += self.model.resume_state.seconds_before
             print(last_lines(trainer, self.model, self.datamodule, seconds, speed, folder))
             config = self.config[self.subcommand]
             recipe = recipe_name(config.get("config") or ())

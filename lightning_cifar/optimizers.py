@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from lightning_cifar.callbacks.progress import print_above_bar
 from lightning_cifar.errors import UserError
 
 NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm)
@@ -129,3 +130,16 @@ def build_optimizer(
     if isinstance(schedule, ReduceLROnPlateau):
         config["monitor"] = schedule.monitor
     return {"optimizer": built, "lr_scheduler": config}
+
+
+def print_optimizer(trainer: Trainer, model: LightningModule, origin: str | None) -> None:
+    """Print class and learning rate, of a resumed run the checkpoint's, and where the optimizer comes from.
+
+    On the command line, `--optimizer` and its default replace the module's own `configure_optimizers`: whoever edits
+    that method must see that it is not called. `origin` is None where it is.
+    """
+    own = f"{type(model).__name__}.configure_optimizers"
+    source = own if origin is None else f"{origin}, in place of {own} (which --optimizer null uses)"
+    for optimizer in trainer.optimizers:
+        lr = optimizer.param_groups[0]["lr"]
+        print_above_bar(trainer, f"{type(optimizer).__name__} with lr {lr:g}, from {source}")

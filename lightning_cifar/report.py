@@ -1,4 +1,4 @@
-"""Report a training: print its optimizer at the start; draw figures and print a summary at the end."""
+"""Report a training at its end: draw figures, print a summary."""
 
 from pathlib import Path
 from typing import Any
@@ -8,27 +8,13 @@ import torch
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from PIL import Image
-from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning import Trainer
 from pytorch_lightning.utilities import rank_zero_only
 
 from lightning_cifar import figures
-from lightning_cifar.callbacks.progress import print_above_bar
 from lightning_cifar.classifier import CIFAR10Classifier
 from lightning_cifar.datamodule import CIFAR10DataModule
 from lightning_cifar.files import atomic_write
-
-
-def print_optimizer(trainer: Trainer, model: LightningModule, origin: str | None) -> None:
-    """Print class and learning rate, of a resumed run the checkpoint's, and where the optimizer comes from.
-
-    On the command line, `--optimizer` and its default replace the module's own `configure_optimizers`: whoever edits
-    that method must see that it is not called. `origin` is None where it is.
-    """
-    own = f"{type(model).__name__}.configure_optimizers"
-    source = own if origin is None else f"{origin}, in place of {own} (which --optimizer null uses)"
-    for optimizer in trainer.optimizers:
-        lr = optimizer.param_groups[0]["lr"]
-        print_above_bar(trainer, f"{type(optimizer).__name__} with lr {lr:g}, from {source}")
 
 
 @rank_zero_only

@@ -1,5 +1,6 @@
 """What a resumed training needs besides the state that Lightning saves."""
 
+from time import monotonic
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from lightning_cifar.errors import UserError
 
 
 class ResumeState(Callback):
-    """Keeps the random state in checkpoints, from which dropout draws, and the optimizer's name.
+    """Keeps the random state in checkpoints, from which dropout draws, the optimizer's name, and the time taken.
 
     With it, a run that was interrupted and resumed ends with the very weights of an uninterrupted one (in one process,
     on the CPU).
@@ -18,13 +19,17 @@ class ResumeState(Callback):
     def __init__(self) -> None:
         self._optimizer: str | None = None
         self._loaded: dict[str, Any] = {}
+        self.seconds_before = 0.0
+        """Wall time of the training in the runs that this one resumes."""
+        self._started = monotonic()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return both, for a checkpoint."""
-        return {"rng_state": torch.get_rng_state(), "optimizer": self._optimizer}
+        """Return all three, for a checkpoint."""
+        seconds = self.seconds_before + monotonic() - self._started
+        return {"rng_state": torch.get_rng_state(), "optimizer": self._optimizer, "seconds": seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keep both until the training begins."""
+        """Keep them until the training begins."""
         self._loaded = state_dict
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -43,6 +48,7 @@ class ResumeState(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Restore the random state; not under several processes, whose states differ and only one of which is kept."""
+        self.seconds_before, self._started = self._loaded.get("seconds", 0.0), monotonic()
         if self._loaded and trainer.world_size == 1:
             torch.set_rng_state(self._loaded["rng_state"])
         self._loaded = {}

@@ -94,7 +94,8 @@ class FolderSource:
         labels = {name: label for label, name in enumerate(classes)}
         try:
             found = make_dataset(root, labels, is_valid_file=partial(_is_visible, root), allow_empty=split == "test")
-            stamps = [(status.st_size, status.st_mtime_ns) for status in (Path(path).stat() for path, _ in found)]
+            # by text, here and in _is_visible: Paths of 60,000 files would take 0.4 s of each start
+            stamps = [(status.st_size, status.st_mtime_ns) for status in (os.stat(path) for path, _ in found)]  # noqa: PTH116
         except OSError as error:  # a class without images, or a link to nowhere
             reason = f"cannot read {error.filename} ({error.strerror})" if error.filename else f"{root}: {error}"
             raise UserError(f"{reason.strip(' .')}; put images there, or remove what is in the way") from error
@@ -114,4 +115,4 @@ def _class_folders(folder: Path) -> list[str]:
 
 
 def _is_visible(root: Path, path: str) -> bool:
-    return not any(map(is_hidden, Path(path).relative_to(root).parts))
+    return not any(map(is_hidden, path.removeprefix(str(root)).split(os.sep)))  # noqa: PTH206
