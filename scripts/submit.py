@@ -11,6 +11,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from lightning_cifar.durations import Duration
 from lightning_cifar.errors import UserError
 from scripts import console
 from scripts.azure import follow, job, preflight, snapshot, submitter, workspace
@@ -70,7 +71,7 @@ def read_flags(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--experiment", default="cifar10", metavar="NAME", help="default: %(default)s")
     parser.add_argument("--display-name", metavar="TEXT", help="what Studio calls the run (default: it invents a name)")
     parser.add_argument("--tag", action="append", default=[], metavar="KEY=VALUE", help="may be repeated")
-    parser.add_argument("--max-duration", type=job.read_duration, metavar="3.5h", help="the platform cancels it then")
+    parser.add_argument("--max-duration", type=Duration, metavar="3.5h", help="the platform cancels it then")
     parser.add_argument("--priority", type=int, metavar="N", help="where the cluster supports it")
     data = parser.add_argument_group("data")
     data.add_argument(
