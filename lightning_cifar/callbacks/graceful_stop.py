@@ -164,4 +164,4 @@ def _validates_next(trainer: Trainer) -> bool:
     """Return whether a validation within the epoch follows this batch: a run resumed from here would leave it out."""
     loop = trainer.fit_loop.epoch_loop
     done = (loop.total_batch_idx if trainer.check_val_every_n_epoch is None else loop.batch_idx) + 1
-    return done % trainer.val_check_batch == 0
+    return done % (trainer.val_check_batch or math.inf) == 0
