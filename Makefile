@@ -56,11 +56,11 @@ endif
 
 .PHONY: rehearse
 rehearse: $(READY)  ## Run the job here first, by an emulator for Azure ML; needs no account
-	$(VENV_PYTHON) -m scripts.rehearse $(SUBMIT_FLAGS) -- $(FLAGS)
+	$(VENV_PYTHON) -m scripts.rehearse $(if $(PREEMPT),--preempt $(PREEMPT)) $(SUBMIT_FLAGS) -- $(FLAGS)
 
 .PHONY: submit
 submit: $(READY)  ## Run the training as an Azure ML job; SUBMIT_ARGS=--dry-run only shows it
-	$(VENV_PYTHON) -m scripts.submit $(SUBMIT_FLAGS) -- $(FLAGS)
+	$(VENV_PYTHON) -m scripts.submit $(if $(RETRIES),--retries $(RETRIES)) $(SUBMIT_FLAGS) -- $(FLAGS)
 
 .PHONY: upload-data
 upload-data: $(READY)  ## Put the images of DATA=FOLDER into the workspace's datastore
@@ -175,6 +175,8 @@ help:  ## List targets and variables
 		DATA=FOLDER 'cifar10, synthetic, or a folder with train/<class>/* and test/<class>/*' \
 		COMPUTE=NAME 'submit: the cluster (default cpu-cluster)' \
 		NODES=2 'submit, rehearse: machines' \
+		RETRIES=2 'submit: wait, and submit again what fails by the platform, not by its own code' \
+		PREEMPT=2 'rehearse: then take its nodes away so often, and compare with the undisturbed job' \
 		DEVICES=4 'processes (GPUs) on each machine (default 1)' \
 		DATA=STORE:PATH 'submit: a folder in a datastore of the workspace' \
 		SDK=v2 'submit, rehearse, …: azure-ai-ml instead of azureml-core (v1, default)' \

@@ -28,6 +28,7 @@ from lightning_cifar.classifier import CIFAR10Classifier
 from lightning_cifar.data import resolve_source
 from lightning_cifar.data.cifar10 import CLASS_NAMES
 from lightning_cifar.datamodule import CIFAR10DataModule
+from lightning_cifar.durations import Duration
 from lightning_cifar.errors import UserError, one_line, place, raised_by_library, report
 from lightning_cifar.model_config import fit_to_data
 from lightning_cifar.optimizers import GroupSettings, build_optimizer
@@ -74,11 +75,16 @@ class CLI(LightningCLI):
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the optimizer, its schedule and groups of parameters, and the hook that is asked where to resume."""
+        """Add the optimizer, its schedule and groups of parameters, the clock of checkpoints, and the resume hook."""
         parser.add_optimizer_args()
         parser.add_lr_scheduler_args()
         parser.add_class_arguments(GroupSettings, "norms")
         parser.add_class_arguments(GroupSettings, "biases")
+        parser.add_argument(
+            "--checkpoint_every",
+            type=Duration | None,
+            help="Save last.ckpt also by the clock, so that a run that is killed goes on from there: 10m, 1h or null.",
+        )
         parser.add_argument(
             "--resume",
             type=Callable[[Path], str | None] | None,
@@ -144,6 +150,9 @@ class CLI(LightningCLI):
             optimizer.init_args.fused = False
         if config.lr_scheduler and not optimizer:
             raise UserError("--lr_scheduler has no effect without --optimizer: set it up in configure_optimizers, too")
+        for callback in config.trainer.callbacks if isinstance(config.trainer.callbacks, list) else []:
+            if callback.class_path.endswith(".GracefulStop"):
+                callback.init_args.checkpoint_every = config.checkpoint_every
         for logger in config.trainer.logger if self.prefix and isinstance(config.trainer.logger, list) else []:
             if "prefix" in logger.init_args and not logger.class_path.endswith("RunLogger"):
                 logger.init_args.prefix = self.prefix

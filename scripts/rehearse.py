@@ -52,10 +52,21 @@ def main(arguments: Sequence[str]) -> int:
             named += ["--environment", args.environment]
         config = azure.write_config(azure.folder)
         print("rehearsal: nothing leaves this machine, and links to studio lead nowhere; starting scripts.submit …")
-        code = submit(azure, ["--config", str(config), "--wait", *named, *for_submit, "--", *flags])
+        if args.preempt:
+            from scripts.disturbance import CHECKPOINT_EVERY, Disturbance  # brings PyTorch
+
+            flags = ["--checkpoint_every", CHECKPOINT_EVERY, *flags]
+        submission = ["--config", str(config), "--wait", *named, *for_submit, "--", *flags]
+        code = submit(azure, submission)
         if not azure.runs():
             return code or 1
         complaints = report(azure, azure.runs()[-1], args.to)
+        if args.preempt and not (code or complaints):
+            print("rehearsal: the same once more, and now the job's nodes are taken away …", flush=True)
+            disturbance = Disturbance(azure, args.preempt, args.preempt_seed)
+            disturbance.start()
+            code = submit(azure, submission)
+            complaints = report(azure, azure.runs()[-1], args.to) + disturbance.compare()
         if code == console.INTERRUPTED:
             return code
     if code or complaints:
@@ -76,6 +87,10 @@ def read_flags(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]
     parser.add_argument("--compute", metavar="NAME", help="a cluster that the workspace is to have")
     parser.add_argument("--environment", metavar="NAME[:VERSION]", help="likewise; the job runs in this Python anyway")
     parser.add_argument("--fresh-environment", action="store_true", help="build its Python and packages anew (6 GB)")
+    parser.add_argument(
+        "--preempt", type=console.positive, metavar="N", help="then take its nodes away N times, and compare (PREEMPT=)"
+    )
+    parser.add_argument("--preempt-seed", type=int, default=0, metavar="N", help="chooses where (default: %(default)s)")
     parser.add_argument("--to", type=Path, default=ROOT / "downloads" / "rehearsal.png", metavar="FILE.png")
     return parser.parse_known_args(arguments)
 

@@ -11,9 +11,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from lightning_cifar.durations import Duration
 from lightning_cifar.errors import UserError
 from scripts import console
-from scripts.azure import follow, job, preflight, snapshot, submitter, workspace
+from scripts.azure import follow, job, preflight, retries, snapshot, submitter, workspace
 from scripts.azure.environment import PYTHON_VERSION, EnvironmentSpec, read_named, read_requirements
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,10 +43,17 @@ def main(arguments: Sequence[str]) -> int:
     print(f"asking for compute {wanted.compute} and data {wanted.data} …", flush=True)
     wanted = azure.check(wanted)
     print("sending the snapshot and starting the job …", flush=True)
-    run = azure.submit(wanted, files)
-    address.remember(run.id, wanted.experiment, run.studio_url, sdk)
-    print(f"run {run.id}\nwatch it in Azure ML studio: {run.studio_url}", flush=True)
-    code = follow.until_done(run) if args.wait or args.download else 0
+
+    def submit(wanted: job.Job, files: snapshot.Snapshot) -> submitter.RunHandle:
+        run = azure.submit(wanted, files)
+        address.remember(run.id, wanted.experiment, run.studio_url, sdk)
+        print(f"run {run.id}\nwatch it in Azure ML studio: {run.studio_url}", flush=True)
+        return run
+
+    if not (args.wait or args.download or args.retries):
+        submit(wanted, files)
+        return 0
+    run, code = retries.until_done(submit, wanted, files, args.retries)
     if args.download and code == 0:
         follow.download(run, ROOT / "downloads" / run.id)
     return code
@@ -70,7 +78,7 @@ def read_flags(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--experiment", default="cifar10", metavar="NAME", help="default: %(default)s")
     parser.add_argument("--display-name", metavar="TEXT", help="what Studio calls the run (default: it invents a name)")
     parser.add_argument("--tag", action="append", default=[], metavar="KEY=VALUE", help="may be repeated")
-    parser.add_argument("--max-duration", type=job.read_duration, metavar="3.5h", help="the platform cancels it then")
+    parser.add_argument("--max-duration", type=Duration, metavar="3.5h", help="the platform cancels it then")
     parser.add_argument("--priority", type=int, metavar="N", help="where the cluster supports it")
     data = parser.add_argument_group("data")
     data.add_argument(
@@ -99,6 +107,13 @@ def read_flags(arguments: Sequence[str]) -> argparse.Namespace:
     after = parser.add_argument_group("afterwards")
     after.add_argument("--wait", action="store_true", help="show the log; exit 0 Completed, 1 Failed, 130 Canceled")
     after.add_argument("--download", action="store_true", help="wait, then bring outputs/ to downloads/RUN")
+    after.add_argument(
+        "--retries",
+        type=console.positive,
+        default=0,
+        metavar="N",
+        help="wait, and submit again, from its checkpoint, what the platform fails, not its own code (RETRIES=)",
+    )
     workspace.add_flags(parser)
     return parser.parse_args(arguments)
 

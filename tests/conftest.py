@@ -22,6 +22,9 @@ from tests.deadline import deadline
 
 ROOT = Path(__file__).parents[1]
 
+# Azure's own metadata service is never asked, by whatever a test starts.
+os.environ["LIGHTNING_CIFAR_SCHEDULED_EVENTS"] = "off"
+
 pytest_plugins = ["scripts.emulator.pytest_plugin"]  # the fixture `azureml`
 
 # A shell starts what runs in its background with SIGINT ignored, and the processes of the tests would inherit that.

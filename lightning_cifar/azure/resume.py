@@ -21,6 +21,8 @@ from lightning_cifar.files import atomic_write, newest
 # The service may be as unwell as the node that was taken away; a start is worth waiting for.
 FETCH_SECONDS = 300.0
 RETRY_SECONDS = 10.0
+BEST = "checkpoints/best*.ckpt"
+"""What is fetched beside it: a run that goes on without its best network would take the next one for the best."""
 
 
 class ResumeFromRun:
@@ -31,11 +33,13 @@ class ResumeFromRun:
     Args:
         pattern: the end of the path of a checkpoint to resume from, a glob.
         fetch_seconds: how long to go on asking a service that fails.
+        start: the checkpoint that a job goes on from whose own run has left none yet.
     """
 
-    def __init__(self, pattern: str = "checkpoints/last.ckpt", fetch_seconds: float = FETCH_SECONDS) -> None:
-        self.pattern = pattern
-        self.fetch_seconds = fetch_seconds
+    def __init__(
+        self, pattern: str = "checkpoints/last.ckpt", fetch_seconds: float = FETCH_SECONDS, start: str | None = None
+    ) -> None:
+        self.pattern, self.fetch_seconds, self.start = pattern, fetch_seconds, start
 
     def __call__(self, results: str | Path) -> str | None:
         """Return the checkpoint to go on from, or None to start anew.
@@ -56,7 +60,7 @@ class ResumeFromRun:
         answer = next(reversed(done.stdout.splitlines()), "")  # the SDK may have printed something before it
         if done.returncode != 0:
             raise UserError(answer or f"asking the run for a checkpoint ended with {done.returncode}: see above")
-        return answer or None
+        return answer or self.start
 
 
 def fetch(address: RunAddress, results: Path, pattern: str, seconds: float) -> str | None:
@@ -84,12 +88,14 @@ def _download(address: RunAddress, results: Path, pattern: str) -> str | None:
     root = os.path.relpath(results)  # of what lies outside the job's folder nothing is uploaded
     backend = backends.load(backends.choose("auto", address.tracking_uri), address.tracking_uri)
     run = backend(address, lambda: None)
-    artifacts = map(PurePosixPath, run.artifacts())
-    found = newest(path for path in artifacts if path.is_relative_to(root) and path.match(pattern))
-    if found is not None:
-        with atomic_write(Path(found)) as file:
-            run.download(str(found), Path(file.name))
-    return None if found is None else str(found)
+    artifacts = [path for path in map(PurePosixPath, run.artifacts()) if path.is_relative_to(root)]
+    found = newest(path for path in artifacts if path.match(pattern))
+    if found is None:
+        return None
+    for path in (*(path for path in artifacts if path.match(BEST) and path != found), found):
+        with atomic_write(Path(path)) as file:
+            run.download(str(path), Path(file.name))
+    return str(found)
 
 
 if __name__ == "__main__":

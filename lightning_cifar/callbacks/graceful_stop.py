@@ -1,9 +1,11 @@
-"""Ctrl-C and SIGTERM: stop at the end of the current batch, with a checkpoint from which training goes on."""
+"""Ctrl-C, SIGTERM and the clock: a checkpoint at the end of the current batch, from which training goes on."""
 
+import math
 import os
 import signal
 import sys
 from pathlib import Path
+from time import monotonic
 from types import FrameType
 from typing import Any
 
@@ -15,7 +17,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 NOTHING_SAVED = "nothing was saved"
 
 EVERY = 10
-"""Batches after which several processes agree whether to stop."""
+"""Batches after which several processes agree whether to stop, or to save."""
+DUE = 1
+"""What a process votes for whose clock says that a checkpoint is due: less than any signal, which so wins."""
 
 
 class Interrupted(BaseException):
@@ -63,9 +67,17 @@ class GracefulStop(Checkpoint):
     A `Checkpoint`, so that Lightning calls it after the callbacks that may still change what is saved.
 
     Several processes stop after the same batch: they agree after every tenth, on the CPU, so that none waits for a GPU.
+
+    Lightning's own `ModelCheckpoint(train_time_interval=…)` makes all processes wait for each other after every batch,
+    and also saves where gradients, or a validation that is due, would be lost to the resumed run.
+
+    Args:
+        checkpoint_every: seconds after which `last.ckpt` is saved and the training goes on; None: never.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, checkpoint_every: float | None = None) -> None:
+        self._every = checkpoint_every or math.inf
+        self._due = math.inf
         self._signum = self._agreed = self._asked = 0
         self._replaced: dict[int, Any] = {}
         self._voters: Any = None
@@ -77,6 +89,7 @@ class GracefulStop(Checkpoint):
         if trainer.world_size > 1 and torch.distributed.get_backend() != "gloo":
             # not a GPU's own group: to read the answer would be to wait for all that the GPU has to do before
             self._voters = torch.distributed.new_group(backend="gloo")
+        self._due = monotonic() + self._every
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Hand the signals back; one that came too late to stop the training stops what would follow it."""
@@ -97,12 +110,16 @@ class GracefulStop(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Stop here, unless the epoch's or the training's end or more gradients follow at once, and would be lost."""
-        if signum := self._signalled(trainer):
+        """Stop or save here, unless the epoch's or the training's end or more gradients follow, and would be lost."""
+        if vote := self._signalled(trainer):
             ends = trainer.is_last_batch or trainer.global_step == trainer.max_steps
             accumulates = (batch_idx + 1) % trainer.accumulate_grad_batches != 0
             if not (ends or accumulates):
-                self._stop(trainer, signum)
+                if vote != DUE:
+                    self._stop(trainer, vote)
+                if not _validates_next(trainer):
+                    self._save(trainer)
+                    self._agreed, self._due = 0, monotonic() + self._every
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop here, if the signal came in an epoch's last batch or the validation that followed."""
@@ -110,27 +127,41 @@ class GracefulStop(Checkpoint):
             self._stop(trainer, signum)
 
     def _signalled(self, trainer: Trainer, at_once: bool = False) -> int:
-        """Return the signal that stops the training, 0 for none; the same in each process."""
+        """Return the signal that stops the training, or not `at_once` `DUE`, or 0; the same in each process."""
+        wanted = self._signum or (DUE if not at_once and monotonic() >= self._due else 0)
         if trainer.world_size == 1:
-            return self._signum
+            return wanted
         self._asked += 1
         if at_once or self._asked % EVERY == 0:
-            vote = torch.tensor(self._signum)
+            vote = torch.tensor(wanted)
             torch.distributed.all_reduce(vote, torch.distributed.ReduceOp.MAX, group=self._voters)
             self._agreed = int(vote)
         return self._agreed
 
     def _stop(self, trainer: Trainer, signum: int) -> None:
         interrupted = Interrupted(signum)
-        if folder := getattr(trainer.checkpoint_callback, "dirpath", None):
-            path = Path(folder) / "last.ckpt"
-            trainer.save_checkpoint(path, weights_only=False)
+        if path := self._save(trainer):
             interrupted.remedy = f"saved {path}; go on with --ckpt_path {path}"
         self._dissolve()
         raise interrupted
+
+    def _save(self, trainer: Trainer) -> Path | None:
+        """Save `last.ckpt` and return its path; None where a run keeps no checkpoints."""
+        folder = getattr(trainer.checkpoint_callback, "dirpath", None)
+        path = Path(folder) / "last.ckpt" if folder else None
+        if path:
+            trainer.save_checkpoint(path, weights_only=False)
+        return path
 
     def _dissolve(self) -> None:
         """End the group's threads: a process that ends with them running is aborted."""
         if self._voters is not None:
             torch.distributed.destroy_process_group(self._voters)
             self._voters = None
+
+
+def _validates_next(trainer: Trainer) -> bool:
+    """Return whether a validation within the epoch follows this batch: a run resumed from here would leave it out."""
+    loop = trainer.fit_loop.epoch_loop
+    done = (loop.total_batch_idx if trainer.check_val_every_n_epoch is None else loop.batch_idx) + 1
+    return done % (trainer.val_check_batch or math.inf) == 0

@@ -27,9 +27,10 @@ class _Log:
     """The log of a run's first process, as far as it has been printed."""
 
     def __init__(self) -> None:
-        self._begin("")
+        self.begin()
 
-    def _begin(self, name: str) -> None:
+    def begin(self, name: str = "") -> None:
+        """Forget what was printed: another log comes, from its beginning."""
         self.name, self.text, self._size = name, "", 0
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
@@ -39,7 +40,7 @@ class _Log:
         if name is None:
             return False
         if name != self.name:  # the log of the first process can come after those of the others
-            self._begin(name)
+            self.begin(name)
         content = run.log(name, self._size)
         self._size += len(content)
         new = self._decoder.decode(content)
@@ -84,6 +85,8 @@ def _watch(run: RunHandle, log: _Log) -> int:
         with _late_interrupt():
             details = run.details()
             waits = "" if log.text or details.status in FINAL else "; waiting for the first line of its log …"
+            if details.status == "Running" and status in ("Queued", "Preparing", "Starting"):
+                log.begin()  # where it ran before, its node was taken away: it starts again, with a log of its own
             if details.status != status or (waits and time.monotonic() - last_news >= REMINDER):
                 status, last_news = details.status, time.monotonic()
                 print(f"[{time.strftime('%H:%M:%S')}] {status}{waits}", flush=True)

@@ -17,7 +17,8 @@ OUTPUTS = "outputs"
 SERVERLESS = "serverless"
 """The compute of a job that brings its own: machines that Azure starts for it and ends with it; SDK v2 only."""
 
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+CHECKPOINT_EVERY = "5m"
+"""How often a job saves where it is, unless its flags say otherwise; a node may be taken away."""
 
 
 class DatastorePath(NamedTuple):
@@ -101,7 +102,8 @@ class Job:
         if self.distributed:
             scale = ["--trainer.num_nodes", str(self.nodes or 1), "--trainer.devices", str(self.devices or 1)]
             scale += ["--trainer.strategy", "ddp"]
-        return ["fit", "--trainer.default_root_dir", OUTPUTS, *source, *scale, *self.flags]
+        kept = ["--trainer.default_root_dir", OUTPUTS, "--checkpoint_every", CHECKPOINT_EVERY]
+        return ["fit", *kept, *source, *scale, *self.flags]
 
     def command(self, data_folder: str) -> str:
         """Return the command line for the job's shell: all quoted but `data_folder`, which the job replaces."""
@@ -134,15 +136,6 @@ def read_data(text: str) -> DatastorePath | DataAsset | str:
         return DatastorePath(datastore, path.strip("/"))
     known = ", ".join(SOURCES) + ", DATASTORE:PATH nor azureml:NAME:VERSION"
     raise UserError(f"DATA={text} is neither {known}, as `make upload-data` prints it")
-
-
-def read_duration(text: str) -> int:
-    """Parse `3.5h`, `90m`, `1d`, `600s` or plain seconds; return whole seconds, at least one."""
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smhd]?)", text.strip().lower())
-    seconds = int(float(match[1]) * _SECONDS[match[2] or "s"]) if match else 0
-    if seconds < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration; write for instance 3.5h, 90m or 1d")
-    return seconds
 
 
 def read_tags(texts: Sequence[str]) -> dict[str, str]:

@@ -7,7 +7,7 @@ what must never leave this machine is not there to be sent, whatever `.amlignore
 import os
 import shutil
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lightning_cifar.errors import UserError
@@ -33,11 +33,13 @@ class Snapshot:
         root: the project.
         files: relative paths with `/`, sorted, and their sizes in bytes.
         withheld: files that `.amlignore` lets through but `NEVER` does not.
+        added: files from elsewhere: paths in the snapshot to where they are.
     """
 
     root: Path
     files: dict[str, int]
     withheld: tuple[str, ...]
+    added: dict[str, Path] = field(default_factory=dict)
 
     def __str__(self) -> str:
         withheld = f"; never sent: {', '.join(self.withheld[:10])}" if self.withheld else ""
@@ -46,7 +48,7 @@ class Snapshot:
     @property
     def size(self) -> int:
         """Bytes of all files."""
-        return sum(self.files.values())
+        return sum(self.files.values()) + sum(path.stat().st_size for path in self.added.values())
 
     def check(self) -> None:
         """Raise a UserError that names what is largest, if the service would not accept the snapshot."""
@@ -66,9 +68,9 @@ class Snapshot:
 
     def copy_to(self, folder: Path) -> None:
         """Copy the files into an empty folder."""
-        for path in self.files:
+        for path, file in ({path: self.root / path for path in self.files} | self.added).items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(self.root / path, folder / path)
+            shutil.copy2(file, folder / path)
 
 
 def take(root: Path) -> Snapshot:

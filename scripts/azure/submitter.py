@@ -30,13 +30,17 @@ Curves = dict[str, list[Point]]
 
 
 class RunDetails(NamedTuple):
-    """A run at one moment: its status as Azure ML spells it, why it failed, the names of its logs, and its times."""
+    """A run at one moment: its status as Azure ML spells it, why it failed, the names of its logs, its times.
+
+    `code` is whose failure it is, in the service's words: "UserError", "ServiceError".
+    """
 
     status: str
     reason: str
     logs: list[str]
     started: datetime | None
     ended: datetime | None
+    code: str = ""
 
 
 class RunHandle(Protocol):
@@ -157,8 +161,9 @@ def connect(address: Address, auth: str, sdk: str) -> Submitter:
 def as_details(answer: Mapping[str, Any]) -> RunDetails:
     """Return a run's state from what the history service, which both SDKs ask, answers about it."""
     error = (answer.get("error") or {}).get("error") or {}
-    times = (_time(answer.get(key)) for key in ("startTimeUtc", "endTimeUtc"))
-    return RunDetails(answer["status"], error.get("message") or "", list(answer.get("logFiles") or {}), *times)
+    started, ended = (_time(answer.get(key)) for key in ("startTimeUtc", "endTimeUtc"))
+    logs, code = list(answer.get("logFiles") or {}), error.get("code") or ""
+    return RunDetails(answer["status"], error.get("message") or "", logs, started, ended, code)
 
 
 def _time(text: str | None) -> datetime | None:

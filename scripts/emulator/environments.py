@@ -7,7 +7,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from scripts.emulator.routes import tracking
+from scripts.emulator.routes import metadata, tracking
 from scripts.emulator.routes.login import PASSWORD
 from scripts.emulator.routes.management import API, DISCOVERY
 from scripts.emulator.state import PRINCIPAL, TENANT, State
@@ -34,6 +34,7 @@ def bare(home: Path, proxy_url: str, ca_file: Path) -> dict[str, str]:
         "NO_PROXY": "127.0.0.1,localhost",
         "REQUESTS_CA_BUNDLE": str(ca_file),
         "SSL_CERT_FILE": str(ca_file),
+        metadata.VARIABLE: proxy_url + metadata.PATH,  # the real one would be asked at a link-local address
         "AZUREML_CURRENT_CLOUD": "AzureCloud",  # saves a look-up of the clouds' metadata
     }
 

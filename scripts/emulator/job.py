@@ -51,6 +51,7 @@ class Job:
         self._processes = Processes(grace)
         self._fresh = fresh
         self._logs: list[Path] = []
+        self._leaving = False  # it was told that the nodes go away
         self._outcome = ""  # what ended it from outside: "Canceled", "Killed"
         self._lock = threading.Lock()
         self._done = threading.Event()
@@ -80,6 +81,11 @@ class Job:
         self._done.wait()
         for node in self._nodes:
             shutil.rmtree(node.root, ignore_errors=True)
+
+    def leave(self, seconds: float) -> None:
+        """Wait until the processes have ended by themselves; a failure is then the nodes', and the run queued."""
+        self._leaving = True
+        self._done.wait(seconds)
 
     def cancel(self) -> None:
         """Send SIGTERM, after a while SIGKILL; the run ends as Canceled."""
@@ -172,6 +178,8 @@ class Job:
 
     def _finish(self) -> None:
         failure = self._processes.first_failure()
+        if failure and self._leaving:
+            self._end("Killed")
         if self._outcome or failure is None:
             status = {"Killed": "Queued", "Canceled": "Canceled", "": "Completed"}[self._outcome]
             self._state.set_status(self.run, status)

@@ -15,12 +15,14 @@ from scripts.emulator.job import Job
 from scripts.emulator.messages import Request
 from scripts.emulator.proxy import LOOPBACK, Proxy
 from scripts.emulator.records import Compute, Metric, ModelRecord, RunRecord, Workspace
-from scripts.emulator.routes import GROUPS, blobs, content, datastores
+from scripts.emulator.routes import GROUPS, blobs, content, datastores, metadata
 from scripts.emulator.routes import environments as environment_routes
 from scripts.emulator.routing import Router
 from scripts.emulator.state import FINAL, State
 
 _DAY = 24 * 3600.0
+NOTICE_SECONDS = 30.0
+"""So long before, at least, Azure announces that it takes a node away."""
 _CURATED: dict[str, Any] = {
     "environmentVariables": {},
     "python": {"userManagedDependencies": True, "interpreterPath": "python", "condaDependencies": None},
@@ -239,6 +241,21 @@ class Emulator:
         self._jobs[run_id] = job = Job(self.state, run_id, self.folder / "jobs", environment, self.grace, self._fresh)
         job.start()
         return job
+
+    def preempt_job(self, run_id: str, notice: bool = False) -> bool:
+        """Take a job's nodes away; with `notice`, announce it first and leave the job `NOTICE_SECONDS` to end in order.
+
+        Its run is queued then, and `restart_job` goes on with it; return False if the job has ended by itself before.
+        """
+        job = self.job(run_id)
+        if notice:
+            with self.state.lock:
+                self.state.events = [metadata.announcement("Preempt")]
+            job.leave(NOTICE_SECONDS)
+        job.kill()
+        with self.state.lock:
+            self.state.events = []
+        return job.run.status == "Queued"
 
     def restart_job(self, run_id: str) -> Job:
         """Run a submission again, as after a pre-emption: same run, fresh empty folders, artifacts kept."""

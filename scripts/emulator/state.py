@@ -44,6 +44,7 @@ class State:
         self.models: list[ModelRecord] = []
         self.snapshots: dict[str, dict[str, Any]] = {}
         self.computes: dict[str, Compute] = {}
+        self.events: list[dict[str, Any]] = []  # scheduled, as a node's metadata service lists them
         self.on_submit: Any = None  # called with the run id of each submission
         self.on_cancel: Any = None  # called with the run id; returns whether a job took it
 

@@ -12,6 +12,7 @@ from lightning_cifar.azure.run import RunAddress
 from lightning_cifar.errors import UserError
 
 NEWEST = "outputs/cifar10/version_10/checkpoints/last.ckpt"
+BEST = "outputs/cifar10/version_3/checkpoints/best.ckpt"
 
 
 class FakeBackend:
@@ -39,7 +40,7 @@ def ask(monkeypatch):
 
 ARTIFACTS = {
     **{f"outputs/cifar10/version_{v}/checkpoints/last.ckpt": f"weights-{v}".encode() for v in (9, 10, 2)},
-    "outputs/cifar10/version_11/checkpoints/best.ckpt": b"best",
+    BEST: b"best",
     "elsewhere/version_12/checkpoints/last.ckpt": b"of another folder",
     "outputs/note.txt": b"other",
 }
@@ -98,6 +99,7 @@ def test_in_a_job_the_run_is_asked_in_a_process_of_its_own_and_the_disk_the_next
         job.add_artifact("run-1", path, content)
     job.misbehave("500", on="artifacts", requests=1)
     assert ResumeFromRun()("outputs") == NEWEST and Path(NEWEST).read_bytes() == b"weights-10"
+    assert Path(BEST).read_bytes() == b"best", "the network that those of the resumed run are compared with"
     requests = len(job.requests)
     assert ResumeFromRun()("outputs") == NEWEST and len(job.requests) == requests
     assert not [name for name in set(sys.modules) - before if name.startswith("azureml.")]

@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM stop a training; the resumed one ends with the weights of an uninterrupted one."""
 
+import math
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from torch import nn
 
 from lightning_cifar import CIFAR10Classifier, CIFAR10DataModule, Net
 from lightning_cifar.callbacks.checkpoints import AtomicCheckpointIO, RunCheckpoint
-from lightning_cifar.callbacks.graceful_stop import SIGNALS, GracefulStop, Interrupted
+from lightning_cifar.callbacks.graceful_stop import DUE, SIGNALS, GracefulStop, Interrupted
 from tests.conftest import run
 
 
@@ -60,7 +61,7 @@ def data(images) -> CIFAR10DataModule:
 
 
 def fit(
-    folder: Path, data: CIFAR10DataModule, *callbacks: Callback, net=Net, seed=0, ckpt_path=None, **options
+    folder: Path, data: CIFAR10DataModule, *callbacks: Callback, net=Net, seed=0, ckpt_path=None, every=None, **options
 ) -> dict:
     """Train for three epochs in windows of 7 batches; return the last checkpoint."""
     torch.manual_seed(0)
@@ -72,7 +73,7 @@ def fit(
         default_root_dir=folder,
         max_epochs=3,
         num_sanity_val_steps=0,
-        callbacks=[last, GracefulStop(), *callbacks],
+        callbacks=[last, GracefulStop(every), *callbacks],
         plugins=[AtomicCheckpointIO()],
         **quiet,
         **options,
@@ -122,6 +123,40 @@ def test_a_resumed_run_ends_with_the_same_weights_as_an_uninterrupted_one(
     for part in ("loss_history", "val_history", "global_step", "epoch", "lr_schedulers"):
         assert resumed[part] == whole[part], part
     assert whole["global_step"] == (24 if variant == "accumulates gradients" else 69)
+
+
+class Killed(BaseException):
+    """Raised where the process is lost: nothing is saved any more."""
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("variant", "hook", "call", "saved_at"),
+    [
+        pytest.param("", "on_train_batch_end", 6, 5, id="mid-window"),
+        pytest.param("", "on_validation_batch_end", 3, 22, id="not in the last batch of an epoch"),
+        pytest.param("accumulates gradients", "on_train_batch_end", 9, 2, id="not between steps"),
+        pytest.param("drops out", "on_train_batch_end", 31, 30, id="of a net with dropout"),
+        pytest.param("validates within epochs", "on_validation_batch_end", 1, 9, id="not where a validation is due"),
+    ],
+)
+def test_a_run_that_is_killed_goes_on_from_the_last_checkpoint_by_the_clock(
+    uninterrupted, data, tmp_path, monkeypatch, variant, hook, call, saved_at
+):
+    def kill(signum: int) -> None:
+        raise Killed
+
+    monkeypatch.setattr(signal, "raise_signal", kill)
+    options, whole, always = VARIANTS[variant], uninterrupted(variant), 1e-9
+    with pytest.raises(Killed):
+        fit(tmp_path / "killed", data, SignalAt(hook, call, signal.SIGKILL), every=always, **options)
+    last = tmp_path / "killed" / "last.ckpt"
+    assert torch.load(last, weights_only=True)["global_step"] == saved_at
+    resumed = fit(tmp_path / "resumed", data, ckpt_path=last, seed=1, every=always, **options)
+    for name, weights in whole["state_dict"].items():
+        assert torch.equal(resumed["state_dict"][name], weights), name
+    for part in ("loss_history", "val_history", "global_step", "epoch", "lr_schedulers"):
+        assert resumed[part] == whole[part], part
 
 
 def test_a_signal_that_comes_too_late_to_stop_the_training_stops_the_test(main, images, monkeypatch):
@@ -176,6 +211,14 @@ def test_a_second_ctrl_c_ends_at_once(images, tmp_path, monkeypatch, capfd):
     assert not list(tmp_path.glob("**/*.ckpt"))
 
 
+def test_the_clock_is_set_on_the_command_line_and_off_by_default(main, images, monkeypatch):
+    seen = []
+    monkeypatch.setattr(GracefulStop, "on_train_start", lambda self, *_: seen.append(self._every))
+    for flags in ((), ("--checkpoint_every", "10m"), ("--checkpoint_every", "10m", "--checkpoint_every", "null")):
+        assert main("fit", "--data.source", images, "--trainer.fast_dev_run", 1, *flags) == 0, main.err
+    assert seen == [math.inf, 600, math.inf]
+
+
 @pytest.mark.parametrize(
     ("signalled_at", "accumulates", "stops_at"), [(1, 1, 10), (10, 1, 10), (11, 1, 20), (3, 4, 12)]
 )
@@ -202,3 +245,25 @@ def test_several_processes_agree_after_every_tenth_batch_and_stop_where_they_may
             stop.on_train_batch_end(trainer, None, None, None, batch - 1)
     assert batch == stops_at
     assert not groups, "a process that ends with a group's threads running is aborted"
+
+
+def test_several_processes_save_at_the_same_step_when_the_clock_of_one_says_so(monkeypatch, tmp_path):
+    saved: list[int] = []
+    trainer = SimpleNamespace(world_size=2, is_last_batch=False, global_step=1, max_steps=-1, accumulate_grad_batches=1)
+    trainer.checkpoint_callback = SimpleNamespace(dirpath=tmp_path)
+    trainer.save_checkpoint = lambda path, weights_only: saved.append(batch)
+    trainer.fit_loop = SimpleNamespace(epoch_loop=SimpleNamespace(batch_idx=0))
+    trainer.check_val_every_n_epoch, trainer.val_check_batch = 1, math.inf
+    due_elsewhere = {11: DUE, 31: DUE}
+
+    def vote(mine: torch.Tensor, op: object, group: object) -> None:
+        assert mine == 0, "the clock of this process says nothing"
+        mine.fill_(next((due_elsewhere.pop(at) for at in list(due_elsewhere) if batch >= at), 0))
+
+    monkeypatch.setattr(torch.distributed, "get_backend", lambda: "gloo")
+    monkeypatch.setattr(torch.distributed, "all_reduce", vote)
+    stop = GracefulStop(checkpoint_every=3600)
+    stop.on_train_start(trainer, None)
+    for batch in range(1, 60):
+        stop.on_train_batch_end(trainer, None, None, None, batch - 1)
+    assert saved == [20, 40]

@@ -92,6 +92,37 @@ def test_after_pre_emption_a_job_starts_again_with_nothing_but_its_artifacts(azu
     assert second.wait(deadline(3)) == "Canceled"
 
 
+LEAVING = """
+    import json, os, pathlib, sys, time, urllib.request
+    print("up", flush=True)
+    address = os.environ["LIGHTNING_CIFAR_SCHEDULED_EVENTS"]
+    request = urllib.request.Request(address, headers={"Metadata": "true"})
+    while not (events := json.load(urllib.request.urlopen(request))["Events"]):
+        time.sleep(0.05)
+    pathlib.Path("outputs/saved").write_text(events[0]["EventType"])
+    sys.exit(%d)
+"""
+
+
+@pytest.mark.parametrize(("code", "status"), [(143, "Queued"), (0, "Completed")])
+def test_a_job_that_leaves_on_notice_is_queued_again_with_what_it_saved(azure, submit, code: int, status: str) -> None:
+    run_id = submit({"say.py": LEAVING % code}, script="say.py")
+    job = azure.start_job(run_id)
+    wait_until(lambda: "up" in job.log)
+    assert azure.preempt_job(run_id, notice=True) == (status == "Queued")
+    assert azure.run(run_id).status == status and azure.artifacts(run_id)["outputs/saved"] == b"Preempt"
+    assert not azure.state.events, "the next job's nodes are others"
+
+
+def test_a_job_that_heeds_no_notice_loses_its_nodes(azure, submit, monkeypatch) -> None:
+    monkeypatch.setattr("scripts.emulator.service.NOTICE_SECONDS", 0.1)
+    run_id = submit({"say.py": FOREVER}, script="say.py")
+    job = azure.start_job(run_id)
+    wait_until(lambda: job.log)
+    assert azure.preempt_job(run_id, notice=True)
+    assert azure.run(run_id).status == "Queued" and gone(job.pids[0])
+
+
 def test_what_a_job_leaves_behind_ends_with_it(azure, submit) -> None:
     code = """
         import subprocess, sys

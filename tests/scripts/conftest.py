@@ -53,7 +53,7 @@ def make_project(folder: Path, package: Path | None = None) -> Path:
         return folder
     package = folder / "lightning_cifar"
     shutil.copytree(ROOT / "lightning_cifar" / "azure", package / "azure", ignore=ignore)
-    for name in ("errors.py", "files.py"):
+    for name in ("durations.py", "errors.py", "files.py"):
         shutil.copy(ROOT / "lightning_cifar" / name, package)
     (package / "__init__.py").touch()
     (package / "__main__.py").write_text(_JOB)

@@ -48,6 +48,25 @@ def test_new_parts_of_the_log_are_printed_once_even_when_cut_within_a_character(
     assert out.endswith("run run-1 is completed\n")
 
 
+def test_the_log_of_a_run_that_starts_again_on_another_node_is_printed_from_its_beginning(capsys):
+    class Restarting(FakeRun):
+        def details(self):
+            state = super().details()
+            if state.status == "Running":
+                self.logs[LOG] = next(attempts)
+            return state
+
+    attempts = iter([b"first\n", b"first\nand more\n", b"anew\n"])
+    statuses = ["Queued", "Running", "Running", "Queued", "Running", "Completed"]
+
+    assert follow.until_done(Restarting(states=[details(status, LOG) for status in statuses], logs={LOG: b""})) == 0
+
+    assert [line for line in capsys.readouterr().out.splitlines() if "[" not in line] == [
+        *("first", "and more", "anew"),
+        "run run-1 is completed",
+    ]
+
+
 def test_waiting_for_a_silent_run_is_reported(capsys, monkeypatch):
     monkeypatch.setattr(follow, "REMINDER", 0.0)
 

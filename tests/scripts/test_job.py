@@ -1,6 +1,5 @@
 """What is to be run, before any SDK hears of it."""
 
-import argparse
 import subprocess
 
 import pytest
@@ -11,8 +10,6 @@ from lightning_cifar.data import SOURCES
 from lightning_cifar.errors import UserError
 from scripts.azure import job
 from scripts.azure.environment import EnvironmentSpec
-
-NUMBERS = st.decimals(min_value=0, max_value=10_000, places=3, allow_nan=False)
 
 
 def make_job(*flags: str, **more: object) -> job.Job:
@@ -56,23 +53,6 @@ def test_a_source_that_training_knows_by_name_is_known_to_submit(monkeypatch: py
 )
 def test_the_accelerator_is_read_as_the_job_reads_it(flags: list[str], value: str) -> None:
     assert make_job(*flags).accelerator == value
-
-
-@given(NUMBERS, st.sampled_from("smhd"))
-def test_durations_are_whole_seconds_of_any_unit(number: object, unit: str) -> None:
-    seconds = float(str(number)) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[unit]
-    for text in (f"{number}{unit}", f" {number}{unit.upper()} ", *([str(number)] if unit == "s" else [])):
-        if seconds < 1:
-            with pytest.raises(argparse.ArgumentTypeError):
-                job.read_duration(text)
-        else:
-            assert seconds - 1 < job.read_duration(text) <= seconds
-
-
-@pytest.mark.parametrize("text", ["1e3s", "٣h", "inf", "-1h", "3 hours", "", "h", "0"])
-def test_any_other_text_is_refused_with_an_example(text: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match=r"write for instance 3\.5h"):
-        job.read_duration(text)
 
 
 def test_tags_are_pairs_whatever_the_value() -> None:

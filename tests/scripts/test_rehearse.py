@@ -78,6 +78,37 @@ def test_two_nodes_share_the_images_and_the_best_checkpoint_and_every_metric_arr
     assert (project / "downloads" / "rehearsal.png").stat().st_size > 10_000
 
 
+_SLOW = """
+import time
+from pytorch_lightning import Callback
+
+class Slow(Callback):
+    def on_train_batch_end(self, *_):
+        time.sleep(0.2)
+"""
+
+
+@pytest.mark.parametrize("sdk", SDKS)
+def test_a_job_whose_nodes_are_taken_away_twice_leaves_what_the_undisturbed_one_does(tmp_path: Path, sdk: str) -> None:
+    project = make_project(tmp_path / "project", package=ROOT / "lightning_cifar")
+    (project / "slow.py").write_text(_SLOW)
+    make_folder(project / "images", ("blue", "green", "red"), 40, 4)
+    flags = ["--sdk", sdk, "--preempt", "2", "--nodes", "2", "--data", "images", "--", "--trainer.max_epochs", "3"]
+    flags += ["--data.batch_size", "5", "--data.val_size", "30", "--trainer.callbacks+=slow.Slow"]
+
+    outcome = call("rehearse", flags, project, {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"})
+
+    assert (outcome.code, outcome.err) == (0, ""), outcome.out[-3000:] + outcome.err
+    assert re.findall(r"rehearsal: took the job's nodes away in .*, (.*)", outcome.out) == [
+        "with notice",
+        "without notice",
+    ]
+    shown = dict(re.findall(r"^  (\w+ \w+(?: \w+)?)  +(.+)$", outcome.out.partition("compared with")[2], re.MULTILINE))
+    assert shown["nodes taken away"] == "2" and shown["final weights"] == "the same"
+    assert shown["points doubled"] == shown["points missing"] == "0"
+    assert len(set(re.findall(r"\d+", shown["metric points"]))) == 1
+
+
 def test_a_module_that_the_snapshot_lacks_fails_the_job_though_the_checkout_has_it(tmp_path: Path) -> None:
     project = make_project(tmp_path / "project")
     main = project / "lightning_cifar" / "__main__.py"

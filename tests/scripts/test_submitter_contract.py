@@ -94,7 +94,7 @@ def test_the_run_is_what_the_flags_say(sent: Sent, service: Emulator) -> None:
     run = sent.runs[0]
     assert run.definition is not None
     assert run.definition["command"] == (
-        "python -m lightning_cifar fit --trainer.default_root_dir outputs --data.source cifar10 "
+        "python -m lightning_cifar fit --trainer.default_root_dir outputs --checkpoint_every 5m --data.source cifar10 "
         """--x 'it'"'"'s $HOME'"""
     )
     assert run.definition["target"] == "cpu-cluster"
