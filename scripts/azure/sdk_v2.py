@@ -253,7 +253,8 @@ class _RunV2:
         self._history.download(self.id, "outputs/", folder)
 
     def register_model(self, name: str, path: str) -> str:
-        model = Model(name=name, path=f"azureml://jobs/{self.id}/outputs/artifacts/paths/{path}", type="custom_model")
+        kind = "custom_model" if path.endswith(".ckpt") else "mlflow_model"
+        model = Model(name=name, path=f"azureml://jobs/{self.id}/outputs/artifacts/paths/{path}", type=kind)
         with explained(f"registering {path} of run {self.id}"):
             return str(self._azure.models.create_or_update(model).version)
 

@@ -321,6 +321,14 @@ def test_metrics_are_listed_and_checkpoints_registered(service: Emulator, run: R
     assert "version_10/checkpoints/best.ckpt of run logged" in registered.last
     assert "not found: run fourth" in unknown.last
 
+    for name in ("MLmodel", "data/model.pth"):
+        service.add_artifact("logged", f"outputs/mlflow-model/{name}", b"")
+    assert "version 2, is outputs/mlflow-model of run logged" in run("runs", "register", "logged", "--name", "net").last
+    assert set(service.models()[-1].content) == {"MLmodel", "data/model.pth"}
+    if sdk == "v2":
+        known = [service.state.resources[f"models/net/versions/{version}"]["modelType"] for version in (1, 2)]
+        assert known == ["custom_model", "mlflow_model"]
+
 
 def test_a_running_job_is_canceled_once(service: Emulator, run: Run) -> None:
     run("submit", "--", "--sleep")
