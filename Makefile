@@ -114,10 +114,13 @@ format: $(VENV)/installed-dev  ## Put the code into shape
 
 .PHONY: lock
 LOCK = "$(UV)" pip compile --quiet --universal --python-version 3.11 --annotation-style line --custom-compile-command "make lock" $(LOCK_ARGS)
-lock:  ## Write the two requirements.txt anew from pyproject.toml; LOCK_ARGS=--upgrade: newest versions
+lock:  ## Write the three lists of packages anew from pyproject.toml; LOCK_ARGS=--upgrade: newest versions
 	@$(if $(UV),true,echo "error: uv is needed to lock; install it: pipx install uv" >&2; exit 1)
 	$(LOCK) pyproject.toml --extra azure --extra scripts --output-file requirements.txt
-	$(LOCK) --group dev --constraints requirements.txt --output-file tests/requirements.txt
+	$(LOCK) pyproject.toml --extra mlflow --constraints requirements.txt --output-file requirements-v2.txt \
+		$$(grep -oE '^[a-z0-9][a-z0-9.-]*' requirements.txt | sort -u | sed 's/^/--no-emit-package=/')
+	sed -i.bak '/^$$/,$$d' requirements-v2.txt && rm requirements-v2.txt.bak  # uv's list of what requirements.txt holds
+	$(LOCK) --group dev --constraints requirements.txt --constraints requirements-v2.txt --output-file tests/requirements.txt
 
 .PHONY: clean
 clean:  ## Remove caches; never data or results
@@ -151,8 +154,8 @@ else
 endif
 	touch $@
 
-$(VENV)/installed-v2: $(READY) scripts/azure/submitter.py
-	$(INSTALL) $$($(VENV_PYTHON) -c 'from scripts.azure.submitter import PACKAGES; print(*PACKAGES["v2"])')
+$(VENV)/installed-v2: $(READY) requirements-v2.txt scripts/azure/submitter.py
+	$(INSTALL) -r requirements-v2.txt $$($(VENV_PYTHON) -c 'from scripts.azure.submitter import PACKAGES; print(*PACKAGES["v2"])')
 	touch $@
 
 $(VENV)/installed-dev: $(READY) tests/requirements.txt

@@ -97,6 +97,8 @@ def read_flags(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]
 
 def provide(data: str, azure: "Emulator") -> list[str]:
     """Provide the job's data, which must be on this machine; return the flags for `scripts.submit`."""
+    if data.startswith("azureml:"):
+        raise UserError(f"DATA={data}: a rehearsal has no data assets; give the folder it was made of, DATA=FOLDER")
     if data == "cifar10":
         raise UserError("a rehearsal downloads nothing; give a folder that holds the archive, for instance DATA=data")
     from lightning_cifar.data import SOURCES  # brings PyTorch

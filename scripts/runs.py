@@ -59,7 +59,7 @@ def read_flags(arguments: Sequence[str]) -> argparse.Namespace:
     fetch = add(download, "bring the outputs of a run to this machine")
     fetch.add_argument("--to", type=Path, metavar="FOLDER", help="default: downloads/RUN")
     add(cancel, "end a run that goes on")
-    entry = add(register, "register the best checkpoint of a run as a model")
+    entry = add(register, "register the MLflow model of a run, else its best checkpoint")
     entry.add_argument("--name", default="lightning-cifar", help="of the model (default: %(default)s)")
     args = parser.parse_args(arguments)
     if args.command is compare and not args.runs:
@@ -121,10 +121,12 @@ def cancel(azure: Submitter, args: argparse.Namespace) -> int:
 
 
 def register(azure: Submitter, args: argparse.Namespace) -> int:
-    """Register a run's best checkpoint, the newest of several, as a model."""
+    """Register the MLflow model that a run has left, else its best checkpoint, the newest of several, as a model."""
     run = azure.open(args.run)
-    paths = [PurePosixPath(name) for name in run.files() if name.startswith("outputs/") and name.endswith(".ckpt")]
-    chosen = newest([path for path in paths if not path.stem.startswith("last")] or paths)
+    files = [PurePosixPath(name) for name in run.files()]
+    paths = [path for path in files if path.is_relative_to("outputs") and path.suffix == ".ckpt"]
+    chosen = newest(path.parent for path in files if path.name == "MLmodel")
+    chosen = chosen or newest([path for path in paths if not path.stem.startswith("last")] or paths)
     if chosen is None:
         raise UserError(f"run {run.id} left no checkpoint under outputs/; `make runs` shows which are completed")
     version = run.register_model(args.name, str(chosen))

@@ -27,7 +27,7 @@ def main(arguments: Sequence[str]) -> int:
     if not args.dry_run:
         print("reading the training's flags with its own parser …", flush=True)
     wanted = read_job(args, flags)
-    sdk = args.sdk or workspace.SDKS[0]
+    sdk = args.sdk
     preflight.check_flags(wanted, sdk)
     files = snapshot.take(ROOT)
     files.check()
@@ -91,9 +91,9 @@ def read_flags(arguments: Sequence[str]) -> argparse.Namespace:
     scale = parser.add_argument_group("scale")
     scale.add_argument("--nodes", type=console.positive, metavar="N", help="machines (NODES=)")
     scale.add_argument("--devices", type=console.positive, metavar="N", help="processes on each of them (DEVICES=)")
-    software = parser.add_argument_group("software of the job (default: built from requirements.txt)")
+    software = parser.add_argument_group("software of the job (default: built from requirements.txt, v2: and -v2.txt)")
     choice = software.add_mutually_exclusive_group()
-    choice.add_argument("--requirements", type=Path, default=ROOT / "requirements.txt", metavar="FILE")
+    choice.add_argument("--requirements", type=Path, metavar="FILE", help="pip's, instead of the project's own")
     choice.add_argument(
         "--environment",
         metavar="NAME[:VERSION]",
@@ -115,6 +115,7 @@ def read_flags(arguments: Sequence[str]) -> argparse.Namespace:
         help="wait, and submit again, from its checkpoint, what the platform fails, not its own code (RETRIES=)",
     )
     workspace.add_flags(parser)
+    parser.set_defaults(sdk=workspace.SDKS[0])
     return parser.parse_args(arguments)
 
 
@@ -125,7 +126,10 @@ def read_job(args: argparse.Namespace, flags: Sequence[str]) -> job.Job:
     if args.environment:
         environment = EnvironmentSpec(*read_named(args.environment))
     else:
-        packages = () if args.conda else read_requirements(args.requirements)
+        # What a job of SDK v2 logs by comes on top; to one of v1 it would give a second way, and MLflow would be taken.
+        own = [ROOT / "requirements.txt", *([ROOT / "requirements-v2.txt"] if args.sdk == "v2" else [])]
+        files = [] if args.conda else [args.requirements] if args.requirements else own
+        packages = tuple(line for file in files for line in read_requirements(file))
         environment = EnvironmentSpec(packages=packages, conda=args.conda, image=args.image, python=args.python)
         environment.built_name(gpu=False)  # reads the conda file
     return job.Job(

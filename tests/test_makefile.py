@@ -106,6 +106,27 @@ def test_what_cannot_be_is_said_in_one_line(machine: Machine, words: list[str], 
     assert message in done.stderr.splitlines()[0]
 
 
+def test_what_sdk_v2_needs_is_installed_once_and_only_for_it(machine: Machine) -> None:
+    environment = machine.project / "here" / "bin"
+    environment.mkdir(parents=True)
+    machine.has("python", 'case "$*" in *PACKAGES*) echo azure-ai-ml==1;; *) echo "$*";; esac')
+    (environment / "python").symlink_to(machine.programs / "python")
+    (machine.project / "requirements-v2.txt").touch()
+    (machine.project / "scripts" / "azure").mkdir(parents=True)
+    (machine.project / "scripts" / "azure" / "submitter.py").touch()
+    (environment.parent / "installed").touch()
+    words = ("--silent", "submit", "VENV=here", "INSTALL=echo install")
+
+    said = [machine.make(*words, *sdk).stdout.splitlines() for sdk in ((), ("SDK=v2",), ("SDK=v2",))]
+
+    install = "install -r requirements-v2.txt azure-ai-ml==1"
+    assert said == [
+        ["-m scripts.submit --"],
+        [install, "-m scripts.submit --sdk v2 --"],
+        ["-m scripts.submit --sdk v2 --"],
+    ]
+
+
 def test_without_cuda_pytorch_comes_from_an_index_of_its_own_and_the_environment_remembers(machine: Machine) -> None:
     machine.has_python("python3.12")
     index = machine.project / "index"

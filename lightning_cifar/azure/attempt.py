@@ -14,7 +14,7 @@ from lightning_cifar.azure.backends import Backend, Point, limits, not_importabl
 from lightning_cifar.azure.outbox import Header, Progress
 from lightning_cifar.azure.process import HOPELESS
 from lightning_cifar.azure.run import RunAddress
-from lightning_cifar.azure.service_errors import http_status, one_line
+from lightning_cifar.azure.service_errors import http_status, one_line, retry_after
 from lightning_cifar.azure.sharing import TOKEN_VARIABLES, share_token
 from lightning_cifar.errors import UserError
 
@@ -38,6 +38,7 @@ class Flags(ctypes.Structure):
         ("answered", ctypes.c_bool),  # something was confirmed or refused
         ("step_began", ctypes.c_double),  # time.monotonic() of the request at work; 0: none
         ("entries", ctypes.c_int),  # the most to send at a time: fewer after a refusal
+        ("retry_after", ctypes.c_double),  # seconds to wait after a failure, as the service has asked
     )
 
 
@@ -64,6 +65,7 @@ class Attempt:
             self._send_all()
             code = 0
         except Exception as error:
+            self._flags.retry_after = retry_after(error)
             if isinstance(error, ImportError):
                 error = not_importable(error)
             code, line = (HOPELESS, str(error)) if isinstance(error, UserError) else (FAILED, one_line(error))

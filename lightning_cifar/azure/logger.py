@@ -8,11 +8,13 @@ the service, whatever state it is in, neither slows the training nor keeps it fr
 """
 
 import os
+import shutil
 import sys
 from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from lightning_fabric.loggers import CSVLogger
@@ -21,14 +23,19 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers.logger import Logger, rank_zero_experiment
 from pytorch_lightning.loggers.utilities import _scan_checkpoints
 from pytorch_lightning.trainer.states import TrainerFn
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
+from pytorch_lightning.utilities.rank_zero import rank_zero_only, rank_zero_warn
 
 from lightning_cifar.azure import backends
+from lightning_cifar.azure.backends import saved_model
 from lightning_cifar.azure.delivery import Delivery
 from lightning_cifar.azure.encode import Encoder, as_number
 from lightning_cifar.azure.run import RunAddress, RunProxy, sign_in_variables, tracking_uri_of
 from lightning_cifar.azure.run_status import outcome, reason, seconds_left
+from lightning_cifar.azure.service_errors import one_line
 from lightning_cifar.azure.studio import StudioLogging
+
+MLFLOW_MODEL = "mlflow-model"
+"""Folder of the MLflow model among the files of a run, of a job below `outputs/`."""
 
 
 class AzureMLLogger(StudioLogging, Logger):
@@ -40,8 +47,9 @@ class AzureMLLogger(StudioLogging, Logger):
     Trainer, cannot be seen. In a job, the job owns the status.
 
     Args:
-        run: an `azureml.core.Run` to log to; None: the job's own run, and outside a job none at all. What is logged to
-            another run than the job's own is sent with a sign-in of its own, not with the job's token.
+        run: an `azureml.core.Run` to log to, or, with a server's address as `workspace`, a run of MLflow's or its id;
+            None: the job's own run, on a server that of MLFLOW_RUN_ID, and else none at all. What is logged to another
+            run than the job's own is sent with a sign-in of its own, not with the job's token.
         experiment_name: outside a job, start a run of this experiment when something is first logged.
         workspace: where that run is started: an `azureml.core.Workspace`, or the path of a `config.json` or
             of its folder; None: found from the current folder upwards. Or the address of an MLflow server, `http://…`.
@@ -50,7 +58,8 @@ class AzureMLLogger(StudioLogging, Logger):
             current folder for the rest.
         prefix: put before each metric's name, with `LOGGER_JOIN_CHAR` between.
         log_model: upload the best and the last checkpoint at the end (True), or each as soon as it is saved
-            ("all"). What lies under `outputs/` in a job is uploaded by the platform, and by it alone.
+            ("all"). What lies under `outputs/` in a job is uploaded by the platform, and by it alone. By MLflow
+            the best one is saved as an MLflow model as well, after a `fit` that succeeds, if pandas is installed.
         backend: "v1" sends with azureml-core, "mlflow" by MLflow, with azureml-mlflow or to any MLflow server; "auto":
             by MLflow where `workspace` is a server's address, or the job names a tracking URI of Azure ML's and
             azureml-mlflow is installed, else with azureml-core. A run is never sent to by both.
@@ -80,10 +89,13 @@ class AzureMLLogger(StudioLogging, Logger):
         if log_model not in (True, False, "all") or not timeout >= 0:  # a mistake must not show first in the cloud
             raise ValueError(f"log_model={log_model!r} must be True, False or 'all', timeout={timeout!r} at least 0")
         tracking_uri = tracking_uri_of(workspace, backend)
-        self._address = RunAddress.of_job() if run is None else RunAddress.of_run(run)
+        own = RunAddress.of_job() if run is None else None
+        joined = None if own else RunAddress.of_mlflow(run, experiment_name, tracking_uri)
+        self._address = own or joined or (None if run is None else RunAddress.of_run(run))
         self._backend = backends.choose(backend, tracking_uri if self._address is None else self._address.tracking_uri)
         self._experiment_name = experiment_name
-        self._run, self._workspace = run, workspace if hasattr(workspace, "subscription_id") else None
+        self._run = None if joined else run
+        self._workspace = workspace if hasattr(workspace, "subscription_id") else None
         self._variables = sign_in_variables(workspace if run is None else run)
         self._save_dir = None if save_dir is None else os.fspath(save_dir)
         self._prefix, self._log_model, self._timeout = prefix, log_model, timeout
@@ -108,6 +120,9 @@ class AzureMLLogger(StudioLogging, Logger):
         self._delivery: Delivery | None = None
         self._encoder = Encoder(backends.limits(self._backend))
         self._checkpoint_callback: ModelCheckpoint | None = None
+        self._best: ModelCheckpoint | None = None  # the callback that saves by a metric, if there is one
+        self._module: Any = None
+        self._saved: tuple[str, float] | None = None  # the checkpoint that was saved as an MLflow model, and its time
 
     def __getstate__(self) -> dict[str, Any]:
         copy = object.__new__(type(self))
@@ -161,10 +176,11 @@ class AzureMLLogger(StudioLogging, Logger):
 
     @rank_zero_only
     def log_graph(self, model: Any, input_array: Any = None) -> None:
-        """Add the checkpoint's step to those of a standalone `validate` or `test`.
+        """Add the checkpoint's step to those of a standalone `validate` or `test`; remember the network.
 
         Lightning calls this at the beginning of each run with the model, which knows its trainer.
         """
+        self._module = model
         self._encoder.shift = _steps_of_checkpoint(getattr(model, "_trainer", None))
 
     @rank_zero_only
@@ -172,6 +188,8 @@ class AzureMLLogger(StudioLogging, Logger):
         """Upload the checkpoint now (`log_model="all"`), or remember to do so at the end (True)."""
         if self._address is not None and self._log_model is not False:
             self._checkpoint_callback = checkpoint_callback
+            if self._best is None or checkpoint_callback.monitor is not None:
+                self._best = checkpoint_callback
             if self._log_model == "all" or checkpoint_callback.save_top_k == -1:
                 self._log_checkpoints(checkpoint_callback)
 
@@ -183,6 +201,8 @@ class AzureMLLogger(StudioLogging, Logger):
         self._encoder.shift = 0  # it was that of the evaluation that ends
         error = sys.exc_info()[1]
         how = outcome(status, error)
+        if how == "Completed" and self._best is not None and self._backend == "mlflow":
+            self._log_mlflow_model(self._best.best_model_path)
         if self._delivery is not None and self._delivery.pid == os.getpid():
             if how != "Completed":
                 self._delivery.end(how, reason(error))
@@ -221,6 +241,26 @@ class AzureMLLogger(StudioLogging, Logger):
             if (score := as_number(callback.best_model_score)) is not None:
                 tags["best_model_score"] = str(score)
             delivery.add("media", {"tags": {name: value for name, value in tags.items() if value}})
+
+    def _log_mlflow_model(self, checkpoint: str) -> None:
+        """Save a checkpoint as an MLflow model, once, where MLflow can: among the outputs of a job, or uploaded."""
+        if not Path(checkpoint).is_file() or self._saved == (stamp := (checkpoint, Path(checkpoint).stat().st_mtime)):
+            return
+        self._saved = stamp
+        if self._module is None or not saved_model.can_save():
+            return
+        with TemporaryDirectory() as scratch:
+            try:
+                folder = saved_model.save_model(self._module, checkpoint, Path(scratch), self._timeout)
+            except Exception as error:
+                rank_zero_warn(f"AzureMLLogger: {checkpoint} is not saved as an MLflow model: {one_line(error)}")
+                return
+            if self._uploaded:
+                shutil.rmtree(self._uploaded[0] / MLFLOW_MODEL, ignore_errors=True)
+                shutil.copytree(folder, self._uploaded[0] / MLFLOW_MODEL)
+            else:
+                for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+                    self.log_artifact(file, f"{MLFLOW_MODEL}/{file.relative_to(folder)}")
 
 
 def _steps_of_checkpoint(trainer: Any) -> int:

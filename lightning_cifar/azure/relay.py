@@ -40,6 +40,8 @@ SYNC_SECONDS = 1.0
 # Between attempts: 1, 2, 4, … seconds, at most this; less once somebody waits for the end.
 MAX_PAUSE_SECONDS = 15.0
 HURRIED_PAUSE_SECONDS = 2.0
+MAX_RETRY_AFTER_SECONDS = 60.0
+"""A service that asks to be left alone for longer is asked again all the same."""
 # While the processors are busy, Linux gives a process of niceness 5 a third of the weight of the training's.
 NICENESS = 5
 # A request that takes longer is taken for hung; a checkpoint takes its time.
@@ -113,7 +115,8 @@ class Relay:
                 return 0 if self._flags.closing else None
             longest = HURRIED_PAUSE_SECONDS if self._flags.closing or self._flags.hurry else MAX_PAUSE_SECONDS
             pause = min(2.0 ** (self._failures - 1), longest) if self._failures else 0.0
-            if now >= self._failed_at + pause:
+            asked = min(self._flags.retry_after, MAX_RETRY_AFTER_SECONDS)
+            if now >= self._failed_at + max(pause, asked):
                 self._attempt = self._start()
             return None
         pid, status = os.waitpid(self._attempt, os.WNOHANG)
@@ -140,7 +143,7 @@ class Relay:
     def _start(self) -> int | None:
         sys.stdout.flush()
         sys.stderr.flush()
-        self._flags.step_began = 0.0
+        self._flags.step_began = self._flags.retry_after = 0.0
         take_newest_token(self._header.address)
         relay = os.getpid()
         if START == "spawn":

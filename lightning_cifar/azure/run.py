@@ -71,6 +71,23 @@ class RunAddress:
         subscription_id, resource_group, name = config
         return cls(str(uuid.uuid4()), experiment, name, resource_group, subscription_id, interactive=True)
 
+    @classmethod
+    def of_mlflow(cls, run: Any, experiment: str | None, tracking_uri: str) -> "RunAddress | None":
+        """Return the address of a server's run, which its owner ends: `run`, MLflow's or its id, or MLFLOW_RUN_ID's.
+
+        Raises:
+            UserError: `run` is an id, and no server is named.
+        """
+        run_id = getattr(getattr(run, "info", None), "run_id", run) or os.environ.get("MLFLOW_RUN_ID")
+        if not isinstance(run_id, str):
+            return None  # it is SDK v1's
+        if tracking_uri:
+            name = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or "lightning_logs"
+            return cls(run_id, name, "", "", "", tracking_uri=tracking_uri)
+        if run is not None:
+            raise UserError(f"run={run_id!r} is the id of a run of MLflow's: name its server, workspace='http://…'")
+        return None
+
     @property
     def in_its_job(self) -> bool:
         """Whether this process belongs to the job whose run it is: then the job owns the run's status."""

@@ -1,5 +1,7 @@
 """What an SDK's exception says about the service's answer, and asking again; no SDK is imported for it."""
 
+import contextlib
+import email.utils
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -8,6 +10,8 @@ from typing import TypeVar
 Answer = TypeVar("Answer")
 
 _CODE = re.compile(r"(?:status.?code|code|error)\W{1,4}([45]\d\d)\b|too many ([45]\d\d) error", re.IGNORECASE)
+
+_RETRY_AFTER = re.compile(r'"Retry-After": "([^"]+)"')
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -35,6 +39,21 @@ def http_status(error: BaseException | None) -> int | None:
         if match := _CODE.search(str(link)):
             return int(match[1] or match[2])
     return None
+
+
+def retry_after(error: BaseException | None) -> float:
+    """Return the seconds for which a busy service (429, 503) asks to be left alone; 0: it does not say."""
+    if http_status(error) not in (429, 503):
+        return 0.0
+    for link in causes(error):
+        headers = getattr(getattr(link, "response", None), "headers", None) or {}
+        in_text = _RETRY_AFTER.search(str(link))  # there SDK v1 has all headers of an answer
+        said = str(headers.get("Retry-After") or (in_text[1] if in_text else ""))
+        if said.isdecimal():
+            return float(said)
+        with contextlib.suppress(ValueError):
+            return max(0.0, email.utils.parsedate_to_datetime(said).timestamp() - time.time())
+    return 0.0
 
 
 def one_line(error: BaseException) -> str:

@@ -1,7 +1,6 @@
 """The part of AzureMLLogger that logs more than metrics: what Azure ML Studio shows natively, and files."""
 
 import math
-import re
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -14,6 +13,7 @@ from PIL import Image
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from lightning_cifar.azure.backends import V1_LIMITS, Limits
+from lightning_cifar.azure.backends.names import artifact_name
 from lightning_cifar.azure.delivery import Delivery
 from lightning_cifar.azure.encode import Encoder, as_number
 
@@ -126,15 +126,6 @@ class StudioLogging:
     def _add_file(self, delivery: Delivery, artifact: str, save: Callable[[Path], object], **entry: str) -> None:
         artifact = self._encoder.new_file(artifact)
         delivery.add_file(entry or {"file": artifact}, artifact, save)
-
-
-def artifact_name(path: str, step: int | None = None, suffix: str = "") -> str:
-    """Return a name such as `images/val/samples-step-500.png`, of plain characters only.
-
-    The SDK escapes any other twice, so that the content goes to another name than the service knows.
-    """
-    parts = [re.sub(r"[^A-Za-z0-9._-]+", "-", part) for part in path.split("/")]
-    return "/".join(part for part in parts if part.strip(".")) + ("" if step is None else f"-step-{step}") + suffix
 
 
 def save_image(image: Any, path: Path) -> None:

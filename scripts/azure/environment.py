@@ -22,6 +22,7 @@ CUDA; the image adds what else a GPU needs.
 """
 
 _REGISTRIES = "azureml://registries/"
+_ADDRESS = re.compile(rf"{_REGISTRIES}([^/]+)/environments/([^/]+)/(?:versions/([^/]+)|labels/latest)")
 _OF_THIS_MACHINE = ("-e", "--editable", "-r", "--requirement", "-c", "--constraint")  # options that name files
 
 
@@ -64,9 +65,18 @@ class EnvironmentSpec:
 def read_named(text: str) -> tuple[str, str | None]:
     """Split `NAME[:VERSION]`; an address in a registry stays whole."""
     if text.startswith(_REGISTRIES):
+        in_registry(text)
         return text, None
     name, _, version = text.partition(":")
     return name, version or None
+
+
+def in_registry(address: str) -> tuple[str, str, str | None]:
+    """Return registry, name and version (None: the latest) of an environment's address; a UserError for no address."""
+    if found := _ADDRESS.fullmatch(address):
+        return found[1], found[2], found[3]
+    form = f"{_REGISTRIES}REGISTRY/environments/NAME/versions/VERSION, or …/labels/latest"
+    raise UserError(f"{address} is no environment's address in a registry; write {form}")
 
 
 def read_requirements(file: Path) -> tuple[str, ...]:

@@ -4,7 +4,9 @@ import contextlib
 import io
 import logging
 import re
+import secrets
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -27,9 +29,10 @@ from azure.storage.blob import ContainerClient, ContentSettings
 from lightning_cifar.errors import UserError
 from scripts.azure import git_address, preflight, sdk_v2_definition
 from scripts.azure.blob_store import BlobStore
+from scripts.azure.environment import in_registry
 from scripts.azure.job import SERVERLESS, DataAsset, DatastorePath, Job
 from scripts.azure.sdk_v2_history import History
-from scripts.azure.service_errors import ask, explained, find
+from scripts.azure.service_errors import answer_was_lost, ask, explained, find
 from scripts.azure.snapshot import Snapshot
 from scripts.azure.submitter import Curves, RunDetails, near, not_there
 from scripts.azure.workspace import Address, choose_sign_in, service_principal
@@ -109,10 +112,28 @@ class SubmitterV2:
                 # By a name made of its content, in version 1: one request, whether or not it is there.
                 name = job.environment.built_name(job.uses_gpu)
                 sent.environment = Environment(name=name, version="1", **sdk_v2_definition.built(job))
-            # It prints the progress of the upload, even if told not to.
-            with explained(f"submission to experiment {job.experiment}"), contextlib.redirect_stderr(io.StringIO()):
-                started = self._azure.jobs.create_or_update(sent)
+            experiment = re.sub(r"[^A-Za-z0-9]+", "-", job.experiment)[:200]
+            sent.name = f"{experiment}_{int(time.time())}_{secrets.token_hex(4)}"
+            started = self._start(sent, f"submission to experiment {job.experiment}")
         return _RunV2(self._azure, self._history, started.name, started.display_name or "", started.studio_url)
+
+    def _start(self, sent: Any, what: str) -> Any:
+        """Start a job; where the answer is lost, look for it by its name, which was chosen on this side."""
+        jobs = self._azure.jobs
+        try:
+            # It prints the progress of the upload, even if told not to.
+            with explained(what), contextlib.redirect_stderr(io.StringIO()):
+                return jobs.create_or_update(sent)
+        except UserError as error:
+            if not answer_was_lost(error):
+                raise
+            try:
+                started = find(f"run {sent.name}", lambda: jobs.get(sent.name))
+            except UserError:
+                raise UserError(f"{error}; it may have been started: make watch RUN={sent.name}") from error
+            if started is None:
+                raise
+            return started
 
     def runs(self, experiment: str, number: int) -> "list[_RunV2]":
         """Return the latest runs of an experiment, at most `number`."""
@@ -165,20 +186,29 @@ class SubmitterV2:
         )
 
     def _named_environment(self, job: Job) -> Any:
-        """Return the environment that a job names, with its version; of a registry only the job itself will ask."""
-        spec, known = job.environment, self._azure.environments
-        if not spec.name or spec.in_registry:
+        """Return the environment that a job names, of the workspace with its version."""
+        spec, known, place = job.environment, self._azure.environments, f"workspace {self.workspace}"
+        if not spec.name:
             return spec
-        found = self._find(f"environment {spec.name}", known.get, spec.name, spec.version)
+        name, version = spec.name, spec.version
+        if spec.in_registry:
+            registry, name, version = in_registry(spec.name)
+            place = f"registry {registry}"
+            azure = find(place, lambda: MLClient(self._credential, registry_name=registry, **_bounded()))
+            if azure is None:
+                raise UserError(f"no {place}; check the address {spec.name}")
+            known = azure.environments
+        found = self._find(f"environment {name}", known.get, name, version)
         if found is None:
-            raise self._unknown("environment", spec.name, spec.version, known.list)
-        return replace(spec, version=found.version)
+            raise self._unknown("environment", name, version, known.list, place)
+        return spec if spec.in_registry else replace(spec, version=found.version)
 
     def _asset(self, data: DataAsset) -> tuple[str, DatastorePath | None]:
         """Return the version of a data asset and where it lies, as far as that is a datastore."""
         found = self._find(f"data asset {data.name}", self._azure.data.get, data.name, data.version)
         if found is None:
-            raise self._unknown("data asset", data.name, data.version, self._azure.data.list)
+            place = f"workspace {self.workspace}"
+            raise self._unknown("data asset", data.name, data.version, self._azure.data.list, place)
         if found.type != "uri_folder":
             raise UserError(f"{data} is a {found.type}, not a folder; `make upload-data SDK=v2 DATA=FOLDER` makes one")
         place = _DATASTORE_PATH.fullmatch(found.path or "")
@@ -187,15 +217,14 @@ class SubmitterV2:
     def _find(self, what: str, get: Callable[..., Any], name: str, version: str | None) -> Any:
         return find(what, lambda: get(name, version=version) if version else get(name, label="latest"))
 
-    def _unknown(self, kind: str, name: str, version: str | None, listed: Callable[..., Iterable[Any]]) -> UserError:
-        names = ask(f"the {kind}s of the workspace", lambda: [known.name for known in listed()])
+    def _unknown(
+        self, kind: str, name: str, version: str | None, listed: Callable[..., Iterable[Any]], place: str
+    ) -> UserError:
+        names = ask(f"the {kind}s of {place}", lambda: [known.name for known in listed()])
         if name in names and version:
             versions = ask(f"the versions of {kind} {name}", lambda: [str(known.version) for known in listed(name)])
-            there = ", ".join(versions[:5])
-            return UserError(
-                f"no {kind} {name!r} in version {version} in workspace {self.workspace}; there is: {there}"
-            )
-        return UserError(f"no {kind} {name!r} in workspace {self.workspace}; near names: {near(name, names)}")
+            return UserError(f"no {kind} {name!r} in version {version} in {place}; there is: {', '.join(versions[:5])}")
+        return UserError(f"no {kind} {name!r} in {place}; near names: {near(name, names)}")
 
 
 class _RunV2:
@@ -224,7 +253,8 @@ class _RunV2:
         self._history.download(self.id, "outputs/", folder)
 
     def register_model(self, name: str, path: str) -> str:
-        model = Model(name=name, path=f"azureml://jobs/{self.id}/outputs/artifacts/paths/{path}", type="custom_model")
+        kind = "custom_model" if path.endswith(".ckpt") else "mlflow_model"
+        model = Model(name=name, path=f"azureml://jobs/{self.id}/outputs/artifacts/paths/{path}", type=kind)
         with explained(f"registering {path} of run {self.id}"):
             return str(self._azure.models.create_or_update(model).version)
 

@@ -4,7 +4,7 @@
 left to MLflow. Studio and SDK v1 read the same addresses, so runs of either SDK are found here.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from scripts.azure.service_errors import ask
 from scripts.azure.submitter import Curves, Point, RunDetails, as_details
 
 _SCOPE = "https://ml.azure.com/.default"
+_TOKEN = "continuationToken"
+_OF_MLFLOW = ("next_page_token", "page_token")
 
 
 class History:
@@ -33,7 +35,7 @@ class History:
 
     def experiments(self) -> list[str]:
         """Return the names of all experiments."""
-        pages = self._pages("the experiments of the workspace", "history/v1.0", "experiments:query", {})
+        pages = self._query("the experiments of the workspace", "history/v1.0", "experiments:query")
         return [each["name"] for each in pages]
 
     def runs(self, experiment: str, number: int) -> list[dict[str, Any]]:
@@ -67,30 +69,26 @@ class History:
         what, service = f"the metrics of run {run_id}", "metric/v2.0"
         run = self._mlflow(what, "runs/get", run_id=run_id)["run"]
         of_mlflow = {metric["key"] for metric in run["data"].get("metrics") or ()}
-        listed = self._pages(what, service, f"runs/{quote(run_id)}/list", {})
+        listed = self._query(what, service, f"runs/{quote(run_id)}/list")
         there = of_mlflow | {key["metricKey"]["name"] for key in listed}
         curves = {}
         for name in sorted(there if names is None else there & set(names)):
             if name in of_mlflow:
-                numbers = self._history_of(what, run_id, name)
+                values = self._history_of(what, run_id, name)
+                numbers = [(value.get("step", 0), value["value"]) for value in values]
             else:
-                values = self._pages(what, service, f"runs/{quote(run_id)}/full", {"metricName": name})
+                values = self._query(what, service, f"runs/{quote(run_id)}/full", metricName=name)
                 numbers = [(value.get("step"), (value.get("data") or {}).get(name)) for value in values]
             points = [Point(step, float(number)) for step, number in numbers if isinstance(number, int | float)]
             if points:
                 curves[name] = sorted(points, key=lambda point: (point.step is None, point.step))
         return curves
 
-    def _history_of(self, what: str, run_id: str, name: str) -> list[tuple[int | None, Any]]:
-        """Return the points of a metric as MLflow's service has them."""
-        points: list[tuple[int | None, Any]] = []
+    def _history_of(self, what: str, run_id: str, name: str) -> Iterator[dict[str, Any]]:
+        """Yield the points of a metric as MLflow's service has them."""
         query = {"run_id": run_id, "metric_key": name}
-        while True:
-            page = self._mlflow(what, "metrics/get-history", **query)
-            points += [(point.get("step", 0), point["value"]) for point in page.get("metrics") or ()]
-            if not page.get("next_page_token"):
-                return points
-            query["page_token"] = page["next_page_token"]
+        pages = _pages(lambda token: self._mlflow(what, "metrics/get-history", **query, **token), *_OF_MLFLOW)
+        return (point for page in pages for point in page.get("metrics") or ())
 
     def _mlflow(self, what: str, method: str, **query: str) -> Any:
         # In the form in which MLflow's client asks: the workspace, and the interface behind it.
@@ -99,27 +97,18 @@ class History:
     def artifacts(self, run_id: str, prefix: str = "") -> dict[str, str]:
         """Return the paths of a run's artifacts below `prefix`, each with an address that is signed for reading."""
         path = f"artifacts/prefix/contentinfo/ExperimentRun/dcid.{quote(run_id)}/{quote(prefix)}"
-        found: dict[str, str] = {}
-        query: dict[str, str] = {}
-        while True:
-            page = self._ask(f"the files of run {run_id}", "GET", "artifact/v2.0", path, params=query)
-            found |= {each["path"]: each["contentUri"] for each in page["value"]}
-            if not page.get("continuationToken"):
-                return found
-            query = {"continuationToken": page["continuationToken"]}
+        what = f"the files of run {run_id}"
+        pages = _pages(lambda token: self._ask(what, "GET", "artifact/v2.0", path, params=token))
+        return {each["path"]: each["contentUri"] for page in pages for each in page["value"]}
 
     def download(self, run_id: str, prefix: str, folder: Path) -> None:
         """Copy the artifacts below `prefix` into a folder, their paths kept."""
         for path, address in self.artifacts(run_id, prefix).items():
             save_signed(f"{path} of run {run_id}", address, folder / path)
 
-    def _pages(self, what: str, service: str, path: str, query: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        token = None
-        while True:
-            page = self._ask(what, "POST", service, path, query | {"continuationToken": token})
-            yield from page.get("value") or ()
-            if not (token := page.get("continuationToken")):
-                return
+    def _query(self, what: str, service: str, path: str, **query: Any) -> Iterator[dict[str, Any]]:
+        pages = _pages(lambda token: self._ask(what, "POST", service, path, query | token))
+        return (each for page in pages for each in page.get("value") or ())
 
     def _ask(self, what: str, method: str, service: str, path: str, json: Any = None, **options: Any) -> Any:
         """Return what a service of Azure ML answers about this workspace."""
@@ -130,3 +119,11 @@ class History:
         answer = self._client.send_request(request)
         answer.raise_for_status()
         return answer.json()
+
+
+def _pages(fetch: Callable[[dict[str, str]], Any], given: str = _TOKEN, sent: str = _TOKEN) -> Iterator[dict[str, Any]]:
+    """Yield all pages of an answer; each but the last has `given`, a token to ask for the next one by, as `sent`."""
+    page = fetch({})
+    yield page
+    while page.get(given):
+        yield (page := fetch({sent: page[given]}))

@@ -91,6 +91,11 @@ def may_pass(error: BaseException) -> bool:
     return http_status(error) in _BUSY or _is(error, _UNREACHABLE)
 
 
+def answer_was_lost(error: BaseException) -> bool:
+    """Return whether the service may have done all the same what it was asked for."""
+    return may_pass(error) and http_status(error) != 429
+
+
 def _of_the_sdk(error: BaseException) -> bool:
     packages = {base.__module__.partition(".")[0] for base in type(error).__mro__}
     # The SDK raises bare `Exception` as well; those of requests are OSErrors.

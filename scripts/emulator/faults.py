@@ -21,6 +21,7 @@ class Fault:
             regular expression searched in host + path; None: every request.
         requests: lifted after so many hits; None: no limit.
         delay: seconds that "latency" adds to each request.
+        retry_after: header of that name in an answer that is a status: seconds, or an HTTP date.
 
     `hits` counts the requests it met (a "refuse" meets none: nothing listens).
 
@@ -32,6 +33,7 @@ class Fault:
     on: str | None = None
     requests: int | None = None
     delay: float | None = None
+    retry_after: str | None = None
     hits: int = field(default=0, init=False)
     lifted: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
 
@@ -105,4 +107,7 @@ def misbehave(faults: Sequence[Fault], process: Callable[[], Response], closing:
         return None
     if fault.kind == "expired":
         return RefusalError(401, "ExpiredAuthenticationToken", "The access token has expired.").response()
-    return RefusalError(int(fault.kind), "Misbehaving", "The emulator misbehaves on request.").response()
+    answer = RefusalError(int(fault.kind), "Misbehaving", "The emulator misbehaves on request.").response()
+    if fault.retry_after is not None:
+        answer.headers["Retry-After"] = fault.retry_after
+    return answer

@@ -97,6 +97,7 @@ def test_a_record_of_an_earlier_version_names_no_address(tmp_path):
         ({"backend": "v3"}, "'v3' is no backend of AzureMLLogger's: use auto, v1, mlflow or module:Class"),
         ({"backend": "v1", "workspace": SERVER}, "backend 'v1' cannot log to the MLflow server http://127"),
         ({"workspace": "ftp://server/"}, "'ftp://server/' is no address of an MLflow server: begin it with http://"),
+        ({"backend": "mlflow", "run": "abc"}, "run='abc' is the id of a run of MLflow's: name its server, workspace="),
         ({"workspace": "http://"}, "'http://' is no address of an MLflow server"),
         ({"workspace": "http://me:secret@server"}, "the address http://server must hold no password.*: set MLFLOW_TR"),
     ],

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from functools import partial
+from itertools import pairwise
 
 import pytest
 from PIL import Image
@@ -74,6 +75,15 @@ def test_after_a_failure_each_point_is_there_once(azure, host, backend, environm
     wait_until(lambda: not pending(record))
     assert points(azure) == POINTS
     assert fault.hits == requests, "the SDK sent nothing again by itself"
+
+
+def test_a_busy_service_is_left_alone_for_as_long_as_it_asks(azure, host, backend, environment, record):
+    fault = azure.misbehave("429", on=BATCH[backend], requests=1, retry_after="3")
+    host(record, environment("run-1"))
+    wait_until(lambda: not pending(record), 30)
+    assert points(azure) == POINTS
+    arrived = [request.arrived for request in azure.requests]
+    assert fault.hits == 1 and max(later - earlier for earlier, later in pairwise(arrived)) > 2.5
 
 
 @pytest.mark.parametrize("kind", ["refuse", "silence", "429"])

@@ -3,12 +3,15 @@
 from pathlib import Path
 
 import pytest
+import torch
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.demos.boring_classes import BoringModel
 
 from lightning_cifar import AzureMLLogger
+from lightning_cifar.azure.backends import saved_model
 from tests.azure.recorded import QUIET
+from tests.deadline import deadline
 
 
 class ValidatedModel(BoringModel):
@@ -45,6 +48,25 @@ def test_best_and_last_are_uploaded_as_they_were_saved(recorded, log_model, name
         assert files["checkpoints/epoch2.ckpt"] == Path(checkpoints.best_model_path).read_bytes()
         tags = recorded.entries("media")[-1]["tags"]
         assert float(tags["best_model_score"]) == 2.0 and tags["best_model_path"].endswith("epoch2.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("backend", "has_pandas", "saved"), [("mlflow", True, True), ("mlflow", False, False), ("v1", True, False)]
+)
+def test_by_mlflow_the_best_one_becomes_an_mlflow_model_among_the_outputs(
+    recorded, monkeypatch, backend, has_pandas, saved
+):
+    monkeypatch.setattr(saved_model, "can_save", lambda: has_pandas)
+    logger = AzureMLLogger(log_model=True, backend=backend, timeout=deadline(60))
+    best = Path(fit(logger, "outputs/checkpoints").best_model_path)
+    folder = Path("outputs/mlflow-model")
+    assert not recorded.files() and folder.exists() == saved
+    if saved:
+        assert "mlflow.pytorch" in (folder / "MLmodel").read_text()
+        assert (folder / "code" / "tests" / "azure" / "test_checkpoints.py").exists(), "it brings what is not installed"
+        model = torch.load(folder / "data" / "model.pth", weights_only=False)
+        weights = torch.load(best, weights_only=True)["state_dict"]
+        assert all(torch.equal(weights[name], value) for name, value in model.state_dict().items())
 
 
 def test_what_lies_under_outputs_in_a_job_is_left_to_the_platform_but_its_score_is_recorded(recorded):

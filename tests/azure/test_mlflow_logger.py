@@ -1,6 +1,8 @@
 """The logger by MLflow: in a job of SDK v2, to the loopback Azure ML; outside one, to a real MLflow server."""
 
 import json
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -73,6 +75,31 @@ def test_from_a_laptop_a_training_is_a_run_of_a_plain_server_and_is_found_there(
     assert [step for _, step, _ in mlflow_server.points(run.info.run_id, "train_loss")] == [0, 1, 2]
     checkpoints = {Path(file.path).name for file in client.list_artifacts(run.info.run_id, "checkpoints")}
     assert "last.ckpt" in checkpoints and len(checkpoints) == 2
+    model = client.download_artifacts(run.info.run_id, "mlflow-model", tmp_path)
+    load = "import mlflow.pytorch, sys; print(type(mlflow.pytorch.load_model(sys.argv[1])).__name__)"
+    done = subprocess.run([sys.executable, "-c", load, model], capture_output=True, text=True, cwd=model)
+    assert done.stdout == "LoggingModel\n", done.stderr
+
+
+@pytest.mark.parametrize("named", ["run", "id", "variable"])
+def test_a_run_of_the_server_is_joined_and_left_to_its_owner(mlflow_server, tmp_path, monkeypatch, named):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    client, run_id = mlflow_server.client, mlflow_server.start_run("joined").run_id
+    if named == "variable":
+        monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
+    run = {"run": client.get_run(run_id), "id": run_id, "variable": None}[named]
+    before = len(client.search_runs([client.get_run(run_id).info.experiment_id]))
+
+    logger = AzureMLLogger(run=run, workspace=mlflow_server.url, experiment_name="another", timeout=deadline(60))
+    logger.log_metrics({"loss": 0.5}, 3)
+    logger.finalize("success")
+    assert (logger.version, logger.experiment.run_id) == (run_id, run_id)
+    logger.close()
+
+    assert mlflow_server.points(run_id, "loss") == [("loss", 3, 0.5)]
+    assert client.get_run(run_id).info.status == "RUNNING" and client.get_experiment_by_name("another") is None
+    assert len(client.search_runs([client.get_run(run_id).info.experiment_id])) == before
 
 
 def test_what_a_dead_server_did_not_get_is_kept_and_replayed_by_the_record_alone(mlflow_server, tmp_path, monkeypatch):

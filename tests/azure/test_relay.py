@@ -106,6 +106,19 @@ def test_two_relays_of_one_record_send_it_one_after_the_other(fake, record, star
     assert fake.points() == POINTS
 
 
+def test_a_service_that_asks_for_more_time_than_there_is_does_not_hold_up_the_end(fake, record, monkeypatch):
+    relay = relay_module.Relay(record, os.getpid(), 600.0)
+    relay._flags.closing, relay._flags.retry_after = True, 3600.0
+    relay._failures, relay._failed_at = 1, time.monotonic()
+    started = []
+    monkeypatch.setattr(relay, "_start", lambda: started.append(1))
+    assert relay._supervise() is None and not started, "it is left alone"
+    relay._failed_at -= relay_module.MAX_RETRY_AFTER_SECONDS
+    assert relay._supervise() is None and started, "and asked again all the same"
+    relay._attempt, relay._until = None, time.monotonic()
+    assert relay._supervise() == relay_module.TIME_IS_UP
+
+
 @pytest.mark.parametrize("another_one_holds_the_record", [True, False])
 def test_once_the_training_process_is_gone_the_relay_has_a_time_limit(
     fake, record, start_relay, another_one_holds_the_record

@@ -1,12 +1,14 @@
 """What an SDK's exception says about the service's answer, and how often is asked again."""
 
 import contextlib
+import time
+from email.utils import formatdate
 from types import SimpleNamespace
 
 import pytest
 from urllib3.exceptions import MaxRetryError, ResponseError
 
-from lightning_cifar.azure.service_errors import http_status, retried
+from lightning_cifar.azure.service_errors import http_status, retried, retry_after
 
 
 class SDKError(Exception):
@@ -38,6 +40,30 @@ class SDKError(Exception):
 )
 def test_the_status_is_found_wherever_the_sdk_has_put_it(error, status):
     assert http_status(error) == status
+
+
+def answer(status, retry_after):
+    """As `requests` has it, whose headers know no case."""
+    return SDKError(response=SimpleNamespace(status_code=status, headers={"Retry-After": retry_after}))
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds"),
+    [
+        (answer(429, "7"), 7),
+        (SDKError("wrapped", inner_exception=answer(503, "7")), 7),
+        (RuntimeError('Code: 429 Headers: {\n    "Date": "x",\n    "Retry-After": "7"\n}'), 7),
+        (answer(429, formatdate(time.time() + 3600, usegmt=True)), 3600),
+        (answer(429, formatdate(time.time() - 3600, usegmt=True)), 0),
+        (answer(429, "soon"), 0),
+        (answer(500, "7"), 0),
+        (SDKError(status_code=429), 0),
+        (None, 0),
+    ],
+)
+def test_how_long_a_busy_service_asks_to_be_left_alone(error, seconds):
+    assert retry_after(error) == pytest.approx(seconds, abs=60)
+    assert seconds != 7 or retry_after(error) == 7
 
 
 @pytest.mark.parametrize(

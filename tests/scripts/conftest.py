@@ -46,7 +46,7 @@ def make_project(folder: Path, package: Path | None = None) -> Path:
     """Put the scripts around a package: one that trains nothing, or the one given."""
     ignore = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "scripts", folder / "scripts", ignore=ignore)
-    for name in (".amlignore", ".gitignore", "requirements.txt"):
+    for name in (".amlignore", ".gitignore", "requirements.txt", "requirements-v2.txt"):
         shutil.copy(ROOT / name, folder / name)
     if package:
         shutil.copytree(package, folder / "lightning_cifar", ignore=ignore)

@@ -65,6 +65,9 @@ def test_two_nodes_share_the_images_and_the_best_checkpoint_and_every_metric_arr
     assert (outcome.code, outcome.err) == (0, ""), outcome.out[-3000:] + outcome.err
     assert "mount namespaces" in outcome.out or "unguessable paths" in outcome.out
     (folder,) = (project / "downloads").glob("*/outputs/probe")
+    records = list(folder.parent.glob("azureml-metrics/*-metrics.jsonl"))
+    sent_by = {json.loads(record.read_text().partition("\n")[0])["backend"] for record in records}
+    assert sent_by == {{"v1": "v1", "v2": "mlflow"}[sdk]}
     first, second = (json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1))
     assert first["world_size"] == second["world_size"] == 2
     assert len(first["seen"]) == len(second["seen"]) == IMAGES // 2
@@ -170,6 +173,7 @@ def test_takes_the_flags_of_submit_and_provides_the_compute_environment_and_data
         ([], {"steps": (1, 2, 2)}, "loss of step 2 arrived more than once"),
         (["--data", "cifar10"], {}, "a rehearsal downloads nothing"),
         (["--data", "nowhere"], {}, "nowhere has no images"),
+        (["--data", "azureml:mine@latest"], {}, "a rehearsal has no data assets; give the folder it was"),
     ],
 )
 def test_what_goes_wrong_fails_the_rehearsal(rehearsed, words: list[str], outcome: dict, message: str) -> None:

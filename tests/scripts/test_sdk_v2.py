@@ -83,7 +83,11 @@ def test_serverless_machines_are_submitted_to_by_their_size(service: Emulator, r
 
 
 @pytest.mark.parametrize("which", ["versions/5", "labels/latest"])
-def test_an_environment_of_a_registry_goes_into_the_job_as_it_is(service: Emulator, run: Run, which: str) -> None:
+def test_an_environment_of_a_registry_is_asked_for_and_goes_into_the_job_as_it_is(
+    service: Emulator, run: Run, which: str
+) -> None:
+    service.add_environment(f"{REGISTRY}/versions/5")
+
     outcome = run("submit", "--environment", f"{REGISTRY}/{which}")
 
     assert outcome.code == 0, outcome
@@ -97,6 +101,19 @@ BAD = {
         "'my-images' in version 7 .*there is: {version}",
     ),
     "no address of an asset": (["--data", "azureml:my-images"], "names no data asset; write azureml:NAME:VERSION"),
+    "a registry that is not there": (
+        ["--environment", f"{REGISTRY.replace('/azureml/', '/mine/')}/versions/5"],
+        "no registry mine; check the address azureml://registries/mine/",
+    ),
+    "an environment that the registry lacks": (
+        ["--environment", f"{REGISTRY[:-1]}/labels/latest"],
+        "no environment 'acpt-pytorch-2.8-cuda12.' in registry azureml; near names: acpt-pytorch-2.8-cuda12.6",
+    ),
+    "a version that the registry lacks": (
+        ["--environment", f"{REGISTRY}/versions/6"],
+        "'acpt-pytorch-2.8-cuda12.6' in version 6 in registry azureml; there is: 5",
+    ),
+    "no address in a registry": (["--environment", REGISTRY], "no environment's address in a registry; write azureml:"),
     "a size for a cluster": (["--vm-size", "Standard_NC6s_v3"], "cpu-cluster has its own size"),
     "serverless GPUs without a size": (
         ["--compute", "serverless", "--", "--trainer.accelerator=gpu"],
@@ -109,7 +126,7 @@ BAD = {
     "an SDK that is not there": (["--sdk", "v3"], "invalid choice: 'v3'"),
     "an asset for SDK v1": (["--sdk", "v1", "--data", "azureml:my-images:7"], "is beyond SDK v1; add SDK=v2"),
     "serverless for SDK v1": (["--sdk", "v1", "--compute", "serverless"], "COMPUTE=serverless is beyond SDK v1"),
-    "a registry for SDK v1": (["--sdk", "v1", "--environment", REGISTRY], "is beyond SDK v1; add SDK=v2"),
+    "a registry for SDK v1": (["--sdk", "v1", "--environment", f"{REGISTRY}/labels/latest"], "is beyond SDK v1; add"),
 }
 
 
@@ -118,6 +135,7 @@ def test_what_cannot_be_met_is_explained_in_one_line_and_nothing_is_sent(
     service: Emulator, project: Path, version: str, case: str
 ) -> None:
     flags, message = BAD[case]
+    service.add_environment(f"{REGISTRY}/versions/5")
     before = len(service.runs())
 
     outcome = quick("submit", ["--sdk", "v2", *flags], project, service.client_environment())

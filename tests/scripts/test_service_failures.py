@@ -108,6 +108,20 @@ def test_other_ways_to_sign_in(project: Path, quiet: Emulator, auth: str, sdk: s
     assert len(quiet.runs()) == 1
 
 
+@pytest.mark.parametrize(("requests", "code"), [(2, 0), (None, 1)], ids=["for a while", "for good"])
+def test_a_job_whose_answer_was_lost_is_found_by_its_name_and_not_started_again(
+    project: Path, quiet: Emulator, requests: int | None, code: int
+) -> None:
+    quiet.misbehave("store-and-drop", on="jobs", requests=requests)
+
+    outcome = quick("submit", ["--sdk", "v2"], project, quiet.client_environment())
+
+    (run,) = quiet.runs()
+    assert outcome.code == code
+    assert (f"run {run.id}" in outcome.out) == (code == 0)
+    assert code == 0 or outcome.last.endswith(f"; it may have been started: make watch RUN={run.id}")
+
+
 _IMPATIENT = """
 import runpy, sys
 sys.path.insert(0, "")
@@ -125,7 +139,7 @@ def test_sdk_v2_asks_a_service_that_never_answers_twice_and_no_more(project: Pat
 
     assert outcome.code == 1
     assert outcome.last.startswith("error: cannot reach Azure ML for "), outcome
-    assert fault.hits == 2
+    assert fault.hits == (4 if on == "jobs" else 2), "whether there is a job is asked twice as well"
 
 
 def test_the_sdk_pauses_four_seconds_before_a_retry() -> None:

@@ -176,7 +176,9 @@ def test_the_environment_is_made_of_the_requirements_on_python_3_11_and_made_onc
     assert {version for name, version in environments if name in used} == {"1"}
     python, pip, *_ = environments[(used[0], "1")]["python"]["condaDependencies"]["dependencies"]
     assert python == "python=3.11"
-    assert pip["pip"] == list(read_requirements(project / "requirements.txt"))
+    files = ["requirements.txt", *(["requirements-v2.txt"] if sdk == "v2" else [])]
+    assert pip["pip"] == [line for file in files for line in read_requirements(project / file)]
+    assert any(line.startswith("azureml-mlflow==") for line in pip["pip"]) == (sdk == "v2"), "a job of v1 logs by v1"
     other = yaml.safe_load(run("submit", "--dry-run", "--python", "3.13").out)["environment"]
     packages = other["conda_file"] if sdk == "v2" else other["python"]["condaDependencies"]
     assert packages["dependencies"] == ["python=3.13", pip, "pip"]
@@ -318,6 +320,14 @@ def test_metrics_are_listed_and_checkpoints_registered(service: Emulator, run: R
     assert [model.name for model in service.models()] == ["net"]
     assert "version_10/checkpoints/best.ckpt of run logged" in registered.last
     assert "not found: run fourth" in unknown.last
+
+    for name in ("MLmodel", "data/model.pth"):
+        service.add_artifact("logged", f"outputs/mlflow-model/{name}", b"")
+    assert "version 2, is outputs/mlflow-model of run logged" in run("runs", "register", "logged", "--name", "net").last
+    assert set(service.models()[-1].content) == {"MLmodel", "data/model.pth"}
+    if sdk == "v2":
+        known = [service.state.resources[f"models/net/versions/{version}"]["modelType"] for version in (1, 2)]
+        assert known == ["custom_model", "mlflow_model"]
 
 
 def test_a_running_job_is_canceled_once(service: Emulator, run: Run) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from lightning_cifar.azure.backends import Point
 from lightning_cifar.azure.backends.mlflow_service import MlflowService, ServiceError
-from lightning_cifar.azure.backends.names import free_names, is_taken, mlflow_key
+from lightning_cifar.azure.backends.names import artifact_name, free_names, is_taken, mlflow_key
 from lightning_cifar.azure.run import RunAddress
 from lightning_cifar.azure.service_errors import http_status
 
@@ -71,7 +71,7 @@ class Mlflow:
         """Add rows that a table lacks as a file; hyperparameters, as params; return what was refused of these."""
         if name.endswith(_HYPERPARAMETERS) and list(columns) == ["name", "value"]:
             return self._log_params({str(key): str(value) for key, value in rows})
-        artifact = f"tables/{_plain(name)}.json"
+        artifact = artifact_name(f"tables/{name}", suffix=".json")
         there = self._rows(artifact, columns)
         if missing := [row for row in rows if json.dumps(row) not in there]:
             self._upload_json(artifact, {"columns": list(columns), "data": missing})
@@ -83,7 +83,7 @@ class Mlflow:
 
     def confusion_matrix(self, name: str, value: dict[str, Any]) -> None:
         """Upload a confusion matrix as `name.json`, unless it is there."""
-        self._upload_json(f"{_plain(name)}.json", value)
+        self._upload_json(artifact_name(name, suffix=".json"), value)
 
     def upload(self, artifact: str, file: Path) -> None:
         """Upload a file as an artifact, under another name if this one is taken by other content."""
@@ -197,8 +197,3 @@ class Mlflow:
                     return False
                 raise
             return filecmp.cmp(copy, file, shallow=False)
-
-
-def _plain(name: str) -> str:
-    """Return a name of the characters that artifacts may have."""
-    return re.sub(r"[^A-Za-z0-9._/-]+", "-", name).strip("/.")

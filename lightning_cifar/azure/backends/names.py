@@ -26,6 +26,15 @@ def mlflow_key(name: str) -> str:
     return f"{key[: MAX_KEY_LENGTH - 1 - len(digest)]}-{digest}"
 
 
+def artifact_name(path: str, step: int | None = None, suffix: str = "") -> str:
+    """Return a name such as `images/val/samples-step-500.png`, of plain characters only.
+
+    SDK v1 escapes any other twice, so that the content goes to another name than the service knows.
+    """
+    parts = [re.sub(r"[^A-Za-z0-9._-]+", "-", part) for part in path.split("/")]
+    return "/".join(part for part in parts if part.strip(".")) + ("" if step is None else f"-step-{step}") + suffix
+
+
 def free_names(name: str) -> Iterator[str]:
     """Yield `name`, then `name-1` and so on, with the number before the suffix.
 

@@ -34,7 +34,8 @@ def find(state: State, path: str) -> dict[str, Any]:
 
 def _mirror_environments(state: State) -> None:
     """Show what SDK v1 or a test has registered as a resource, too: there is one registry for both."""
-    for (name, version), known in state.environments.items():
+    own = {key: known for key, known in state.environments.items() if "://" not in key[0]}  # others are a registry's
+    for (name, version), known in own.items():
         packages = (known.get("python") or {}).get("condaDependencies")
         image = (known.get("docker") or {}).get("baseImage")
         properties = {"image": image, "condaFile": yaml.safe_dump(packages) if packages else None, "osType": "Linux"}
