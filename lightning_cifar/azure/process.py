@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import lightning_cifar
-from lightning_cifar.azure.outbox import Outbox, Progress
+from lightning_cifar.azure.outbox import MAX_BYTES, Outbox, Progress
 from lightning_cifar.azure.run import RunAddress
 
 RELAY = "lightning_cifar.azure.relay"
@@ -30,9 +30,16 @@ class RelayedOutbox(Outbox):
     """An outbox together with the process that sends it, which begins with the first entry: see `start_relay`."""
 
     def __init__(
-        self, path: Path, address: RunAddress, backend: str, seconds: float, variables: dict[str, str] | None = None
+        self,
+        path: Path,
+        address: RunAddress,
+        backend: str,
+        seconds: float,
+        variables: dict[str, str] | None = None,
+        durable: bool = False,
+        max_bytes: int = MAX_BYTES,
     ) -> None:
-        super().__init__(path.absolute(), address, backend)
+        super().__init__(path.absolute(), address, backend, durable, max_bytes)
         self._seconds, self._variables = seconds, variables
         self._checked_at = -math.inf
         self.process: _Relay | None = None
@@ -56,7 +63,10 @@ class RelayedOutbox(Outbox):
 
     def wait(self, until: float) -> bool:
         """Wait until everything so far is settled; return False if `until` (`time.monotonic()`) came first."""
-        process = self._ensure_relay()
+        try:
+            process = self._ensure_relay()
+        except OSError:  # no memory for a process, or no room for its log
+            return self.settled(self.size)
         while not self.settled(self.size):
             if time.monotonic() >= until or process.poll() == HOPELESS:
                 return False

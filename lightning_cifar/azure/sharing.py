@@ -8,6 +8,7 @@ uploads what lies there. Where the folder cannot be used, each relay goes on alo
 import contextlib
 import os
 import tempfile
+import time
 from pathlib import Path
 
 import jwt
@@ -29,6 +30,12 @@ def shared_file(address: RunAddress, name: str) -> Path:
     if found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise PermissionError(f"{folder} is not a folder of this user alone")
     return folder / f"{address.run_id}-{name}"
+
+
+def seconds_since(moment: float) -> float:
+    """Return how long ago a `time.monotonic()` of this machine's was, or less: nobody sets that clock, but a reboot."""
+    now = time.monotonic()
+    return now - moment if now >= moment else now  # it was before the boot, which was `now` seconds ago
 
 
 class RecordLock:

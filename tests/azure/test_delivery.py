@@ -8,6 +8,7 @@ import pytest
 from lightning_cifar import AzureMLLogger
 from lightning_cifar.azure import process
 from lightning_cifar.azure.delivery import Delivery
+from lightning_cifar.azure.lines import entry_line
 from lightning_cifar.azure.outbox import Progress, pending
 from lightning_cifar.azure.run import RunAddress
 from tests.azure.conftest import FAKE
@@ -21,7 +22,7 @@ def deliver(fake, tmp_path):
 
 
 def line(name="a", step=0):
-    return f'{{"metric": "{name}", "value": 1.0, "step": {step}, "time": 0}}\n'
+    return entry_line({"metric": name, "value": 1.0, "step": step, "time": 0})
 
 
 def relays(delivery):
