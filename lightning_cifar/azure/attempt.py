@@ -1,5 +1,6 @@
 """One attempt at sending a record, in a process that a failure ends: see `relay`."""
 
+import contextlib
 import ctypes
 import json
 import os
@@ -68,11 +69,12 @@ class Attempt:
             if isinstance(error, ImportError):
                 error = not_importable(error)
             code, line = (HOPELESS, str(error)) if isinstance(error, UserError) else (FAILED, one_line(error))
-            print(f"{time.strftime('%F %T')} {line}", file=sys.stderr)
             Progress.note_error(self._record, line)
+            with contextlib.suppress(OSError):  # the disk is full
+                print(f"{time.strftime('%F %T')} {line}", file=sys.stderr, flush=True)
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            with contextlib.suppress(OSError):
+                sys.stdout.flush()
             os._exit(code)
 
     def _send_all(self) -> None:

@@ -14,7 +14,15 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from lightning_cifar.azure import backends
 from lightning_cifar.azure.lines import entry_line
 from lightning_cifar.azure.outbox import (
-    DAMAGED, LOCK, MAX_BYTES, MISSING, NO_ROOM, REFUSED, Progress, files_folder, pending,
+    DAMAGED,
+    LOCK,
+    MAX_BYTES,
+    MISSING,
+    NO_ROOM,
+    REFUSED,
+    Progress,
+    files_folder,
+    pending,
 )  # fmt: skip
 from lightning_cifar.azure.process import RelayedOutbox
 from lightning_cifar.azure.run import RunAddress
@@ -160,7 +168,12 @@ class Delivery:
         if self._unrecorded:
             self._warn_once("unrecorded", f"{self._unrecorded} entries could not be recorded, and are lost")
         for state in states:
-            for why in state.dropped.keys() & {REFUSED, NO_ROOM, MISSING, DAMAGED}:  # the others were warned of when recorded
+            for why in state.dropped.keys() & {
+                REFUSED,
+                NO_ROOM,
+                MISSING,
+                DAMAGED,
+            }:  # the others were warned of when recorded
                 what = f"{state.dropped[why]} entries are kept on disk but not sent ({why})"
                 self._warn_once(why, f"{what}, such as: {state.examples[why]}")
 

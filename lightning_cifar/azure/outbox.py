@@ -171,7 +171,7 @@ class Progress:
 
     @classmethod
     def note_error(cls, record: Path, error: str) -> None:
-        """Write why an attempt has failed, if the disk has room; nothing that it handed over is outstanding any more."""
+        """Write why an attempt has failed, where the disk has room; nothing of it is outstanding any more."""
         progress = cls.read(record)
         progress.error, progress.in_flight = error, None
         with contextlib.suppress(OSError):

@@ -6,7 +6,10 @@ uploads what lies there. Where the folder cannot be used, each relay goes on alo
 """
 
 import contextlib
+import hashlib
 import os
+import socket
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -42,6 +45,9 @@ class RecordLock:
     """The right to send a record, or a copy of it under the same name; it ends with the process that has taken it."""
 
     def __init__(self, address: RunAddress, record: Path) -> None:
+        name = f"{os.getuid()} {address.run_id} {record.stem}"
+        self._name = b"\0lightning-cifar-" + hashlib.sha256(name.encode()).hexdigest().encode()
+        self._socket: socket.socket | None = None
         self._lock: FileLock | None = None
         with contextlib.suppress(OSError):
             self._lock = FileLock(shared_file(address, f"{record.stem}.lock"))
@@ -52,7 +58,18 @@ class RecordLock:
             if self._lock is not None:
                 self._lock.acquire(blocking=False)
         except (OSError, NotImplementedError) as error:  # others than Timeout: this file system has no locks
-            return not isinstance(error, Timeout)
+            return not isinstance(error, Timeout) and self._take_name()
+        return True
+
+    def _take_name(self) -> bool:
+        """Take a name among those of Linux's sockets, which ends with its process too, and needs no file system."""
+        if self._socket is None and sys.platform == "linux":
+            self._socket = socket.socket(socket.AF_UNIX)
+            try:
+                self._socket.bind(self._name)
+            except OSError:
+                self._socket = None
+                return False
         return True
 
 

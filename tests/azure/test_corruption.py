@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from lightning_cifar.azure import lines
 from lightning_cifar.azure.lines import entry_line, is_header
 from lightning_cifar.azure.outbox import (
-    DAMAGED, Outbox, Progress, pending, read_entries, read_header, sent_file,
+    DAMAGED,
+    Outbox,
+    Progress,
+    pending,
+    read_entries,
+    read_header,
+    sent_file,
 )  # fmt: skip
 from lightning_cifar.azure.run import RunAddress
 from tests.azure.memory_service import service as service  # a fixture

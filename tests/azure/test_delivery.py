@@ -99,7 +99,10 @@ def test_after_a_full_disk_both_losses_are_warned_of(fake, deliver, full_at):
     assert len(caught) == 1
     full_at(None)
     delivery.write(line(step=3))
-    with pytest.warns(UserWarning, match="2 entries have not reached"):
+    with (
+        pytest.warns(UserWarning, match="2 entries have not reached"),
+        pytest.warns(match="2 entries could not be rec"),
+    ):
         delivery.drain(0.1)
 
 

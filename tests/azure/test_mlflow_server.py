@@ -8,7 +8,13 @@ import pytest
 
 from lightning_cifar.azure.lines import entry_line
 from lightning_cifar.azure.outbox import (
-    REFUSED, Outbox, Progress, files_folder, pending, read_header, sent_file,
+    REFUSED,
+    Outbox,
+    Progress,
+    files_folder,
+    pending,
+    read_header,
+    sent_file,
 )  # fmt: skip
 from lightning_cifar.azure.run import RunAddress
 from tests.azure.conftest import kill

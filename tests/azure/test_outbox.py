@@ -4,8 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lightning_cifar.azure.lines import entry_line
-from lightning_cifar.azure.lines import is_header
+from lightning_cifar.azure.lines import entry_line, is_header
 from lightning_cifar.azure.outbox import Outbox, Progress, pending, read_entries, read_header, sent_file, whole_size
 from lightning_cifar.azure.run import RunAddress
 
@@ -65,7 +64,7 @@ def test_where_the_confirmations_cannot_be_read_nothing_is_confirmed(tmp_path, c
 def test_an_end_that_was_not_sent_counts_as_pending_and_what_is_marked_does_not(tmp_path):
     path = write(tmp_path, [[{"metric": "a"}, {"metric": "b", "skip": "not finite"}, {"end": "Completed"}]])
     assert pending(path) == 2
-    Progress(offset=[end for entry, end in read_entries(path) if "skip" in entry][0]).write(path)
+    Progress(offset=next(end for entry, end in read_entries(path) if "skip" in entry)).write(path)
     assert pending(path) == 1
 
 
