@@ -96,7 +96,7 @@ class AzureMLLogger(StudioLogging, Logger):
         self._variables = sign_in_variables(workspace if run is None else run)
         self._save_dir = None if save_dir is None else os.fspath(save_dir)
         self._prefix, self._log_model, self._timeout = prefix, log_model, timeout
-        self._durable, self._max_bytes = durable, max_bytes
+        self._how = {"durable": durable, "max_bytes": max_bytes}
         in_job = self._address is not None and self._address.in_its_job
         # The platform uploads these two of a job, even a killed one, whatever folder the training changes to.
         self._uploaded = (Path("outputs").resolve(), Path("logs").resolve()) if in_job else ()
@@ -217,8 +217,8 @@ class AzureMLLogger(StudioLogging, Logger):
                 self._begin()
             if self._delivery is None:
                 address = replace(self._address, child=self._address.interactive and self._maker != os.getpid())
-                place = self._record_folder, self._timeout, self._variables
-                self._delivery = Delivery(address, self._backend, *place, self._durable, self._max_bytes)
+                where = self._record_folder, self._timeout, self._variables
+                self._delivery = Delivery(address, self._backend, *where, **self._how)
             return self._delivery
 
     def _name(self, key: str) -> str:

@@ -26,13 +26,13 @@ from lightning_cifar.files import atomic_write, make_folder, sync_folder
 SYNC_SECONDS = 0.25
 """What was logged longer ago than this, and the time that the disk takes, survives power loss."""
 MAX_BYTES = 2_000_000_000
-"""So much of a record may wait to be sent before what is logged is no longer recorded."""
 _SECOND_HEADER = 1024
 # Reasons for dropping an entry.
 REFUSED = "refused by the service"
 NO_ROOM = "no room for another name in the run"
 MISSING = "its file is gone: sent before, or deleted"
 DAMAGED = "damaged on the disk"
+SAID_AT_END = {REFUSED, NO_ROOM, MISSING, DAMAGED}  # of the others a person was told when they were recorded
 
 LOCK = threading.RLock()
 """Held while something is recorded: any thread may log. A fork waits for it, so that the child finds it free."""
@@ -43,12 +43,7 @@ if hasattr(os, "register_at_fork"):  # not on Windows
 class Outbox:
     """Appends entries to a new file at `path`; the file and its folder are made at the first entry.
 
-    Args:
-        path: the record.
-        address: the run.
-        backend: name of the backend that is to send.
-        durable: sync each call's entries before it returns, and not a moment later.
-        max_bytes: the most that may wait to be sent; what the service has confirmed does not count.
+    With `durable` each call's entries are synced before it returns. So many as `max_bytes` may wait for the service.
     """
 
     def __init__(

@@ -8,9 +8,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import lightning_cifar
-from lightning_cifar.azure.outbox import MAX_BYTES, Outbox, Progress
+from lightning_cifar.azure.outbox import Outbox, Progress
 from lightning_cifar.azure.run import RunAddress
 
 RELAY = "lightning_cifar.azure.relay"
@@ -30,16 +31,9 @@ class RelayedOutbox(Outbox):
     """An outbox together with the process that sends it, which begins with the first entry: see `start_relay`."""
 
     def __init__(
-        self,
-        path: Path,
-        address: RunAddress,
-        backend: str,
-        seconds: float,
-        variables: dict[str, str] | None = None,
-        durable: bool = False,
-        max_bytes: int = MAX_BYTES,
+        self, path: Path, address: RunAddress, backend: str, seconds: float, variables: dict[str, str], **how: Any
     ) -> None:
-        super().__init__(path.absolute(), address, backend, durable, max_bytes)
+        super().__init__(path.absolute(), address, backend, **how)
         self._seconds, self._variables = seconds, variables
         self._checked_at = -math.inf
         self.process: _Relay | None = None

@@ -103,8 +103,7 @@ class Relay:
             if not self._anything_to_do():
                 return 0 if self._flags.closing else None
             longest = HURRIED_PAUSE_SECONDS if self._flags.closing or self._flags.hurry else MAX_PAUSE_SECONDS
-            # `min` within: after a thousand failures, hours into an outage, the power is no number any more.
-            pause = min(2.0 ** min(self._failures - 1, 9), longest) if self._failures else 0.0
+            pause = min(2.0 ** min(self._failures - 1, 9), longest) if self._failures else 0.0  # 2.0 ** 1024 is none
             if now >= self._failed_at + pause:
                 self._attempt = self._start()
             return None

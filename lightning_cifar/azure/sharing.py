@@ -45,8 +45,7 @@ class RecordLock:
     """The right to send a record, or a copy of it under the same name; it ends with the process that has taken it."""
 
     def __init__(self, address: RunAddress, record: Path) -> None:
-        name = f"{os.getuid()} {address.run_id} {record.stem}"
-        self._name = b"\0lightning-cifar-" + hashlib.sha256(name.encode()).hexdigest().encode()
+        self._name = hashlib.sha256(f"{os.getuid()} {address.run_id} {record.stem}".encode()).hexdigest()
         self._socket: socket.socket | None = None
         self._lock: FileLock | None = None
         with contextlib.suppress(OSError):
@@ -64,12 +63,12 @@ class RecordLock:
     def _take_name(self) -> bool:
         """Take a name among those of Linux's sockets, which ends with its process too, and needs no file system."""
         if self._socket is None and sys.platform == "linux":
-            self._socket = socket.socket(socket.AF_UNIX)
+            taken = socket.socket(socket.AF_UNIX)
             try:
-                self._socket.bind(self._name)
+                taken.bind(f"\0lightning-cifar-{self._name}")
             except OSError:
-                self._socket = None
                 return False
+            self._socket = taken
         return True
 
 

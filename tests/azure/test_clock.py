@@ -38,7 +38,7 @@ def shift_clock(tmp_path, monkeypatch):
 
 
 def test_whatever_the_clock_does_in_mid_run_everything_arrives_once_and_at_once(fake, tmp_path, shift_clock):
-    delivery, shifts = Delivery(RunAddress.of_job(), FAKE, tmp_path / "outputs", 60.0), (0, DAY, -DAY, -2 * DAY, 0)
+    delivery, shifts = Delivery(RunAddress.of_job(), FAKE, tmp_path / "outputs", 60.0, {}), (0, DAY, -DAY, -2 * DAY, 0)
     for step, seconds in enumerate(shifts):
         shift_clock(seconds)
         delivery.write(entry_line({"metric": "loss", "value": 1.0, "step": step, "time": time.time()}))

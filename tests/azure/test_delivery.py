@@ -18,7 +18,7 @@ from tests.deadline import wait_until
 @pytest.fixture
 def deliver(fake, tmp_path):
     """Make a delivery for the job's run."""
-    return lambda: Delivery(RunAddress.of_job(), FAKE, tmp_path / "outputs", 60.0)
+    return lambda: Delivery(RunAddress.of_job(), FAKE, tmp_path / "outputs", 60.0, {})
 
 
 def line(name="a", step=0):

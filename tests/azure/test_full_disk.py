@@ -43,7 +43,7 @@ def small_disk(tmp_path):
 
 
 def test_while_the_disk_is_full_the_training_goes_on_and_afterwards_recording_does(fake, small_disk):
-    delivery, filler = Delivery(RunAddress.of_job(), FAKE, small_disk, 60.0), small_disk / "filler"
+    delivery, filler = Delivery(RunAddress.of_job(), FAKE, small_disk, 60.0, {}), small_disk / "filler"
     delivery.write(metric(0))
     wait_until(fake.points)
     with contextlib.suppress(OSError):
@@ -64,7 +64,7 @@ def test_while_the_disk_is_full_the_training_goes_on_and_afterwards_recording_do
 
 def test_beyond_max_bytes_nothing_is_recorded_until_the_service_has_taken_some(fake, tmp_path):
     fake.script("open", "500*")
-    delivery = Delivery(RunAddress.of_job(), FAKE, tmp_path / "outputs", 60.0, max_bytes=20_000)
+    delivery = Delivery(RunAddress.of_job(), FAKE, tmp_path / "outputs", 60.0, {}, max_bytes=20_000)
     with pytest.warns(UserWarning) as caught:
         for step in range(1000):
             delivery.write(metric(step))

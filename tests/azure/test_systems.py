@@ -83,7 +83,7 @@ from lightning_cifar.azure import process
 from lightning_cifar.azure.run import RunAddress
 hopeless = [sys.executable, "-c", f"import sys; sys.exit({process.HOPELESS})"]
 process.start_relay = lambda *_: subprocess.Popen(hopeless, stdin=subprocess.PIPE)
-outbox = process.RelayedOutbox(Path("a-metrics.jsonl"), RunAddress("run-1", "e", "w", "g", "s"), "v1", 600.0)
+outbox = process.RelayedOutbox(Path("a-metrics.jsonl"), RunAddress("run-1", "e", "w", "g", "s"), "v1", 600.0, {})
 outbox.append('{"metric": "loss", "value": 1.0, "step": 0, "time": 0}\\n')
 assert not outbox.wait(time.monotonic() + 3600)
 """,
