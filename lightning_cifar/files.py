@@ -1,5 +1,6 @@
 """Write files atomically; recognize hidden ones; locate the user's cache; find the newest version of a file."""
 
+import contextlib
 import hashlib
 import os
 import re
@@ -18,12 +19,13 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     """Open a temporary file beside `path` that replaces it when the block ends without an exception.
 
     The content is synced to the disk before the rename, so `path` never holds a half-written file; after an exception
-    it holds what it held before. Its folder is made where it is missing.
+    it holds what it held before. Its folder is made where it is missing. Once the block has ended, power loss takes
+    neither the file nor its name.
 
     Raises:
         OSError: the file cannot be written, for example because the disk is full.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}")
     try:
         with temporary.open("xb") as file:
@@ -31,8 +33,27 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it that are missing, so that power loss takes none of them."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in missing:
+        sync_folder(each.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Sync a folder: only then do names that were made or replaced in it survive power loss."""
+    with contextlib.suppress(OSError):  # Windows opens no folder, and some network shares sync none
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
 
 
 def is_hidden(name: str) -> bool:

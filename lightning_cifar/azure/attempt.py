@@ -1,5 +1,6 @@
 """One attempt at sending a record, in a process that a failure ends: see `relay`."""
 
+import contextlib
 import ctypes
 import json
 import os
@@ -15,7 +16,8 @@ from lightning_cifar.azure.outbox import Header, Progress
 from lightning_cifar.azure.process import HOPELESS
 from lightning_cifar.azure.run import RunAddress
 from lightning_cifar.azure.service_errors import http_status, one_line, retry_after
-from lightning_cifar.azure.sharing import TOKEN_VARIABLES, share_token
+from lightning_cifar.azure.sharing import TOKEN_VARIABLES, seconds_since, share_token
+from lightning_cifar.azure.steps import Steps
 from lightning_cifar.errors import UserError
 
 FAILED = 1
@@ -26,6 +28,7 @@ GATHER_SECONDS = 2.5
 MAX_ENTRIES = 2000
 IN_FLIGHT_SECONDS = 30.0
 """So long the service may take to store what was handed over to it by a process that was then killed."""
+_ALONE = {"image", "confusion_matrix", "tags", "file", "end"}  # kinds of entries that are sent one at a time
 _PR_SET_PDEATHSIG = 1
 
 
@@ -50,11 +53,10 @@ class Attempt:
         self._files = outbox.files_folder(record)
         self._make_backend = backend
         self._backend: Backend | None = None
-        self._steps: dict[str, set[int]] = {}
+        self._steps: dict[str, Steps] = {}
         self._max_names = limits(header.backend).names
         self._tokens = {os.environ.get(name) for name in TOKEN_VARIABLES}
         self._progress = Progress.read(record)
-        self._progress.offset = max(self._progress.offset, header.start)
 
     def run(self) -> NoReturn:
         """Send; leave by `os._exit`, because the SDK's threads would hold up an orderly exit."""
@@ -69,19 +71,22 @@ class Attempt:
             if isinstance(error, ImportError):
                 error = not_importable(error)
             code, line = (HOPELESS, str(error)) if isinstance(error, UserError) else (FAILED, one_line(error))
-            print(f"{time.strftime('%F %T')} {line}", file=sys.stderr)
             Progress.note_error(self._record, line)
+            with contextlib.suppress(OSError):  # the disk is full
+                print(f"{time.strftime('%F %T')} {line}", file=sys.stderr, flush=True)
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            with contextlib.suppress(OSError):
+                sys.stdout.flush()
             os._exit(code)
 
     def _send_all(self) -> None:
         while os.getppid() == self._relay:
             closing = bool(self._flags.closing)
-            if self._next_entries():
+            if found := self._next_entries():
                 until = time.monotonic() + GATHER_SECONDS
-                while time.monotonic() < until and not (self._flags.closing or self._flags.hurry):
+                while len(found) < self._flags.entries and time.monotonic() < until:
+                    if self._flags.closing or self._flags.hurry:
+                        break
                     time.sleep(POLL_SECONDS)
                 self._send(self._next_entries())
             elif closing:
@@ -98,7 +103,7 @@ class Attempt:
         """Return the next entries, each with the offset of its end: metrics and tables, or one of any other kind."""
         found: list[tuple[dict[str, Any], int]] = []
         for entry, offset in outbox.read_entries(self._record, self._progress.offset):
-            alone = not ("metric" in entry or "table" in entry)
+            alone = not _ALONE.isdisjoint(entry)
             if not (alone and found):
                 found.append((entry, offset))
             if alone or len(found) >= self._flags.entries:
@@ -110,7 +115,7 @@ class Attempt:
         self._touch()
         backend = self._open()
         outbox.sync(self._record)  # what the service has is on the disk, too
-        self._progress.in_flight = time.time()
+        self._progress.in_flight = time.monotonic()
         self._progress.write(self._record)
         try:
             self._hand_over(backend, entries)
@@ -134,6 +139,10 @@ class Attempt:
     def _hand_over(self, backend: Backend, entries: list[dict[str, Any]]) -> None:
         points, refused = [], []
         for entry in entries:
+            if "damaged" in entry:
+                self._progress.drop(outbox.DAMAGED, entry["damaged"])
+            if entry.keys() == {"damaged"} or outbox.is_header(entry):
+                continue
             kinds = ("metric", "table", "image", "confusion_matrix")
             name = next((str(entry[kind]) for kind in kinds if kind in entry), "")
             has_room = not name or name in backend.names or len(backend.names) < self._max_names
@@ -144,9 +153,8 @@ class Attempt:
                 backend.names.add(name)
             if "metric" in entry:
                 if name not in self._steps:
-                    self._steps[name] = backend.points(name)
-                if entry["step"] not in self._steps[name]:
-                    self._steps[name].add(entry["step"])
+                    self._steps[name] = Steps(backend.points(name))
+                if self._steps[name].add(entry["step"]):
                     points.append(Point(name, entry["step"], entry["value"], entry["time"]))
             elif "table" in entry:
                 refused += backend.table(name, entry["columns"], entry["rows"])
@@ -172,9 +180,8 @@ class Attempt:
         if self._backend is None:
             if self._progress.in_flight is not None:
                 # A process that was killed before the answer has handed it over: it may be stored only now.
-                left = self._progress.in_flight + IN_FLIGHT_SECONDS - time.time()
                 self._flags.step_began = 0.0
-                time.sleep(min(max(0.0, left), IN_FLIGHT_SECONDS))
+                time.sleep(max(0.0, IN_FLIGHT_SECONDS - seconds_since(self._progress.in_flight)))
                 self._touch()
             try:
                 self._backend = self._make_backend(self._address, self._touch)

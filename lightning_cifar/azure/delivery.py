@@ -12,7 +12,8 @@ from typing import Any, Literal, get_args
 from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
 
 from lightning_cifar.azure import backends
-from lightning_cifar.azure.outbox import MISSING, NO_ROOM, REFUSED, Progress, entry_line, files_folder, pending
+from lightning_cifar.azure.lines import entry_line
+from lightning_cifar.azure.outbox import LOCK, SAID_AT_END, Progress, files_folder, pending
 from lightning_cifar.azure.process import RelayedOutbox
 from lightning_cifar.azure.run import RunAddress
 from lightning_cifar.azure.run_status import outcome, reason
@@ -30,14 +31,15 @@ class Delivery:
 
     There is one outbox for metrics and tables, and one for uploads, which must not hold up the curve. Making a
     delivery costs nothing; the first entry makes the file, in `azureml-metrics/` below `folder`, and starts the relay,
-    which has `timeout` seconds after this process, and the environment `variables` to sign in.
+    which has `timeout` seconds after this process, and the environment `variables` to sign in. `how` the outboxes are
+    kept, `Outbox` says.
 
     Raises:
         UserError: the backend's SDK is not installed.
     """
 
     def __init__(
-        self, address: RunAddress, backend: str, folder: Path, timeout: float, variables: dict[str, str] | None = None
+        self, address: RunAddress, backend: str, folder: Path, timeout: float, variables: dict[str, str], **how: Any
     ) -> None:
         backends.require(backend, address.tracking_uri)
         self.pid = os.getpid()
@@ -47,19 +49,22 @@ class Delivery:
         stem = f"{address.run_id}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
         paths: dict[Kind, Path] = {kind: self._folder / f"{stem}-{kind}.jsonl" for kind in get_args(Kind)}
         self.outboxes = {
-            kind: RelayedOutbox(path, address, backend, timeout, variables) for kind, path in paths.items()
+            kind: RelayedOutbox(path, address, backend, timeout, variables, **how) for kind, path in paths.items()
         }
         self._late: dict[RelayedOutbox, int] = {}  # what the latest wait gave up on, with the bytes that were in it
+        self._unrecorded = 0
         self._warned: set[str] = set()
         self._ended = False
         atexit.register(self.at_exit)
 
     def write(self, lines: str, kind: Kind = "metrics") -> None:
-        """Record whole lines. A full disk is warned of once; the training goes on."""
-        try:
-            self.outboxes[kind].append(lines)
-        except OSError as error:
-            self._warn_once("disk", f"cannot record {kind}; the training goes on without them: {error}")
+        """Record whole lines. What a full disk does not take is counted, and warned of once; the training goes on."""
+        with LOCK:
+            try:
+                self.outboxes[kind].append(lines)
+            except OSError as error:
+                self._unrecorded += lines.count("\n")
+                self._warn_once(f"{error.errno}", f"cannot record {kind}; the training goes on without them: {error}")
 
     def add(self, kind: Kind, entry: dict[str, Any]) -> None:
         """Record one entry."""
@@ -142,8 +147,10 @@ class Delivery:
                 f"({'; '.join(reasons) or 'no answer'}). They are kept in {files}; "
                 f"send them later with: python -m lightning_cifar.azure.replay {files}",
             )
+        if self._unrecorded:
+            self._warn_once("unrecorded", f"{self._unrecorded} entries could not be recorded, and are lost")
         for state in states:
-            for why in state.dropped.keys() & {REFUSED, NO_ROOM, MISSING}:  # the others were warned of when recorded
+            for why in state.dropped.keys() & SAID_AT_END:
                 what = f"{state.dropped[why]} entries are kept on disk but not sent ({why})"
                 self._warn_once(why, f"{what}, such as: {state.examples[why]}")
 

@@ -12,6 +12,8 @@ from typing import Any
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
 from lightning_cifar.azure.backends import V1_LIMITS, Limits
+from lightning_cifar.azure.lines import seal
+from lightning_cifar.azure.outbox import LOCK
 
 
 @dataclass
@@ -63,16 +65,17 @@ class Encoder:
                 kept = "Azure ML keeps the first value of each step"
                 self._warn(series, f"{key!r} is logged at step {at} after step {series.step}; {kept}")
             series.step, series.value = at, number
-            shown, end = repr(number), "}\n" if series.has_room else ', "skip": "over the limits of a run"}\n'
+            shown, end = repr(number), "}" if series.has_room else ', "skip": "over the limits of a run"}'
             if not math.isfinite(number):
                 self._warn(series, f"{key!r} is {number} at step {at}, which Azure ML does not take: kept on disk only")
-                shown, end = f'"{number}"', ', "skip": "not finite"}\n'
-            lines.append(f'{series.start}, "value": {shown}, "step": {at}, {now}{end}')
+                shown, end = f'"{number}"', ', "skip": "not finite"}'
+            lines.append(seal(f'{series.start}, "value": {shown}, "step": {at}, {now}{end}'))
         return "".join(lines)
 
     def claim(self, name: str) -> bool:
         """Count a table, image or matrix among the run's names; return False if the service would not take it."""
-        return (self._series.get(name) or self._add(name)).has_room
+        with LOCK:
+            return (self._series.get(name) or self._add(name)).has_room
 
     def shifted(self, step: int | None) -> int | None:
         """Return a step as it arrives: with the checkpoint's added."""
@@ -80,7 +83,8 @@ class Encoder:
 
     def new_file(self, name: str) -> str:
         """Return `name`, or a numbered one if it was used before: artifacts cannot be replaced."""
-        number = self._files[name] = self._files.get(name, -1) + 1
+        with LOCK:
+            number = self._files[name] = self._files.get(name, -1) + 1
         path = PurePosixPath(name)
         return name if number == 0 else str(path.with_name(f"{path.stem}-v{number}{path.suffix}"))
 

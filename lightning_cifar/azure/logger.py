@@ -29,6 +29,7 @@ from lightning_cifar.azure import backends
 from lightning_cifar.azure.backends import saved_model
 from lightning_cifar.azure.delivery import Delivery
 from lightning_cifar.azure.encode import Encoder, as_number
+from lightning_cifar.azure.outbox import LOCK, MAX_BYTES
 from lightning_cifar.azure.run import RunAddress, RunProxy, sign_in_variables, tracking_uri_of
 from lightning_cifar.azure.run_status import outcome, reason, seconds_left
 from lightning_cifar.azure.service_errors import one_line
@@ -65,9 +66,13 @@ class AzureMLLogger(StudioLogging, Logger):
             azureml-mlflow is installed, else with azureml-core. A run is never sent to by both.
         timeout: seconds within which the process ends after the training, whatever the service does; after
             SIGTERM at most 20.
+        durable: sync what each call logs to the disk before it returns (milliseconds), so that power loss takes
+            nothing; else it is synced four times a second.
+        max_bytes: the most of a record that may wait to be sent. What is logged beyond it is not recorded, which is
+            counted and warned of, until the service has taken some.
 
     Raises:
-        ValueError: `log_model` or `timeout` is none of these.
+        ValueError: `log_model`, `timeout` or `max_bytes` is none of these.
         UserError: there is no such backend, `workspace` is no address that can be used, or a run is to be started, and
             the workspace's config is missing or cannot be used.
     """
@@ -84,10 +89,14 @@ class AzureMLLogger(StudioLogging, Logger):
         log_model: Literal["all"] | bool = False,
         timeout: float = 60.0,
         backend: str = "auto",
+        durable: bool = False,
+        max_bytes: int = MAX_BYTES,
     ) -> None:
         super().__init__()
         if log_model not in (True, False, "all") or not timeout >= 0:  # a mistake must not show first in the cloud
             raise ValueError(f"log_model={log_model!r} must be True, False or 'all', timeout={timeout!r} at least 0")
+        if not max_bytes > 0:
+            raise ValueError(f"max_bytes={max_bytes!r} must be a number of bytes above 0")
         tracking_uri = tracking_uri_of(workspace, backend)
         own = RunAddress.of_job() if run is None else None
         joined = None if own else RunAddress.of_mlflow(run, experiment_name, tracking_uri)
@@ -99,6 +108,7 @@ class AzureMLLogger(StudioLogging, Logger):
         self._variables = sign_in_variables(workspace if run is None else run)
         self._save_dir = None if save_dir is None else os.fspath(save_dir)
         self._prefix, self._log_model, self._timeout = prefix, log_model, timeout
+        self._how = {"durable": durable, "max_bytes": max_bytes}
         in_job = self._address is not None and self._address.in_its_job
         # The platform uploads these two of a job, even a killed one, whatever folder the training changes to.
         self._uploaded = (Path("outputs").resolve(), Path("logs").resolve()) if in_job else ()
@@ -159,9 +169,10 @@ class AzureMLLogger(StudioLogging, Logger):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Record scalars: numbers, bools, numpy scalars, one-element tensors on any device."""
-        delivery, metrics = self._open_delivery(), _add_prefix(metrics, self._prefix, self.LOGGER_JOIN_CHAR)
-        if delivery is not None and (lines := self._encoder.lines(metrics, step)):
-            delivery.write(lines)
+        with LOCK:  # any thread may log, as the encoder and the outbox may not
+            delivery, metrics = self._open_delivery(), _add_prefix(metrics, self._prefix, self.LOGGER_JOIN_CHAR)
+            if delivery is not None and (lines := self._encoder.lines(metrics, step)):
+                delivery.write(lines)
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
@@ -221,18 +232,21 @@ class AzureMLLogger(StudioLogging, Logger):
         """Return where this process records what it logs; None where there is no run."""
         if self._address is None:
             return None
-        if self._delivery is not None and self._delivery.pid != os.getpid():  # after a fork
-            self._begin()
-        if self._delivery is None:
-            address = replace(self._address, child=self._address.interactive and self._maker != os.getpid())
-            self._delivery = Delivery(address, self._backend, self._record_folder, self._timeout, self._variables)
-        return self._delivery
+        with LOCK:
+            if self._delivery is not None and self._delivery.pid != os.getpid():  # after a fork
+                self._begin()
+            if self._delivery is None:
+                address = replace(self._address, child=self._address.interactive and self._maker != os.getpid())
+                where = self._record_folder, self._timeout, self._variables
+                self._delivery = Delivery(address, self._backend, *where, **self._how)
+            return self._delivery
 
     def _name(self, key: str) -> str:
         return f"{self._prefix}{self.LOGGER_JOIN_CHAR}{key}" if self._prefix else key
 
     def _log_checkpoints(self, callback: ModelCheckpoint) -> None:
-        found = _scan_checkpoints(callback, self._logged_model_time)
+        # By its time being another, not later: the clock may have been set back.
+        found = [one for one in _scan_checkpoints(callback, {}) if self._logged_model_time.get(one[1]) != one[0]]
         for modified, path, _, _ in found:
             self.log_artifact(path, f"checkpoints/{Path(path).name}")
             self._logged_model_time[path] = modified

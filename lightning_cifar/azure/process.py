@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import lightning_cifar
 from lightning_cifar.azure.outbox import Outbox, Progress
@@ -30,9 +31,9 @@ class RelayedOutbox(Outbox):
     """An outbox together with the process that sends it, which begins with the first entry: see `start_relay`."""
 
     def __init__(
-        self, path: Path, address: RunAddress, backend: str, seconds: float, variables: dict[str, str] | None = None
+        self, path: Path, address: RunAddress, backend: str, seconds: float, variables: dict[str, str], **how: Any
     ) -> None:
-        super().__init__(path.absolute(), address, backend)
+        super().__init__(path.absolute(), address, backend, **how)
         self._seconds, self._variables = seconds, variables
         self._checked_at = -math.inf
         self.process: _Relay | None = None
@@ -49,19 +50,17 @@ class RelayedOutbox(Outbox):
     def append(self, lines: str) -> None:
         """Append whole lines, and make sure that a relay is there."""
         super().append(lines)
-        if (now := time.monotonic()) > self._checked_at + RESTART_SECONDS:
-            self._checked_at = now
-            with contextlib.suppress(OSError):  # no memory for a process, say: the record is there all the same
-                self._ensure_relay()
+        self._ensure_relay()
 
     def wait(self, until: float) -> bool:
         """Wait until everything so far is settled; return False if `until` (`time.monotonic()`) came first."""
-        process = self._ensure_relay()
+        self._checked_at = -math.inf
         while not self.settled(self.size):
-            if time.monotonic() >= until or process.poll() == HOPELESS:
+            self._ensure_relay()
+            if time.monotonic() >= until or (self.process is not None and self.process.poll() == HOPELESS):
                 return False
-            if hasattr(signal, "SIGCONT"):  # not on Windows, where the relay is about to give up
-                process.send_signal(signal.SIGCONT)  # somebody waits: see `Relay`
+            if self.process is not None and hasattr(signal, "SIGCONT"):  # not on Windows, where it is about to give up
+                self.process.send_signal(signal.SIGCONT)  # somebody waits: see `Relay`
             time.sleep(0.05)
         return True
 
@@ -77,10 +76,12 @@ class RelayedOutbox(Outbox):
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     self.process.wait(_END_SECONDS)
 
-    def _ensure_relay(self) -> _Relay:
-        if self.process is None or self.process.poll() not in (None, HOPELESS):
-            self.process = start_relay(self.path, self._seconds, self._variables)
-        return self.process
+    def _ensure_relay(self) -> None:
+        if (now := time.monotonic()) > self._checked_at + RESTART_SECONDS:
+            self._checked_at = now
+            if self.process is None or self.process.poll() not in (None, HOPELESS):
+                with contextlib.suppress(OSError):  # no memory for a process, say: the record is there all the same
+                    self.process = start_relay(self.path, self._seconds, self._variables)
 
 
 def child_environment() -> dict[str, str]:

@@ -36,7 +36,6 @@ TIME_IS_UP = 3
 START = "spawn" if sys.platform == "darwin" else "fork"
 """How an attempt's process is made: on macOS an HTTPS request in a forked one may crash in the system's libraries."""
 TICK_SECONDS = 0.25
-SYNC_SECONDS = 1.0
 # Between attempts: 1, 2, 4, … seconds, at most this; less once somebody waits for the end.
 MAX_PAUSE_SECONDS = 15.0
 HURRIED_PAUSE_SECONDS = 2.0
@@ -65,7 +64,6 @@ class Relay:
         self._failures = 0
         self._failed_at = 0.0
         self._until = math.inf
-        self._synced_size, self._synced_at = 0, -math.inf
         self._step_seconds = UPLOAD_SECONDS if record.stem.endswith("-media") else STEP_SECONDS
 
     def run(self) -> int:
@@ -79,7 +77,6 @@ class Relay:
                 self._header.backend, self._header.address.tracking_uri
             )  # once, for all attempts
             while (code := self._supervise()) is None:
-                self._sync()
                 self._rest()
             return code
         except UserError as error:
@@ -88,19 +85,13 @@ class Relay:
         finally:
             self._kill()
 
-    def _sync(self) -> None:
-        """Sync what was logged to the disk, at most once a second: it must survive power loss during an outage, too."""
-        size = self._record.stat().st_size
-        if size != self._synced_size and time.monotonic() > self._synced_at + SYNC_SECONDS:
-            sync(self._record)
-            self._synced_size, self._synced_at = size, time.monotonic()
-
     def _rest(self) -> None:
         """Wait for the next tick, or for the news that the training process is gone or has closed the logger."""
         closed, _, _ = select.select([] if self._flags.closing else [0], [], [], TICK_SECONDS)
         if not self._flags.closing and (closed or os.getppid() != self._parent):
             self._flags.closing = True
             self._until = time.monotonic() + self._seconds
+            sync(self._record)  # as the training process did while it was there
 
     def _supervise(self) -> int | None:
         """Start an attempt, or look after the one there is; return the exit code once nothing is left to do."""
@@ -114,7 +105,8 @@ class Relay:
             if not self._anything_to_do():
                 return 0 if self._flags.closing else None
             longest = HURRIED_PAUSE_SECONDS if self._flags.closing or self._flags.hurry else MAX_PAUSE_SECONDS
-            pause = min(2.0 ** (self._failures - 1), longest) if self._failures else 0.0
+            # 2.0 ** 1024 is none
+            pause = min(2.0 ** min(self._failures - 1, 9), longest) if self._failures else 0.0
             asked = min(self._flags.retry_after, MAX_RETRY_AFTER_SECONDS)
             if now >= self._failed_at + max(pause, asked):
                 self._attempt = self._start()
@@ -136,7 +128,7 @@ class Relay:
 
     def _anything_to_do(self) -> bool:
         progress = Progress.read(self._record)
-        if any(True for _ in read_entries(self._record, max(progress.offset, self._header.start))):
+        if any(True for _ in read_entries(self._record, progress.offset)):
             return True
         return self._flags.closing and must_end_run(self._record, self._header.address, progress)
 

@@ -23,14 +23,14 @@ def replay(file: Path, seconds: float = 300.0) -> str:
     """Send what a record holds and the service lacks, for at most `seconds`; return what was done, as a sentence.
 
     Raises:
-        UserError: the file is foreign or damaged, or the service did not take it in time.
+        UserError: the file is foreign, or the service did not take it in time.
     """
     if not hasattr(os, "fork"):
         raise UserError(f"{file}: {NO_FORK}; run this there")
     file = file.absolute()
     header = outbox.read_header(file)
     run_id = header.address.run_id
-    whole = max((end for _, end in outbox.read_entries(file, header.start)), default=header.start)
+    whole = outbox.whole_size(file)
     backends.require(header.backend, header.address.tracking_uri)
     before = pending(file)
     _send(file, whole, time.monotonic() + seconds)

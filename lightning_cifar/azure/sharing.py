@@ -6,8 +6,12 @@ uploads what lies there. Where the folder cannot be used, each relay goes on alo
 """
 
 import contextlib
+import hashlib
 import os
+import socket
+import sys
 import tempfile
+import time
 from pathlib import Path
 
 import jwt
@@ -31,10 +35,18 @@ def shared_file(address: RunAddress, name: str) -> Path:
     return folder / f"{address.run_id}-{name}"
 
 
+def seconds_since(moment: float) -> float:
+    """Return how long ago a `time.monotonic()` of this machine's was, or less: nobody sets that clock, but a reboot."""
+    now = time.monotonic()
+    return now - moment if now >= moment else now  # it was before the boot, which was `now` seconds ago
+
+
 class RecordLock:
     """The right to send a record, or a copy of it under the same name; it ends with the process that has taken it."""
 
     def __init__(self, address: RunAddress, record: Path) -> None:
+        self._name = hashlib.sha256(f"{os.getuid()} {address.run_id} {record.stem}".encode()).hexdigest()
+        self._socket: socket.socket | None = None
         self._lock: FileLock | None = None
         with contextlib.suppress(OSError):
             self._lock = FileLock(shared_file(address, f"{record.stem}.lock"))
@@ -45,7 +57,18 @@ class RecordLock:
             if self._lock is not None:
                 self._lock.acquire(blocking=False)
         except (OSError, NotImplementedError) as error:  # others than Timeout: this file system has no locks
-            return not isinstance(error, Timeout)
+            return not isinstance(error, Timeout) and self._take_name()
+        return True
+
+    def _take_name(self) -> bool:
+        """Take a name among those of Linux's sockets, which ends with its process too, and needs no file system."""
+        if self._socket is None and sys.platform == "linux":
+            taken = socket.socket(socket.AF_UNIX)
+            try:
+                taken.bind(f"\0lightning-cifar-{self._name}")
+            except OSError:
+                return False
+            self._socket = taken
         return True
 
 

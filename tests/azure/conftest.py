@@ -17,6 +17,7 @@ from unittest.mock import Mock
 import pytest
 
 from lightning_cifar.azure import backends, delivery, process
+from lightning_cifar.azure.lines import entry_line
 from lightning_cifar.azure.outbox import Outbox
 from lightning_cifar.azure.run import RunAddress
 from scripts.emulator import Emulator
@@ -102,7 +103,7 @@ def write_record(path: Path, points: int = 100, address: RunAddress | None = Non
     """Write a record of `points` values of "loss": step / 7 at each step."""
     outbox = Outbox(path, address or RunAddress("run-1", "cifar10", "w", "g", "s"), backend)
     for step in range(points):
-        outbox.append(f'{{"metric": "loss", "value": {step / 7}, "step": {step}, "time": 0}}\n')
+        outbox.append(entry_line({"metric": "loss", "value": step / 7, "step": step, "time": 0}))
     outbox.close()
     return path
 

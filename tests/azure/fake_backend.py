@@ -69,9 +69,11 @@ class FakeService:
     def _faults(self):
         path = self.folder / "faults.json"
         with FileLock(f"{path}.lock"):
-            faults = json.loads(path.read_text()) if path.exists() else {}
+            before = path.read_text() if path.exists() else "{}"
+            faults = json.loads(before)
             yield faults
-            path.write_text(json.dumps(faults))
+            if (after := json.dumps(faults)) != before:
+                path.write_text(after)
 
 
 class FakeBackend:

@@ -1,8 +1,12 @@
-"""The relay with its pauses cut, and with the constants that RELAY_CONSTANTS (JSON: module → name → value) holds."""
+"""The relay with its pauses cut, and with the constants that RELAY_CONSTANTS (JSON: module → name → value) holds.
+
+RELAY_HOOK names a function of `tests.azure.relay_hooks` that is called before it begins.
+"""
 
 import importlib
 import json
 import os
+import pkgutil
 
 from lightning_cifar.azure import attempt, relay
 
@@ -14,4 +18,6 @@ for module, constants in json.loads(os.environ.get("RELAY_CONSTANTS", "{}")).ite
         setattr(importlib.import_module(f"lightning_cifar.azure.{module}"), name, value)
 
 if __name__ == "__main__":
+    if hook := os.environ.get("RELAY_HOOK"):
+        pkgutil.resolve_name(f"tests.azure.relay_hooks:{hook}")()
     relay.main()

@@ -1,6 +1,5 @@
 """What the logger records on disk, read without any relay: a training, its records, and a job's environment."""
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,8 @@ from pytorch_lightning.demos.boring_classes import BoringModel
 
 from lightning_cifar.azure import process
 from lightning_cifar.azure.delivery import Delivery
-from lightning_cifar.azure.outbox import files_folder
+from lightning_cifar.azure.lines import is_header
+from lightning_cifar.azure.outbox import files_folder, read_entries
 
 QUIET = {"enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu", "devices": 1}
 
@@ -48,8 +48,7 @@ class Records:
 
     def entries(self, kind: str = "metrics") -> list[dict[str, Any]]:
         """Return the entries as another process would read them, were this one killed now."""
-        lines = [line for path in self.paths(kind) for line in path.read_text().splitlines()[1:]]
-        return [json.loads(line) for line in lines]
+        return [entry for path in self.paths(kind) for entry, _ in read_entries(path) if not is_header(entry)]
 
     def points(self) -> list[tuple[str, int, float]]:
         """Return (name, step, value) of the metrics that are to be sent, in order."""

@@ -8,6 +8,7 @@ import pytest
 
 from lightning_cifar import AzureMLLogger
 from lightning_cifar.azure import backends
+from lightning_cifar.azure.lines import unseal
 from lightning_cifar.azure.outbox import read_header
 from lightning_cifar.azure.replay import replay
 from lightning_cifar.azure.run import RunAddress
@@ -84,10 +85,9 @@ def test_outside_a_job_a_server_s_address_is_enough(outside, monkeypatch, variab
 
 def test_a_record_of_an_earlier_version_names_no_address(tmp_path):
     record = write_record(tmp_path / "a.jsonl", 1)
-    first, rest = record.read_text().split("\n", 1)
-    header = json.loads(first)
+    header = unseal(record.read_bytes().splitlines()[0])
     del header["run"]["tracking_uri"]
-    record.write_text(json.dumps(header) + "\n" + rest)
+    record.write_text(json.dumps(header | {"format": "lightning-cifar metrics 1"}) + "\n")
     assert read_header(record).address == RunAddress("run-1", "cifar10", "w", "g", "s")
 
 

@@ -7,13 +7,15 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
 import pytest
 from PIL import Image
 
-from lightning_cifar.azure.outbox import Outbox, Progress, entry_line, files_folder, pending, sent_file
+from lightning_cifar.azure.lines import entry_line
+from lightning_cifar.azure.outbox import Outbox, Progress, files_folder, pending, sent_file
 from lightning_cifar.azure.run import RunAddress
 from lightning_cifar.azure.sharing import TOKEN_VARIABLES
 from scripts.emulator.records import Metric, MetricSeries
@@ -184,8 +186,8 @@ def test_an_interactive_run_is_started_and_ended_and_no_remote_s_token_leaves(az
     assert not [request.path for request in azure.requests if b"secret-token" in request.body]
 
 
-def test_an_unknown_run_is_named(azure, host, record):
-    record.write_text(record.read_text().replace('"run-1"', '"run-9"', 1))
+def test_an_unknown_run_is_named(azure, host, address, backend, tmp_path):
+    record = write_record(tmp_path / "a-metrics.jsonl", 1, replace(address, run_id="run-9"), backend)
     host(record, azure.client_environment())
     wait_until(lambda: "run run-9 is not in workspace" in (Progress.read(record).error or ""), 20)
 

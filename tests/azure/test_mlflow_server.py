@@ -6,7 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from lightning_cifar.azure.outbox import REFUSED, Outbox, Progress, entry_line, files_folder, pending, sent_file
+from lightning_cifar.azure.lines import entry_line
+from lightning_cifar.azure.outbox import (
+    REFUSED,
+    Outbox,
+    Progress,
+    files_folder,
+    pending,
+    read_header,
+    sent_file,
+)  # fmt: skip
 from lightning_cifar.azure.run import RunAddress
 from tests.azure.conftest import kill
 from tests.azure.mlflow_server import mlflow_server as mlflow_server  # fixtures
@@ -67,7 +76,7 @@ def record(mlflow_server, tmp_path):
 
 
 def run_id(record):
-    return json.loads(record.read_text().split("\n", 1)[0])["run"]["run_id"]
+    return read_header(record).address.run_id
 
 
 @pytest.mark.parametrize("state", STATES)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lightning_cifar.azure.outbox import Progress, pending
 from tests.azure.conftest import REPOSITORY, write_record
 from tests.azure.fake_backend import FakeService
 from tests.deadline import deadline, wait_until
@@ -68,9 +69,9 @@ def test_where_no_process_can_fork_the_record_is_kept_and_one_line_says_what_is_
 
     missing = "sending needs a system that can fork: Linux, macOS or WSL"
     assert (first.returncode, first.stderr) == (2, "")
-    assert json.loads(kept.with_name(kept.name + ".sent").read_text())["error"] == missing
+    assert Progress.read(kept).error == missing
     assert (second.returncode, second.stderr) == (1, f"{kept}: {missing}; run this there\n")
-    assert len(kept.read_text().splitlines()) == 101
+    assert pending(kept) == 100
 
 
 def test_waiting_for_a_relay_that_cannot_send_ends_at_once_where_there_is_no_sigcont(tmp_path: Path) -> None:
@@ -82,7 +83,7 @@ from lightning_cifar.azure import process
 from lightning_cifar.azure.run import RunAddress
 hopeless = [sys.executable, "-c", f"import sys; sys.exit({process.HOPELESS})"]
 process.start_relay = lambda *_: subprocess.Popen(hopeless, stdin=subprocess.PIPE)
-outbox = process.RelayedOutbox(Path("a-metrics.jsonl"), RunAddress("run-1", "e", "w", "g", "s"), "v1", 600.0)
+outbox = process.RelayedOutbox(Path("a-metrics.jsonl"), RunAddress("run-1", "e", "w", "g", "s"), "v1", 600.0, {})
 outbox.append('{"metric": "loss", "value": 1.0, "step": 0, "time": 0}\\n')
 assert not outbox.wait(time.monotonic() + 3600)
 """,

@@ -3,7 +3,7 @@
 import importlib
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -73,8 +73,8 @@ class Backend(Protocol):
     def token(self) -> str | None:
         """The job's token as the SDK has renewed it; None where another sign-in is used."""
 
-    def points(self, name: str) -> set[int]:
-        """Return the steps at which the service has a value of a metric."""
+    def points(self, name: str) -> Iterable[int]:
+        """Return the steps at which the service has a value of a metric; there may be millions."""
 
     def log(self, points: Sequence[Point]) -> list[str]:
         """Store points; return what the service answered to each that it refused for good."""

@@ -8,7 +8,7 @@ import filecmp
 import json
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -50,9 +50,9 @@ class Mlflow:
         """The job's token as azureml-mlflow has renewed it; None where another sign-in is used."""
         return self._service.token
 
-    def points(self, name: str) -> set[int]:
+    def points(self, name: str) -> Iterable[int]:
         """Return the steps at which the service has a value of a metric."""
-        return set(self._service.steps(self._run_id, mlflow_key(name)))
+        return self._service.steps(self._run_id, mlflow_key(name))
 
     def log(self, points: Sequence[Point]) -> list[str]:
         """Store points; return those that are out of bounds. A server refuses a request as a whole: this raises."""

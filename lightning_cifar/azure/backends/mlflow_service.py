@@ -23,7 +23,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from mlflow.utils.rest_utils import MlflowHostCreds, http_request
 
 from lightning_cifar.azure.run import RunAddress
-from lightning_cifar.azure.sharing import shared_file
+from lightning_cifar.azure.sharing import seconds_since, shared_file
 from lightning_cifar.files import atomic_write
 
 TIMEOUT_SECONDS = 30
@@ -119,10 +119,10 @@ class MlflowService:
             if not known.exists():
                 asked = known.with_name(f"{known.name}-asked")
                 if asked.exists():
-                    time.sleep(max(0.0, min(asked.stat().st_mtime + LATE_SECONDS - time.time(), LATE_SECONDS)))
+                    time.sleep(max(0.0, LATE_SECONDS - seconds_since(float(asked.read_text() or time.monotonic()))))
                 run_id = self._find_run(address)
                 if run_id is None:
-                    asked.touch()
+                    asked.write_text(str(time.monotonic()))
                     run_id = self._start_run(address)
                 with atomic_write(known) as file:
                     file.write(run_id.encode())

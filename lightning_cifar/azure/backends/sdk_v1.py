@@ -4,8 +4,8 @@ The SDK's files are left as they are; inside the process that imports this modul
 a retry inside the SDK would send a batch again whose answer was lost, and that batch may have been stored:
 
 - `run._client.metrics.retries`, the number of retries of the metrics client, is set to 0;
-- `run._client.metrics._execute_with_workspace_run_arguments` is wrapped, to hear of each answer, page by page (a run
-  may have millions of points);
+- `run._client.metrics._execute_with_workspace_run_arguments` is wrapped, to hear of each answer and to take what it
+  holds page by page (a run may have millions of points);
 - a handler on the logger `azureml` raises `AnswerLostError` in the SDK's thread where the SDK logs that it is about to
   send a batch a second time, which ends that task;
 - `list_metric_names_for_run_id` and `get_metric_dto_for_run_v2` of the metrics client, which have no public form, read
@@ -18,7 +18,7 @@ import contextlib
 import logging
 import shutil
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,6 +30,7 @@ from lightning_cifar.azure.backends import Point
 from lightning_cifar.azure.backends.names import free_names, is_taken
 from lightning_cifar.azure.run import RunAddress
 from lightning_cifar.azure.service_errors import http_status
+from lightning_cifar.azure.steps import Steps
 
 TESTED = "1.61"
 # A batch of 45 takes the service under a second; what takes longer has failed, and is asked for before it is resent.
@@ -53,8 +54,17 @@ class AnswerLostError(Exception):
 class _Series(NamedTuple):
     """What the service has under one name."""
 
-    steps: set[int]
+    steps: Steps
     rows: set[tuple[Any, ...]]
+
+    def take(self, page: Any) -> None:
+        """Add what a page of the service's answer holds, and leave nothing in it: a run may have millions of points."""
+        for value in page.value or ():
+            if value.step is not None:
+                self.steps.add(int(value.step))
+            else:
+                self.rows.add(_row(value.data))
+        page.value = []
 
 
 class SdkV1:
@@ -70,8 +80,11 @@ class SdkV1:
         def ask_and_touch(*args: Any, **kwargs: Any) -> Any:
             answer = ask(*args, **kwargs)
             touch()
+            if self._reading is not None:
+                self._reading.take(answer)
             return answer
 
+        self._reading: _Series | None = None
         self._client._execute_with_workspace_run_arguments = ask_and_touch
         self._touch = touch
         self.names: set[str] = set(self._client.list_metric_names_for_run_id(self._run.id))
@@ -103,7 +116,7 @@ class SdkV1:
         """The job's token as the SDK has renewed it; None where another sign-in is used."""
         return getattr(self._run.experiment.workspace.service_context.get_auth(), "token", None)
 
-    def points(self, name: str) -> set[int]:
+    def points(self, name: str) -> Iterable[int]:
         """Return the steps at which the service has a value of a metric."""
         return self._read(name).steps
 
@@ -184,14 +197,11 @@ class SdkV1:
         return refused
 
     def _read(self, name: str) -> _Series:
-        series = self._series.setdefault(name, _Series(set(), set()))
+        series = self._series.setdefault(name, _Series(Steps(), set()))
         if name in self._unread:
-            answer = self._client.get_metric_dto_for_run_v2(name, run_id=self._run.id)
-            for value in answer.value if answer is not None else ():
-                if value.step is not None:
-                    series.steps.add(int(value.step))
-                else:
-                    series.rows.add(_row(value.data))
+            self._reading = series
+            self._client.get_metric_dto_for_run_v2(name, run_id=self._run.id)
+            self._reading = None
             self._unread.discard(name)
         return series
 
