@@ -9,6 +9,7 @@ confirmation. Because entries are sent in the order of the file, one byte offset
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -106,9 +107,20 @@ class Progress:
         """Read a record's confirmations; where none can be read, nothing is: the service knows what has arrived."""
         try:
             state = json.loads(sent_file(record).read_bytes())
-            return cls(**{each.name: state[each.name] for each in fields(cls) if each.name in state})
-        except (OSError, ValueError, TypeError):
+            found = cls(**{each.name: state[each.name] for each in fields(cls) if each.name in state})
+            return found if found._is_sound() else cls()
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
             return cls()
+
+    def _is_sound(self) -> bool:
+        """Return whether the values are of their types: the file may be damaged, or somebody else's."""
+        numbers, texts = (self.offset, *self.dropped.values()), (self.error, self.ended, *self.examples.values())
+        return (
+            all(isinstance(number, int) and 0 <= number <= sys.maxsize for number in numbers)
+            and all(isinstance(text, str | None) for text in texts)
+            and isinstance(self.in_flight, float | None)
+            and self.dropped.keys() <= self.examples.keys()
+        )
 
     @classmethod
     def note_error(cls, record: Path, error: str) -> None:
@@ -149,7 +161,7 @@ def read_header(record: Path) -> Header:
         if header["format"] != FORMAT:
             raise ValueError(f"format {header['format']!r}")
         return Header(RunAddress(**header["run"]), str(header.get("backend", "v1")), len(line))
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UserError(
             f"{record} is not a file of AzureMLLogger's ({error}): name the .jsonl file that its warning named"
         ) from error

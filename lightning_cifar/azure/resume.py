@@ -85,7 +85,8 @@ def _download(address: RunAddress, results: Path, pattern: str) -> str | None:
     backend = backends.load(backends.choose("auto", address.tracking_uri), address.tracking_uri)
     run = backend(address, lambda: None)
     artifacts = map(PurePosixPath, run.artifacts())
-    found = newest(path for path in artifacts if path.is_relative_to(root) and path.match(pattern))
+    inside = (path for path in artifacts if path.is_relative_to(root) and ".." not in path.parts)
+    found = newest(path for path in inside if path.match(pattern))
     if found is not None:
         with atomic_write(Path(found)) as file:
             run.download(str(found), Path(file.name))
