@@ -4,6 +4,7 @@ Its sender chose every byte of it, and `replay` sends it with this user's sign-i
 that this user has not named, and no file but those beside it.
 """
 
+import contextlib
 import os
 import re
 from dataclasses import asdict
@@ -73,7 +74,9 @@ def own_file(record: Path, path: str) -> Path | None:
     """Return the file that an entry refers to; None where it is gone, or a link leads out of the record's folder."""
     folder = record.parent.resolve() / files_folder(record).name
     file = Path(os.path.realpath(folder / path))
-    return file if file.is_relative_to(folder) and file.is_file() else None
+    with contextlib.suppress(OSError):  # a name that is too long
+        return file if file.is_relative_to(folder) and file.is_file() else None
+    return None
 
 
 def _is_below(path: str) -> bool:

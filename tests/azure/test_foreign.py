@@ -16,6 +16,7 @@ from lightning_cifar.azure import replay
 from lightning_cifar.azure.attempt import MAX_ENTRIES, Attempt, Flags
 from lightning_cifar.azure.outbox import FORMAT, Outbox, Progress, entry_line, files_folder, read_header, sent_file
 from lightning_cifar.azure.run import RunAddress
+from lightning_cifar.azure.sharing import shared_file
 from lightning_cifar.errors import UserError
 from tests.azure.conftest import FAKE, write_record
 from tests.deadline import deadline
@@ -163,6 +164,18 @@ def test_a_header_that_names_code_a_server_or_no_run_is_refused_before_anything_
     with pytest.raises(UserError, match=message.replace("\\.", "..")) as raised:
         replay.replay(record, deadline(1))
     assert len(str(raised.value).splitlines()) == 1
+
+
+def test_a_run_called_like_a_path_shares_no_file_elsewhere():
+    address = RunAddress("../../x/run", "e", "w", "g", "s")
+    assert shared_file(address, "token").parent == shared_file(ADDRESS, "token").parent
+
+
+def test_a_shared_folder_that_others_can_open_is_not_used(fake):
+    folder = shared_file(ADDRESS, "token").parent
+    folder.chmod(0o755)
+    with pytest.raises(PermissionError, match="is not a folder of this user alone"):
+        shared_file(ADDRESS, "token")
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,7 @@ ARTIFACTS = {
     **{f"outputs/cifar10/version_{v}/checkpoints/last.ckpt": f"weights-{v}".encode() for v in (9, 10, 2)},
     "outputs/cifar10/version_11/checkpoints/best.ckpt": b"best",
     "elsewhere/version_12/checkpoints/last.ckpt": b"of another folder",
+    "outputs/../../version_13/checkpoints/last.ckpt": b"would be written outside",
     "outputs/note.txt": b"other",
 }
 
