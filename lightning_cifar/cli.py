@@ -111,7 +111,8 @@ class CLI(LightningCLI):
         config = self.config[self.config.subcommand]
         self.parsed = config.clone()
         if config.ckpt_path is not None:
-            config.ckpt_path = resolve_ckpt_path(config.ckpt_path, Path(config.trainer.default_root_dir))
+            net = getattr(self.said.model.net, "class_path", None)
+            config.ckpt_path = resolve_ckpt_path(config.ckpt_path, Path(config.trainer.default_root_dir), net)
         elif self.config.subcommand != "fit":
             raise UserError(f"{self.config.subcommand} needs a trained network: give --ckpt_path last, best or FILE")
 

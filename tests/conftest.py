@@ -5,6 +5,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -29,6 +30,19 @@ pytest_plugins = ["scripts.emulator.pytest_plugin"]  # the fixture `azureml`
 
 # A shell starts what runs in its background with SIGINT ignored, and the processes of the tests would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fuzz", type=float, default=0, metavar="SECONDS", help="go on so long with each property")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
+    """Try properties with ever new data for as long as `--fuzz` says, and then once more, as always."""
+    names = pyfuncitem._fixtureinfo.argnames
+    until = time.monotonic() + pyfuncitem.config.getoption("--fuzz")
+    while getattr(pyfuncitem.obj, "is_hypothesis_test", False) and time.monotonic() < until:
+        pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names})
 
 
 def make_folder(folder: Path, classes: Sequence[str], train: int, test: int, seed: int = 0) -> Path:

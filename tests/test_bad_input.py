@@ -8,6 +8,7 @@ import torch
 
 from tests.conftest import make_folder, run
 
+CHECKPOINT = {"pytorch-lightning_version": "2.6.0", "state_dict": {}}
 QUICK = ("--data.val_size", 12, "--trainer.max_epochs", 1, "--trainer.enable_progress_bar=false")
 
 
@@ -136,11 +137,47 @@ def test_a_gpu_where_there_is_none(main, images):
         (b"trainer: [1\n x: }", ("Problems parsing config", "line 2")),
         (b"just text", ("Unexpected config: just text",)),
         (b"trainer:\n  max_epoch: 3\n", ("does not accept option 'trainer.max_epoch'",)),
+        (b"trainer: !!python/object/apply:os.system ['touch marker']\n", ("could not determine a constructor",)),
     ],
 )
 def test_config_files(main, content, parts):
     (main.folder / "my.yaml").write_bytes(content)
     check_refused(main("fit", "--config", "my.yaml"), main.err, *parts)
+    assert not (main.folder / "marker").exists()
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        "from_elsewhere.Net",
+        '{"class_path": "from_elsewhere.Net"}',
+        {"class_path": "from_elsewhere.Net"},
+        {"class_path": "torch.nn.Sequential", "init_args": {"args": [{"class_path": "from_elsewhere.Net"}]}},
+        {"class_path": "torch.hub.load", "init_args": {"repo_or_dir": "from_elsewhere"}},
+    ],
+    ids=str,
+)
+def test_a_checkpoint_from_elsewhere_runs_no_code_that_the_user_has_not_named(main, images, trained, net, monkeypatch):
+    monkeypatch.syspath_prepend(main.folder)
+    (main.folder / "from_elsewhere.py").write_text("from pathlib import Path\nPath('marker').touch()\n")
+    content = torch.load(trained, weights_only=True)
+    content["hyper_parameters"] |= {"net": net, "_instantiator": "pytorch_lightning.cli.instantiate_module"}
+    torch.save(content, main.folder / "x.ckpt")
+    code = main("predict", "--ckpt_path", "x.ckpt", "--data.predict_path", images / "test")
+    check_refused(code, main.err, "x.ckpt would run the code ", "name it with --model.net if you trust it")
+    assert not (main.folder / "marker").exists()
+
+
+def test_a_checkpoint_from_elsewhere_may_name_a_network_of_torchvision_or_what_the_user_names(main, images, odd_nets):
+    for net, flags in (
+        ("torchvision.models.squeezenet1_1", ()),
+        ("odd_nets.Several", ("--model.net", "odd_nets.Several")),
+    ):
+        from_elsewhere = {"class_path": net, "init_args": {"num_classes": 3}}
+        hyper_parameters = {"net": from_elsewhere, "class_names": ["blue.1", "../green", "red"]}
+        torch.save(CHECKPOINT | {"hyper_parameters": hyper_parameters}, main.folder / "x.ckpt")
+        code = main("predict", "--ckpt_path", "x.ckpt", "--data.predict_path", images / "test", *flags)
+        check_refused(code, main.err, "state_dict" if not flags else "Several")
 
 
 @pytest.mark.parametrize("subcommand", ["fit", "predict"])

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from lightning_cifar.azure import backends, outbox
 from lightning_cifar.azure.backends import Backend, Point, limits, not_importable
+from lightning_cifar.azure.foreign import NO_ENTRY, is_entry, own_file
 from lightning_cifar.azure.outbox import Header, Progress
 from lightning_cifar.azure.process import HOPELESS
 from lightning_cifar.azure.run import RunAddress
@@ -133,8 +134,8 @@ class Attempt:
         self._flags.step_began = 0.0
         self._share_token()
         for entry in entries:
-            if "path" in entry:
-                (self._files / entry["path"]).unlink(missing_ok=True)
+            if "path" in entry and is_entry(entry) and (file := own_file(self._record, entry["path"])):
+                file.unlink()
 
     def _hand_over(self, backend: Backend, entries: list[dict[str, Any]]) -> None:
         points, refused = [], []
@@ -142,6 +143,9 @@ class Attempt:
             if "damaged" in entry:
                 self._progress.drop(outbox.DAMAGED, entry["damaged"])
             if entry.keys() == {"damaged"} or outbox.is_header(entry):
+                continue
+            if not is_entry(entry):
+                self._progress.drop(NO_ENTRY, json.dumps(entry)[:100])
                 continue
             kinds = ("metric", "table", "image", "confusion_matrix")
             name = next((str(entry[kind]) for kind in kinds if kind in entry), "")
@@ -165,7 +169,7 @@ class Attempt:
             elif "end" in entry:
                 backend.end(entry["end"], entry.get("reason"))
                 self._progress.ended = entry["end"]
-            elif not (self._files / entry["path"]).exists():
+            elif own_file(self._record, entry["path"]) is None:
                 self._progress.drop(outbox.MISSING, entry["path"])
             elif "image" in entry:
                 backend.image(name, entry["path"], self._files)

@@ -141,11 +141,13 @@ class Delivery:
         if left:
             reasons = dict.fromkeys(state.error for state in states if state.error)
             files = " ".join(str(path) for path in left)
+            server = self._address.tracking_uri if self._address.tracking_uri.startswith("http") else ""
+            command = f"{server and f'MLFLOW_TRACKING_URI={server} '}python -m lightning_cifar.azure.replay {files}"
             self._warn_once(
                 "left",
                 f"{sum(left.values())} entries have not reached {self._address.service} "
                 f"({'; '.join(reasons) or 'no answer'}). They are kept in {files}; "
-                f"send them later with: python -m lightning_cifar.azure.replay {files}",
+                f"send them later with: {command}",
             )
         if self._unrecorded:
             self._warn_once("unrecorded", f"{self._unrecorded} entries could not be recorded, and are lost")

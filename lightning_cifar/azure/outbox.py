@@ -12,6 +12,7 @@ import contextlib
 import errno
 import json
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
@@ -160,9 +161,20 @@ class Progress:
             content = sent_file(record).read_bytes()
             # An older version's has no checksum. A damaged offset must not pass for a confirmation.
             state = json.loads(content) if content.startswith(b"{") else unseal(content) or {}
-            return cls(**{each.name: state[each.name] for each in fields(cls) if each.name in state})
-        except (OSError, ValueError, TypeError):
+            found = cls(**{each.name: state[each.name] for each in fields(cls) if each.name in state})
+            return found if found._is_sound() else cls()
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
             return cls()
+
+    def _is_sound(self) -> bool:
+        """Return whether the values are of their types: the file may be damaged, or somebody else's."""
+        numbers, texts = (self.offset, *self.dropped.values()), (self.error, self.ended, *self.examples.values())
+        return (
+            all(isinstance(number, int) and 0 <= number <= sys.maxsize for number in numbers)
+            and all(isinstance(text, str | None) for text in texts)
+            and isinstance(self.in_flight, float | None)
+            and self.dropped.keys() <= self.examples.keys()
+        )
 
     @classmethod
     def note_error(cls, record: Path, error: str) -> None:
@@ -202,7 +214,7 @@ def read_header(record: Path) -> Header:
         if header is None:
             raise ValueError("no line says whose it is")
         return Header(RunAddress(**header["run"]), str(header.get("backend", "v1")))
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UserError(
             f"{record} is not a file of AzureMLLogger's ({error}): name the .jsonl file that its warning named"
         ) from error

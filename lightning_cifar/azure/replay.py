@@ -14,13 +14,16 @@ import time
 from pathlib import Path
 
 from lightning_cifar.azure import backends, outbox
+from lightning_cifar.azure.foreign import check_header
 from lightning_cifar.azure.outbox import Progress, pending
 from lightning_cifar.azure.process import NO_FORK, start_relay
 from lightning_cifar.errors import UserError
 
 
-def replay(file: Path, seconds: float = 300.0) -> str:
+def replay(file: Path, seconds: float = 300.0, backend: str | None = None) -> str:
     """Send what a record holds and the service lacks, for at most `seconds`; return what was done, as a sentence.
+
+    `backend` is the module and class of one's own that the record may name.
 
     Raises:
         UserError: the file is foreign, or the service did not take it in time.
@@ -29,6 +32,7 @@ def replay(file: Path, seconds: float = 300.0) -> str:
         raise UserError(f"{file}: {NO_FORK}; run this there")
     file = file.absolute()
     header = outbox.read_header(file)
+    check_header(file, header, backend)
     run_id = header.address.run_id
     whole = outbox.whole_size(file)
     backends.require(header.backend, header.address.tracking_uri)
@@ -69,14 +73,21 @@ def main() -> None:
     parser.add_argument(
         "files", metavar="FILE", type=Path, nargs="+", help="the .jsonl files that AzureMLLogger's warning named"
     )
+    parser.add_argument("--backend", metavar="MODULE:CLASS", help="a backend of your own that the files may name")
+    args = parser.parse_args()
     failed = False
-    for file in parser.parse_args().files:
+    for file in args.files:
         try:
-            print(replay(file))
+            print(_printable(replay(file, backend=args.backend)))
         except UserError as error:
             failed = True
-            print(error, file=sys.stderr)
+            print(_printable(str(error)), file=sys.stderr)
     sys.exit(failed)
+
+
+def _printable(text: str) -> str:
+    """Return a text without what would steer the terminal: names in a record may hold anything."""
+    return "".join(char if char.isprintable() else "�" for char in text)
 
 
 if __name__ == "__main__":

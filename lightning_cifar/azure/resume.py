@@ -88,7 +88,9 @@ def _download(address: RunAddress, results: Path, pattern: str) -> str | None:
     root = os.path.relpath(results)  # of what lies outside the job's folder nothing is uploaded
     backend = backends.load(backends.choose("auto", address.tracking_uri), address.tracking_uri)
     run = backend(address, lambda: None)
-    artifacts = [path for path in map(PurePosixPath, run.artifacts()) if path.is_relative_to(root)]
+    artifacts = [
+        path for path in map(PurePosixPath, run.artifacts()) if path.is_relative_to(root) and ".." not in path.parts
+    ]
     found = newest(path for path in artifacts if path.match(pattern))
     if found is None:
         return None

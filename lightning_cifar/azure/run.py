@@ -192,7 +192,7 @@ def read_config(path: Path) -> tuple[str, str, str]:
             raise ValueError("not an object")
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; download it from the workspace's page in Studio") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is not the JSON of an Azure ML workspace ({error}): download it again") from error
     subscription_id, resource_group, workspace = values = [str(config.get(key) or "").strip() for key in _CONFIG_KEYS]
     if missing := [key for key, value in zip(_CONFIG_KEYS, values, strict=True) if not value]:

@@ -12,6 +12,8 @@ Answer = TypeVar("Answer")
 _CODE = re.compile(r"(?:status.?code|code|error)\W{1,4}([45]\d\d)\b|too many ([45]\d\d) error", re.IGNORECASE)
 
 _RETRY_AFTER = re.compile(r'"Retry-After": "([^"]+)"')
+# A JSON Web Token, what stands after `Bearer`, and a signature of blob storage, as its addresses carry it.
+_SECRET = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*|(?<=Bearer )\S+|(?<=[?&]sig=)[^&\s'\")]+", re.IGNORECASE)
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -57,8 +59,13 @@ def retry_after(error: BaseException | None) -> float:
 
 
 def one_line(error: BaseException) -> str:
-    """Return an error as one line of at most 200 characters; the SDKs' go on for pages."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    """Return an error as one line of at most 200 characters, without what signs in; the SDKs' go on for pages."""
+    return " ".join(without_secrets(f"{type(error).__name__}: {error}").split())[:200]
+
+
+def without_secrets(text: str) -> str:
+    """Return a text without the tokens in it and the signatures of addresses, by which anybody could sign in."""
+    return _SECRET.sub("…", text)
 
 
 def retried(ask: Callable[[], Answer], is_passing: Callable[[Exception], bool], pauses: Iterable[float]) -> Answer:

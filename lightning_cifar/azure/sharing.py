@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 import jwt
 from filelock import FileLock, Timeout
@@ -32,7 +33,7 @@ def shared_file(address: RunAddress, name: str) -> Path:
     found = folder.lstat()
     if found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise PermissionError(f"{folder} is not a folder of this user alone")
-    return folder / f"{address.run_id}-{name}"
+    return folder / quote(f"{address.run_id}-{name}", safe="")  # a record from elsewhere may call its run `../x`
 
 
 def seconds_since(moment: float) -> float:

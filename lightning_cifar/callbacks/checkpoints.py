@@ -48,8 +48,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         return by_process_0(lambda: _load(Path(path)))
 
 
-def check_loads(path: Path) -> None:
-    """Make sure that a checkpoint of Lightning's exists and is whole, without reading its weights.
+def check_loads(path: Path) -> dict[str, Any]:
+    """Make sure that a checkpoint of Lightning's exists and is whole; return it, its weights not yet read.
 
     Raises:
         UserError: it is missing, cut short, or none.
@@ -57,6 +57,7 @@ def check_loads(path: Path) -> None:
     content = _load(path, mmap=True)
     if not isinstance(content, dict) or not {"state_dict", "pytorch-lightning_version"} <= content.keys():
         raise UserError(f"{path} is no checkpoint that Lightning saved; name another one with --ckpt_path FILE")
+    return content
 
 
 def _load(path: Path, mmap: bool = False) -> Any:

@@ -1,7 +1,6 @@
 """Decoded or drawn images in a file of their own, so that the next run reads them in a moment."""
 
 import warnings
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_cifar.data import LabelledImages, Split
+from lightning_cifar.data import IMAGE_SIZE, LabelledImages, Split
 from lightning_cifar.files import atomic_write
 
 
@@ -29,7 +28,7 @@ class Cache:
 
     def prepare(self, split: Split, key: str, make: Callable[[], LabelledImages]) -> None:
         """Make and write a split unless there is a file that was written under this key."""
-        if split in self._made or any(_stored(path, "key") == [key] for path in self._paths(split)):
+        if split in self._made or any(_is_of(path, key) for path in self._paths(split)):
             return
         data = make()
         if not self._write(split, key, data) or split == "train":  # the few test images are read back when needed
@@ -48,8 +47,11 @@ class Cache:
 
     def _read(self, split: Split, key: str) -> LabelledImages | None:
         for path in self._paths(split):
-            if _stored(path, "key") == [key] and (arrays := _stored(path, "images", "labels")):
-                return LabelledImages.from_numpy(*arrays)
+            if _is_of(path, key) and (arrays := _stored(path, "images", "labels")):
+                images, labels = arrays
+                shape = (labels.size, IMAGE_SIZE, IMAGE_SIZE, 3)
+                if (images.dtype, images.shape, labels.dtype, labels.ndim) == (np.uint8, shape, np.int64, 1):
+                    return LabelledImages.from_numpy(images, labels)
         return None
 
     def _write(self, split: Split, key: str, data: LabelledImages) -> bool:
@@ -68,10 +70,15 @@ class Cache:
         return False
 
 
+def _is_of(path: Path, key: str) -> bool:
+    return [array.tolist() for array in _stored(path, "key")] == [key]
+
+
 def _stored(path: Path, *names: str) -> list[NDArray[Any]]:
-    """Return arrays of a file; none where it is absent or damaged."""
+    """Return arrays of a file; none where it is absent, damaged, or not as `Cache` writes it."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            return [file[name] for name in names]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            # A compressed array may be a thousand times larger than its file.
+            return [] if any(each.compress_type for each in file.zip.infolist()) else [file[name] for name in names]
+    except Exception:  # zipfile and numpy raise whatever their parsers meet in a damaged file
         return []

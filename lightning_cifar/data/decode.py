@@ -1,6 +1,9 @@
 """Image files, in any format that Pillow reads, to 32x32 RGB."""
 
+import contextlib
 import os
+import sys
+import threading
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +20,9 @@ from lightning_cifar.errors import UserError
 _NAMED = 10  # files that an error names, where it is about more
 _SIZE = (IMAGE_SIZE, IMAGE_SIZE)
 _BLOCK = 64  # files that a thread takes at a time
+_PROGRAMS = ("EPS", "WMF")  # Pillow has other programs draw these, which run what the file says
+_LARGE = 16_000_000  # pixels
+_one_large_image = threading.Lock()  # else as many would be in memory at a time as there are cores
 
 
 def read_image(path: str | Path) -> tuple[NDArray[np.uint8], tuple[int, int]]:
@@ -24,19 +30,37 @@ def read_image(path: str | Path) -> tuple[NDArray[np.uint8], tuple[int, int]]:
 
     Returns:
         uint8 (32, 32, 3), and the width and height that the file had.
+
+    Raises:
+        ValueError: the file is a program, or would take gigabytes; Pillow itself raises much else.
     """
     with Image.open(path) as image:
         size = image.size
+        if image.format in _PROGRAMS:
+            raise ValueError(f"{image.format} is a program that draws, no image")
         if size != _SIZE:
             image.draft("RGB", _SIZE)  # a large JPEG is decoded at a fraction of its size
-        upright: Image.Image = ImageOps.exif_transpose(image) if image.getexif() else image
-        if upright.mode.startswith("I"):  # 16 bits a pixel; Pillow's own conversion would clip them to white
-            upright = Image.fromarray((np.asarray(upright).astype(np.uint32) >> 8).astype(np.uint8))
-        if upright.mode != "RGB":
-            upright = upright.convert("RGB")
-        if upright.size != _SIZE:
-            upright = upright.resize(_SIZE, Image.Resampling.BILINEAR, reducing_gap=2.0)
-        return np.asarray(upright), size
+        pixels, limit = image.width * image.height, Image.MAX_IMAGE_PIXELS or sys.maxsize
+        if pixels > limit:
+            raise ValueError(f"{size[0]}x{size[1]} pixels are more than {limit / 1e6:.0f} million: make it smaller")
+        with _one_large_image if pixels > _LARGE else contextlib.nullcontext():
+            return _to_rgb(image), size
+
+
+def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    """Decode an image: RGB, upright, 32x32."""
+    image.load()
+    upright = image
+    with contextlib.suppress(Exception):  # what Pillow raises over broken EXIF; the pixels are whole
+        if image.getexif():
+            upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith("I"):  # 16 bits a pixel; Pillow's own conversion would clip them to white
+        upright = Image.fromarray((np.asarray(upright).astype(np.uint32) >> 8).astype(np.uint8))
+    if upright.mode != "RGB":
+        upright = upright.convert("RGB")
+    if upright.size != _SIZE:
+        upright = upright.resize(_SIZE, Image.Resampling.BILINEAR, reducing_gap=2.0)
+    return np.asarray(upright)
 
 
 def read_files(paths: Sequence[str], what: str) -> NDArray[np.uint8]:
@@ -57,7 +81,8 @@ def read_files(paths: Sequence[str], what: str) -> NDArray[np.uint8]:
     found: list[tuple[int, int] | str] = []
     say(f"Decoding {len(paths):,} {what} images ...")
     # Threads: Pillow releases the interpreter's lock while it decodes, and processes would have to send the images.
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
+    with ThreadPoolExecutor(os.cpu_count()) as threads, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what Pillow says of a file's oddities, without the file's name
         blocks = threads.map(lambda at: _read_block(paths[at : at + _BLOCK], images[at : at + _BLOCK]), starts)
         for block in track(blocks, "Decoding", len(starts)):
             found += block

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import FrameType
 
 from lightning_cifar.errors import UserError
@@ -143,7 +143,11 @@ def cancel(run: RunHandle) -> None:
 
 
 def download(run: RunHandle, folder: Path) -> None:
-    """Copy the outputs of a run to this machine."""
+    """Copy the outputs of a run to this machine; a UserError where one of their names leads out of the folder."""
+    if outside := [name for name in run.files() if name.startswith("/") or ".." in PurePosixPath(name).parts]:
+        raise UserError(
+            f"run {run.id} names an output {outside[0]!r}, which leads elsewhere: fetch by hand what you trust"
+        )
     print(f"downloading the outputs of run {run.id} …", flush=True)
     run.download(folder)
     files = [path for path in folder.rglob("*") if path.is_file()]

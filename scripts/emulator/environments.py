@@ -39,7 +39,7 @@ def bare(home: Path, proxy_url: str, ca_file: Path) -> dict[str, str]:
     }
 
 
-def client(auth: str, proxy_url: str, home: Path) -> dict[str, str]:
+def client(auth: str, address: str, home: Path) -> dict[str, str]:
     """Return what a laptop's control script signs in with; for "cli" a session is put into its home.
 
     Raises:
@@ -53,7 +53,7 @@ def client(auth: str, proxy_url: str, home: Path) -> dict[str, str]:
             "AZUREML_SERVICE_PRINCIPAL_ID": PRINCIPAL,
             "AZUREML_SERVICE_PRINCIPAL_PASSWORD": PASSWORD,
         },
-        "managed-identity": {"MSI_ENDPOINT": f"{proxy_url}/msi/token", "MSI_SECRET": "emulator"},
+        "managed-identity": {"MSI_ENDPOINT": f"{address}/msi/token", "MSI_SECRET": "emulator"},
         "none": {},
     }
     if auth not in variables:

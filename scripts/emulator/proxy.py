@@ -1,12 +1,20 @@
-"""The proxy: ends every tunnel itself, asks the routes for an answer, forwards nothing, on loopback only."""
+"""The proxy: ends every tunnel itself, asks the routes for an answer, forwards nothing, on loopback only.
 
+It answers whoever was told its password: what is submitted to it is run. No web page was, wherever the page's host name
+leads (DNS rebinding), nor was another user of this machine.
+"""
+
+import base64
 import contextlib
+import hmac
+import secrets
 import socket
 import socketserver
 import struct
 import sys
 import threading
 import time
+from email.message import Message
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -18,6 +26,7 @@ from scripts.emulator.routing import Router, call
 from scripts.emulator.state import State
 
 LOOPBACK = "127.0.0.1"
+_USER = "emulator"
 
 
 class Proxy:
@@ -30,6 +39,19 @@ class Proxy:
         self._server = _Server(self)  # bound, and so in possession of its port, even where it does not listen
         self._listening = False
         self.port = self._server.server_address[1]
+        self._password = secrets.token_hex(16)
+
+    @property
+    def url(self) -> str:
+        """Return its address, with the password."""
+        return f"http://{_USER}:{self._password}@{LOOPBACK}:{self.port}"
+
+    def lets_in(self, path: str, headers: Message) -> bool:
+        """Return whether a request brings the password, or is for this address itself and of no web page's."""
+        wanted = b"Basic " + base64.b64encode(f"{_USER}:{self._password}".encode())
+        if hmac.compare_digest(headers.get("Proxy-Authorization", "").encode(), wanted):
+            return True
+        return path.startswith("/") and headers.get("Host") == f"{LOOPBACK}:{self.port}" and "Origin" not in headers
 
     def start(self) -> None:
         """Listen on a free port; after `refuse`, on the same port again."""
@@ -128,6 +150,8 @@ class _Connection(BaseHTTPRequestHandler):
     def do_CONNECT(self) -> None:
         proxy = self.server.proxy
         host = self.path.rsplit(":", 1)[0].strip("[]").lower()
+        if self._is_stranger():
+            return
         if not proxy.router.knows_host(host):
             proxy.state.note_unexpected(f"unknown host: CONNECT {host}")
             self.send_error(403, "unknown host")
@@ -140,7 +164,17 @@ class _Connection(BaseHTTPRequestHandler):
         self.setup()
         self.close_connection = False
 
+    def _is_stranger(self) -> bool:
+        """Refuse a request from whoever was not told the password; return whether it is one."""
+        if self.host or self.server.proxy.lets_in(self.path, self.headers):
+            return False
+        self.server.proxy.state.note_unexpected(f"without the proxy's password: {self.command} {self.path}")
+        self.send_error(407, "the password is in the proxy's address")
+        return True
+
     def answer(self) -> None:
+        if self._is_stranger():
+            return
         request = self._read()
         response = self._response(request)
         if response is None:

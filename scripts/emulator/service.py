@@ -81,8 +81,8 @@ class Emulator:
 
     @property
     def proxy_url(self) -> str:
-        """Return the address of the proxy."""
-        return f"http://{LOOPBACK}:{self._proxy.port}"
+        """Return the address of the proxy, with the password without which it answers nobody."""
+        return self._proxy.url
 
     def job_environment(
         self, run_id: str, experiment: str = "cifar10", token_seconds: float = _DAY, mlflow: bool = False
@@ -103,7 +103,7 @@ class Emulator:
             auth: "service-principal", "managed-identity", "cli" (as after `az login`), or "none".
         """
         bare = self._bare()
-        return bare | environments.client(auth, self.proxy_url, Path(bare["HOME"]))
+        return bare | environments.client(auth, f"http://{LOOPBACK}:{self._proxy.port}", Path(bare["HOME"]))
 
     def _bare(self) -> dict[str, str]:
         # A home for each: the SDK caches addresses and snapshots there, and processes must not share them.

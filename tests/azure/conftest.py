@@ -88,6 +88,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeService:
     (tmp_path / "shared").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "shared"))
     monkeypatch.setattr(backends, "DEFAULT", FAKE)
+    monkeypatch.setitem(backends._BACKENDS, FAKE, FAKE)  # what a record may name
     monkeypatch.setattr(process, "RELAY", "tests.azure.quick_relay")
     monkeypatch.chdir(tmp_path)
     return FakeService(tmp_path / "service")

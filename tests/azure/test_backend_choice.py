@@ -116,7 +116,10 @@ def test_a_mistaken_backend_or_address_is_one_line_that_says_what_next(outside, 
         ("mlflow", SERVER, "mlflow-skinny", "pip install mlflow-skinny"),
     ],
 )
-def test_a_record_whose_backend_is_not_installed_names_the_command(tmp_path, without, backend, uri, missing, command):
+def test_a_record_whose_backend_is_not_installed_names_the_command(
+    tmp_path, without, backend, uri, missing, command, monkeypatch
+):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", SERVER)  # else a record could name a server of anybody's
     address = RunAddress("run-1", "e", "w", "g", "s", tracking_uri=uri)
     without(missing)
     with pytest.raises(UserError, match=f"^{missing} is not installed, .*: {command}$"):

@@ -15,6 +15,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from lightning_cifar import AzureMLLogger
 from lightning_cifar.azure.outbox import pending
 from lightning_cifar.azure.replay import replay
+from lightning_cifar.errors import UserError
 from tests.azure.mlflow_server import mlflow_server as mlflow_server  # fixtures
 from tests.azure.mlflow_server import running_server as running_server
 from tests.azure.recorded import QUIET, LoggingModel
@@ -114,6 +115,9 @@ def test_what_a_dead_server_did_not_get_is_kept_and_replayed_by_the_record_alone
     (record,) = Path("azureml-metrics").glob("*-metrics.jsonl")
     logger.close()
     mlflow_server.behave()
+    with pytest.raises(UserError, match=f"is for the server '{mlflow_server.url}'.*with MLFLOW_TRACKING_URI set"):
+        replay(record, deadline(30))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server.url)
     assert "has everything" in replay(record, deadline(30)) and not pending(record)
     client = mlflow_server.client
     experiment = client.get_experiment_by_name("dead").experiment_id

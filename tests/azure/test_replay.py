@@ -46,7 +46,7 @@ def test_a_record_of_an_older_version_is_sent_from_where_it_was_confirmed(fake, 
 def test_interrupted_and_called_again_each_point_is_there_once(fake, tmp_path):
     record = write_record(tmp_path / "a.jsonl", 100)
     fake.script("log", "hang")
-    command = [sys.executable, "-m", "lightning_cifar.azure.replay", str(record)]
+    command = [sys.executable, "-m", "lightning_cifar.azure.replay", "--backend", FAKE, str(record)]
     process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, stderr=subprocess.DEVNULL)
     wait_until(lambda: fake.calls("log"))
     process.send_signal(signal.SIGINT)

@@ -42,6 +42,7 @@ ARTIFACTS = {
     **{f"outputs/cifar10/version_{v}/checkpoints/last.ckpt": f"weights-{v}".encode() for v in (9, 10, 2)},
     BEST: b"best",
     "elsewhere/version_12/checkpoints/last.ckpt": b"of another folder",
+    "outputs/../../version_13/checkpoints/last.ckpt": b"would be written outside",
     "outputs/note.txt": b"other",
 }
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from urllib3.exceptions import MaxRetryError, ResponseError
 
-from lightning_cifar.azure.service_errors import http_status, retried, retry_after
+from lightning_cifar.azure.service_errors import http_status, one_line, retried, retry_after
 
 
 class SDKError(Exception):
@@ -82,3 +82,21 @@ def test_what_may_pass_is_asked_for_again_after_each_pause_and_nothing_else_is(e
     with pytest.raises(RuntimeError, match=raises) if raises else contextlib.nullcontext():
         assert retried(ask, lambda error: "passing" in str(error), [0.0, 0.0]) == "answer"
     assert len(calls) == asked
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        (
+            "Max retries exceeded with url: /a/b.png?sv=2019&sig=Zm9v%2BYmFy%3D&se=1 (timed out)",
+            "sig=…&se=1 (timed out)",
+        ),
+        ("address 'https://a/b?sig=Zm9v'", "address 'https://a/b?sig=…'"),
+        ("{'Authorization': 'Bearer abc.def-ghi'}", "{'Authorization': 'Bearer …"),
+        ("token eyJhbGciOi.eyJydW4iOi.c2lnbmVk refused", "token … refused"),
+    ],
+)
+def test_no_secret_of_an_error_is_kept(said, kept):
+    line = one_line(RuntimeError(said))
+    assert kept in line
+    assert not any(secret in line for secret in ("Zm9v", "abc", "eyJ", "c2lnbmVk"))

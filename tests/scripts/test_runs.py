@@ -63,6 +63,13 @@ def test_compare_draws_the_curves_of_several_runs(known: dict[str, FakeRun], pro
         runs.main(["compare", "first", "--metric", "hamsters"])
 
 
+def test_an_output_whose_name_leads_out_of_the_folder_is_not_fetched(known: dict[str, FakeRun], project: Path) -> None:
+    known["second"].artifacts["outputs/../../../x"] = b""
+    with pytest.raises(UserError, match=r"names an output 'outputs/\.\./.*x', which leads elsewhere"):
+        runs.main(["download", "second"])
+    assert not (project / "downloads").exists()
+
+
 def test_commands_without_a_run_take_the_one_submitted_last(
     known: dict[str, FakeRun], project: Path, capsys: pytest.CaptureFixture
 ) -> None:

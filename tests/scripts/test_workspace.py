@@ -5,7 +5,10 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from lightning_cifar.azure.run import read_config
 from lightning_cifar.errors import UserError
 from scripts.azure import workspace
 
@@ -23,6 +26,28 @@ def test_every_form_of_config_json_names_the_workspace(tmp_path: Path, content: 
     (tmp_path / "config.json").write_text(content, encoding="utf-8")
 
     assert find(tmp_path / "a" / "b") == workspace.Address("sub", "group", "ws", tmp_path / ".azureml")
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(list(KEYS)) | st.text(), inner),
+    max_leaves=5,
+)
+contents = st.binary() | st.one_of(json_values, st.fixed_dictionaries(dict.fromkeys(KEYS, json_values))).map(
+    lambda value: json.dumps(value).encode()
+)
+
+
+@given(contents | st.integers(1, 10**5).map(lambda depth: b"[" * depth))
+def test_fuzz_config_any_config_json_names_a_workspace_or_is_refused_in_one_line(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
+    path = tmp_path_factory.mktemp("fuzz") / "config.json"
+    path.write_bytes(content)
+    try:
+        assert all(read_config(path))
+    except UserError as error:
+        assert str(error).startswith(str(path)) and len(str(error).splitlines()) == 1
 
 
 def test_config_json_in_azureml_comes_first_and_the_last_run_is_kept_beside_it(tmp_path: Path) -> None:

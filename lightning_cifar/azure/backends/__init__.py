@@ -127,6 +127,11 @@ def choose(backend: str, tracking_uri: str) -> str:
     return backend
 
 
+def is_known(backend: str) -> bool:
+    """Return whether a backend is one of this package's, and no module and class of somebody else's."""
+    return backend in _BACKENDS
+
+
 def limits(backend: str) -> Limits:
     """Return what the service behind a backend takes."""
     return Limits() if backend == "mlflow" else V1_LIMITS
