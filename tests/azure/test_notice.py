@@ -4,8 +4,7 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Callable
-from types import SimpleNamespace
+from collections.abc import Callable, Iterator
 from unittest.mock import Mock
 
 import pytest
@@ -29,19 +28,32 @@ def signalled(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     signal.signal(signal.SIGTERM, before)
 
 
-@pytest.fixture
-def watch() -> Callable[..., PreemptionNotice]:
-    """Begin to watch in a process of this rank on its node."""
-    started: list[PreemptionNotice] = []
+class ATrainer:
+    """What a watch sees of a Trainer."""
 
-    def start(local_rank: int = 0) -> PreemptionNotice:
-        started.append(PreemptionNotice())
-        started[-1].setup(SimpleNamespace(local_rank=local_rank), None, "fit")
-        return started[-1]
+    def __init__(self, local_rank: int) -> None:
+        self.local_rank, self.callbacks = local_rank, ["another"]
+
+
+def watching() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "preemption"]
+
+
+@pytest.fixture
+def watch(signalled) -> Iterator[Callable[..., None]]:
+    """Begin to watch in a process of this rank on its node, until the test ends."""
+    trainers: list[ATrainer] = []
+
+    def start(local_rank: int = 0) -> None:
+        trainers.append(ATrainer(local_rank))
+        notice = PreemptionNotice()
+        trainers[-1].callbacks.append(notice)
+        notice.setup(trainers[-1], None, "fit")
+        assert trainers[-1].callbacks == ["another"], "it costs the steps nothing"
 
     yield start
-    for each in started:
-        each.teardown(None, None, "fit")
+    trainers.clear()
+    wait_until(lambda: not watching())
 
 
 def asked(azure: Emulator) -> int:
@@ -62,7 +74,7 @@ def test_an_event_for_this_node_raises_sigterm_once(job: Emulator, watch, signal
         job.state.events.append(announcement(kind))
     assert signalled.wait(deadline(5))
     assert f"notice: Azure takes node {NODE} away ({kind})" in capsys.readouterr().out
-    wait_until(lambda: not [thread for thread in threading.enumerate() if thread.name == "preemption"])
+    wait_until(lambda: not watching())
 
 
 def test_a_service_that_fails_for_a_while_is_asked_again(job: Emulator, watch, signalled) -> None:
@@ -87,7 +99,7 @@ def test_nobody_is_asked_outside_a_job_by_other_processes_of_the_node_or_when_sw
         patch.delenv("AZUREML_RUN_ID")
         patch.delenv(notice.VARIABLE)
         watch()
-    assert not [thread for thread in threading.enumerate() if thread.name == "preemption"]
+    assert not watching()
     asking.assert_not_called()
 
 
@@ -96,7 +108,7 @@ def test_where_no_such_service_answers_the_watch_ends(job: Emulator, watch, sign
     job.misbehave("silence", on="metadata")
     watch()
     wait_until(lambda: asked(job))
-    wait_until(lambda: not [thread for thread in threading.enumerate() if thread.name == "preemption"])
+    wait_until(lambda: not watching())
     assert asked(job) == 1 and not signalled.is_set()
 
 

@@ -9,6 +9,7 @@ from lightning_cifar.errors import UserError
 from scripts import submit
 from scripts.azure import follow
 from scripts.azure.retries import START, failed_by_platform
+from scripts.azure.submitter import as_details
 from tests.scripts.fakes import FakeRun, details
 
 LOST = details("Failed", reason="AzureMLCompute job failed: the node was lost")._replace(code="ServiceError")
@@ -89,3 +90,8 @@ def test_a_canceled_run_is_not_submitted_again(submitted) -> None:
 )
 def test_a_failure_is_the_platforms_by_its_word_or_where_the_process_was_sent_sigterm(code, reason, retried) -> None:
     assert failed_by_platform(details("Failed", reason=reason)._replace(code=code)) == retried
+
+
+def test_whose_failure_it_is_comes_from_the_history_that_both_sdks_ask() -> None:
+    answer = {"status": "Failed", "error": {"error": {"code": "ServiceError", "message": "the node was lost"}}}
+    assert failed_by_platform(as_details(answer))
