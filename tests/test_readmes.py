@@ -62,7 +62,7 @@ def test_every_module_that_is_run_exists(readme: Path) -> None:
 def test_every_file_of_the_project_that_is_named_exists(readme: Path) -> None:
     named = set(re.findall(r"(?<![\w/.*…:])[\w./-]+\.(?:py|toml|yaml|yml)\b", readme.read_text()))
     for path in named - OF_AN_EXAMPLE - OF_A_RUN:
-        there = any(file.as_posix().endswith(f"/{path.lstrip('./')}") for file in files())
+        there = any(file.as_posix().endswith("/" + re.sub(r"^(\.\.?/)+", "", path)) for file in files())
         assert there or "NAME" in path, path
 
 

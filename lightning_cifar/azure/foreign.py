@@ -37,6 +37,8 @@ def check_header(record: Path, header: Header, backend: str | None = None) -> No
             raise UserError(f"{record} calls its run or workspace {name!r}: Azure ML has no such names")
     if not backends.is_known(header.backend) and header.backend != backend:
         raise UserError(f"{record} would run the code {header.backend!r}: name it with --backend if it is yours")
+    if record.with_name(f"{record.name}.log").is_symlink():
+        raise UserError(f"{record}.log is a link, and would be written to: remove it")
     # A server gets the sign-in that MLflow finds here, and says where on this machine MLflow is to put files.
     uri, named = address.tracking_uri, os.environ.get("MLFLOW_TRACKING_URI", "").rstrip("/")
     if not _AZURE.fullmatch(uri) and uri != named:

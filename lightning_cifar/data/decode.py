@@ -21,7 +21,7 @@ _NAMED = 10  # files that an error names, where it is about more
 _SIZE = (IMAGE_SIZE, IMAGE_SIZE)
 _BLOCK = 64  # files that a thread takes at a time
 _PROGRAMS = ("EPS", "WMF")  # Pillow has other programs draw these, which run what the file says
-_LARGE = 16_000_000  # pixels
+_LARGE, _MOST = 16_000_000, Image.MAX_IMAGE_PIXELS or sys.maxsize  # pixels; Pillow only warns beyond its own limit
 _one_large_image = threading.Lock()  # else as many would be in memory at a time as there are cores
 
 
@@ -40,10 +40,9 @@ def read_image(path: str | Path) -> tuple[NDArray[np.uint8], tuple[int, int]]:
             raise ValueError(f"{image.format} is a program that draws, no image")
         if size != _SIZE:
             image.draft("RGB", _SIZE)  # a large JPEG is decoded at a fraction of its size
-        pixels, limit = image.width * image.height, Image.MAX_IMAGE_PIXELS or sys.maxsize
-        if pixels > limit:
-            raise ValueError(f"{size[0]}x{size[1]} pixels are more than {limit / 1e6:.0f} million: make it smaller")
-        with _one_large_image if pixels > _LARGE else contextlib.nullcontext():
+        if image.width * image.height > _MOST:
+            raise ValueError(f"{size[0]}x{size[1]} pixels are more than {_MOST / 1e6:.0f} million: make it smaller")
+        with _one_large_image if size[0] * size[1] > _LARGE else contextlib.nullcontext():
             return _to_rgb(image), size
 
 

@@ -113,8 +113,8 @@ class FakeBackend:
         self._call("end", lambda: self.service.append("ends", [self.run_id, status, reason]))
 
     def _call(self, method, store=lambda: None, late=()):
-        self.service.append("calls", method)
         word = self.service.next_word(method)
+        self.service.append("calls", method)  # now: a test that sees it may kill this process at once
         if word in ("hang", "late"):
             if word == "late":
                 self.service.append("late", *late)

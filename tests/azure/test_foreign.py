@@ -166,6 +166,13 @@ def test_a_header_that_names_code_a_server_or_no_run_is_refused_before_anything_
     assert len(str(raised.value).splitlines()) == 1
 
 
+def test_no_log_is_written_through_a_link(fake, record, key):
+    link(record.parent, f"{record.name}.log", key)
+    with pytest.raises(UserError, match=r"\.log is a link, and would be written to: remove it"):
+        replay.replay(record, deadline(1))
+    assert key.read_bytes() == SECRET
+
+
 def test_a_run_called_like_a_path_shares_no_file_elsewhere():
     address = RunAddress("../../x/run", "e", "w", "g", "s")
     assert shared_file(address, "token").parent == shared_file(ADDRESS, "token").parent

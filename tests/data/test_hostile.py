@@ -6,6 +6,7 @@ import struct
 import tarfile
 import zlib
 from pathlib import Path
+from threading import Semaphore
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from PIL import Image
 from torchvision.datasets import CIFAR10
 from torchvision.datasets.utils import calculate_md5
 
-from lightning_cifar.data import cifar10
+from lightning_cifar.data import cifar10, decode
 from lightning_cifar.data.cifar10 import Cifar10Source
 from lightning_cifar.data.decode import read_files
 from lightning_cifar.data.folder import CACHE_FOLDER
@@ -60,6 +61,21 @@ def test_a_photo_of_100_megapixels_is_read_at_a_fraction_of_its_size(tmp_path):
     with pytest.warns(UserWarning, match="1 of 1 train images were resized"):
         (pixels,) = read_files([str(tmp_path / "x.jpg")], "train")
     assert np.abs(pixels.mean((0, 1)) - (10, 200, 30)).max() < 3
+
+
+def test_large_images_are_decoded_one_after_the_other(folder, monkeypatch):
+    at_work, most, to_rgb = Semaphore(100), [], decode._to_rgb
+
+    def count(image: Image.Image) -> np.ndarray:
+        with at_work:
+            most.append(100 - at_work._value)
+            return to_rgb(image)
+
+    monkeypatch.setattr(decode, "_BLOCK", 1)
+    monkeypatch.setattr(decode, "_LARGE", 100)
+    monkeypatch.setattr(decode, "_to_rgb", count)
+    prepared(folder)
+    assert most == [1] * 18
 
 
 @pytest.mark.parametrize(
