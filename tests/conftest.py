@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -56,6 +57,18 @@ def make_folder(folder: Path, classes: Sequence[str], train: int, test: int, see
                 pixels = (colour + rng.normal(0, 60, (32, 32, 3))).clip(0, 255).astype(np.uint8)
                 Image.fromarray(pixels).save(folder / split / name / f"{index:03}.png")
     return folder
+
+
+@pytest.fixture
+def emptied(tmp_path: Path) -> Callable[[], Path]:
+    """Return a folder, emptied at each call: each example of a property begins anew, and leaves the disk nothing."""
+
+    def empty() -> Path:
+        shutil.rmtree(tmp_path / "emptied", ignore_errors=True)
+        (tmp_path / "emptied").mkdir()
+        return tmp_path / "emptied"
+
+    return empty
 
 
 @pytest.fixture

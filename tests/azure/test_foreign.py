@@ -220,8 +220,8 @@ entries = st.dictionaries(st.sampled_from(FIELDS + MORE_FIELDS) | texts, values,
 
 @FUZZ
 @given(st.lists(entries, min_size=1, max_size=5))
-def test_fuzz_record_any_entries_are_sent_or_dropped_and_no_other_file_is_touched(tmp_path_factory, entries):
-    folder = tmp_path_factory.mktemp("fuzz")
+def test_fuzz_record_any_entries_are_sent_or_dropped_and_no_other_file_is_touched(emptied, entries):
+    folder = emptied()
     (folder / ".ssh").mkdir()
     key = folder / ".ssh" / "id"
     key.write_bytes(SECRET)
@@ -251,8 +251,8 @@ GOOD = {"format": FORMAT, "backend": FAKE, "run": asdict(ADDRESS)}
     st.binary() | st.lists(entries).map(lambda all_: "".join(map(entry_line, all_)).encode()),
     progress,
 )
-def test_fuzz_replay_any_file_is_sent_or_refused_in_one_line(tmp_path_factory, header, content, sent):
-    record = tmp_path_factory.mktemp("fuzz") / "r.jsonl"
+def test_fuzz_replay_any_file_is_sent_or_refused_in_one_line(emptied, header, content, sent):
+    record = emptied() / "r.jsonl"
     record.write_bytes(entry_line(header).encode() + content)
     sent_file(record).write_text(json.dumps(sent, default=str))
     with pytest.MonkeyPatch.context() as patch:

@@ -145,8 +145,8 @@ images = st.builds(spoilt, st.sampled_from(samples()) | st.just(EPS), edits, st.
 
 @FUZZ
 @given(st.lists(images, min_size=1, max_size=3))
-def test_fuzz_images_each_is_read_or_named_in_one_line(tmp_path_factory, contents):
-    folder = tmp_path_factory.mktemp("fuzz")
+def test_fuzz_images_each_is_read_or_named_in_one_line(emptied, contents):
+    folder = emptied()
     paths = [folder / f"{number}.png" for number in range(len(contents))]
     for path, content in zip(paths, contents, strict=True):
         path.write_bytes(content)
@@ -185,8 +185,10 @@ def test_fuzz_folder_a_spoilt_cache_is_made_anew(cached, edits, cut):
 
 @FUZZ
 @given(edits, st.integers(0, 200_000))
-def test_fuzz_archive_any_but_the_published_one_is_refused_and_nothing_is_unpacked(tmp_path_factory, edits, length):
-    folder = tmp_path_factory.mktemp("fuzz")
+def test_fuzz_archive_any_but_the_published_one_is_refused_and_nothing_is_unpacked(
+    tmp_path_factory, emptied, edits, length
+):
+    folder = emptied()
     with pytest.MonkeyPatch.context() as patch:
         published = publish_once(tmp_path_factory, patch)
         content = published.archive.read_bytes()

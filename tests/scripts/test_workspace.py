@@ -2,10 +2,11 @@
 
 import json
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lightning_cifar.azure.run import read_config
@@ -38,11 +39,12 @@ contents = st.binary() | st.one_of(json_values, st.fixed_dictionaries(dict.fromk
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(contents | st.integers(1, 10**5).map(lambda depth: b"[" * depth))
 def test_fuzz_config_any_config_json_names_a_workspace_or_is_refused_in_one_line(
-    tmp_path_factory: pytest.TempPathFactory, content: bytes
+    emptied: Callable[[], Path], content: bytes
 ) -> None:
-    path = tmp_path_factory.mktemp("fuzz") / "config.json"
+    path = emptied() / "config.json"
     path.write_bytes(content)
     try:
         assert all(read_config(path))
