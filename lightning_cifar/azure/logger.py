@@ -96,7 +96,7 @@ class AzureMLLogger(StudioLogging, Logger):
         self._variables = sign_in_variables(workspace if run is None else run)
         self._save_dir = None if save_dir is None else os.fspath(save_dir)
         self._prefix, self._log_model, self._timeout = prefix, log_model, timeout
-        self._how = {"durable": durable, "max_bytes": max_bytes}
+        self._how: dict[str, Any] = {"durable": durable, "max_bytes": max_bytes}
         in_job = self._address is not None and self._address.in_its_job
         # The platform uploads these two of a job, even a killed one, whatever folder the training changes to.
         self._uploaded = (Path("outputs").resolve(), Path("logs").resolve()) if in_job else ()
