@@ -57,8 +57,7 @@ class AzureMLLogger(StudioLogging, Logger):
             azureml-mlflow is installed, else with azureml-core. A run is never sent to by both.
         timeout: seconds within which the process ends after the training, whatever the service does; after
             SIGTERM at most 20.
-        durable: sync what each call logs to the disk before it returns (milliseconds), so that power loss takes
-            nothing; else it is synced four times a second.
+        durable: sync what a call logs to the disk before it returns (milliseconds); else that is done 4 times a second.
         max_bytes: the most of a record that may wait to be sent. What is logged beyond it is not recorded, which is
             counted and warned of, until the service has taken some.
 
