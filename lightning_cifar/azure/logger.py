@@ -66,8 +66,7 @@ class AzureMLLogger(StudioLogging, Logger):
             azureml-mlflow is installed, else with azureml-core. A run is never sent to by both.
         timeout: seconds within which the process ends after the training, whatever the service does; after
             SIGTERM at most 20.
-        durable: sync what each call logs to the disk before it returns (milliseconds), so that power loss takes
-            nothing; else it is synced four times a second.
+        durable: sync what a call logs to the disk before it returns (milliseconds); else that is done 4 times a second.
         max_bytes: the most of a record that may wait to be sent. What is logged beyond it is not recorded, which is
             counted and warned of, until the service has taken some.
 
@@ -108,7 +107,7 @@ class AzureMLLogger(StudioLogging, Logger):
         self._variables = sign_in_variables(workspace if run is None else run)
         self._save_dir = None if save_dir is None else os.fspath(save_dir)
         self._prefix, self._log_model, self._timeout = prefix, log_model, timeout
-        self._how = {"durable": durable, "max_bytes": max_bytes}
+        self._how: dict[str, Any] = {"durable": durable, "max_bytes": max_bytes}
         in_job = self._address is not None and self._address.in_its_job
         # The platform uploads these two of a job, even a killed one, whatever folder the training changes to.
         self._uploaded = (Path("outputs").resolve(), Path("logs").resolve()) if in_job else ()

@@ -27,7 +27,6 @@ from lightning_cifar.files import atomic_write, make_folder, sync_folder
 SYNC_SECONDS = 0.25
 """What was logged longer ago than this, and the time that the disk takes, survives power loss."""
 MAX_BYTES = 2_000_000_000
-_SECOND_HEADER = 1024
 # Reasons for dropping an entry.
 REFUSED = "refused by the service"
 NO_ROOM = "no room for another name in the run"
@@ -78,7 +77,7 @@ class Outbox:
             raise OSError(error or errno.ENOSPC, f"no space for {len(data)} bytes", str(self.path))
         self.size += len(data)
         if header:
-            self._next_header = max(_SECOND_HEADER, 2 * self.size)
+            self._next_header = max(1024, 2 * self.size)
         if self._durable:
             self.sync()
 

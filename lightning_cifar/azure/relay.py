@@ -13,6 +13,7 @@ twice; a call into the SDK that never returns ends the same way. The import is p
 starts no thread); starting the interpreter anew for each attempt, as on macOS, took 5 s on a busy machine of 2 cores.
 """
 
+import gc
 import math
 import multiprocessing
 import os
@@ -73,9 +74,9 @@ class Relay:
         # SIGCONT is harmless to a process that does not handle it yet, so the trainer may send it at any time.
         signal.signal(signal.SIGCONT, self._hurry)
         try:
-            self._backend = backends.load(
-                self._header.backend, self._header.address.tracking_uri
-            )  # once, for all attempts
+            address = self._header.address
+            self._backend = backends.load(self._header.backend, address.tracking_uri)  # once, for all attempts
+            gc.freeze()  # a look at each object would give each attempt a copy of the SDK's memory
             while (code := self._supervise()) is None:
                 self._rest()
             return code

@@ -51,7 +51,7 @@ def main() -> None:
     """Kill, check, and print how often."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=1000, help="default: %(default)s")
-    parser.add_argument("--metrics", type=int, default=100_000, help="default: %(default)s")
+    parser.add_argument("--metrics", type=int, default=100_000, help="at least (default: %(default)s)")
     parser.add_argument("--backend", choices=("v1", "mlflow"), default="v1", help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="of the kinds and points of the kills")
     parser.add_argument("--host", action="store_true", help=argparse.SUPPRESS)
@@ -69,21 +69,21 @@ def main() -> None:
         def received(run_id: str) -> list[tuple[str, int, float]]:
             return [(metric.name, metric.step or 0, metric.value) for metric in azure.metrics(run_id)]
 
-        killed = campaign(Path(folder), args.backend, job, received, args.kills, args.metrics, args.seed)
+        killed, metrics = campaign(Path(folder), args.backend, job, received, args.kills, args.metrics, args.seed)
     print(f"{machine()}\n")
-    row = [args.backend, args.seed, f"{args.metrics:,}", *(f"{killed[kind]:,}" for kind in KINDS), 0, 0]
+    row = [args.backend, args.seed, f"{metrics:,}", *(f"{killed[kind]:,}" for kind in KINDS), 0, 0]
     print(table(":backend | seed | metrics | training killed | relay | attempt | lost | twice", [row]))
 
 
 def campaign(
     folder: Path, backend: str, job: Job, received: Received, kills: int, metrics: int, seed: int
-) -> Counter[str]:
-    """Kill so many times; return how many of each kind.
+) -> tuple[Counter[str], int]:
+    """Kill so many times; return how many of each kind, and the number of metrics, which is at least `metrics`.
 
     Raises:
         AssertionError: something was lost, there twice, or made up; what it says names the run's folder.
     """
-    chance, killed = random.Random(seed), Counter[str]()
+    chance, killed, logged = random.Random(seed), Counter[str](), 0
     command = [sys.executable, "-m", "scripts.benchmarks.kills", "--host"]
     env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, env=env, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as trainings:
@@ -91,9 +91,9 @@ def campaign(
             run = _Run(folder / f"run-{number}", trainings, backend, job, received)
             for _ in range(min(PER_RUN, kills - number)):
                 killed[run.kill(chance, metrics // kills)] += 1
-            run.finish()
+            logged += run.finish()
             print(f"{killed.total():,} kills", file=sys.stderr, flush=True)
-    return killed
+    return killed, logged
 
 
 class _Run:
@@ -117,11 +117,11 @@ class _Run:
         point, delay = first + chance.randrange(portion), chance.uniform(0.0, 0.1)
         self._wait(lambda: self._counts.logged >= point)
         time.sleep(delay)
-        while True:
-            pid = self._wait(lambda: self._pid(kind))
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-                break
+        while not (pid := self._pid(kind)):
+            self._counts.wanted += 1  # a relay is started again when something is logged
+            time.sleep(0.2)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
         if kind == "training":
             self._wait(lambda: not self._lives())
             logged, steps = self._counts.logged, self._recorded()
@@ -130,8 +130,8 @@ class _Run:
         self._check()
         return kind
 
-    def finish(self) -> None:
-        """Let the training end, send what is left, and check that the service has exactly what was logged."""
+    def finish(self) -> int:
+        """Let the training end, send what is left, and check that the service has exactly what was logged: so many."""
         number, self._counts.wanted = self._counts.wanted, -self._counts.wanted
         self._wait(lambda: not self._lives())
         records = [str(record) for record in self._records()]
@@ -142,6 +142,7 @@ class _Run:
         self._check()
         assert sorted(self._received(self._id)) == [("loss", step, step / 7) for step in range(number)], self._folder
         assert not any(pending(record) for record in self._records()), self._folder
+        return number
 
     def _check(self) -> None:
         confirmed = [self._confirmed(record) for record in self._records()]

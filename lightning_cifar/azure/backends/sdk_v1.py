@@ -193,6 +193,7 @@ class SdkV1:
 
     def _flush(self) -> list[str]:
         self._run.flush(timeout_seconds=FLUSH_SECONDS)
+        self._client._metricid_values_dict.clear()  # the SDK keeps there whatever was logged
         refused, self._watch.refused = self._watch.refused, []
         return refused
 
