@@ -43,7 +43,7 @@ def train(tmp_path):
         command = [sys.executable, "-c", SCRIPT, str(number), *place]
         options = {"cwd": tmp_path, "stderr": subprocess.PIPE, "text": True, "timeout": deadline(60)}
         done = subprocess.run(command, env=environment | variables, **options)
-        assert done.returncode != 0 and "have not reached" not in done.stderr, done.stderr
+        assert "have not reached" not in done.stderr, done.stderr
         wait_until(lambda: not relays(tmp_path))
         (record,) = tmp_path.rglob("azureml-metrics/*-metrics.jsonl")
         return record.read_text().count('"metric"')

@@ -3,12 +3,12 @@
 By `save_model`, not `log_model`, which wants an interface of the service that Azure ML does not have (404).
 """
 
-import os
 import subprocess
 import sys
 import sysconfig
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -30,26 +30,34 @@ def save_model(module: torch.nn.Module, checkpoint: str, scratch: Path, seconds:
     import cloudpickle  # comes with MLflow; it pickles what a script or a notebook defines, too
 
     folder, pickle = scratch / "model", scratch / "module.pt"
-    torch.save(module, pickle, pickle_module=cloudpickle)
-    command = [sys.executable, "-m", __name__, str(folder), str(pickle), checkpoint, *_code(module)]
-    path = os.pathsep.join(filter(None, [child_environment()["PYTHONPATH"], *sys.path]))  # the script's own folder, too
-    environment = child_environment() | {"PYTHONPATH": path}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=seconds)
+    own = _own_modules()
+    for each in own:  # what is not installed goes along; as files of code it would be many
+        cloudpickle.register_pickle_by_value(each)
+    try:
+        torch.save(module, pickle, pickle_module=cloudpickle)
+    finally:
+        for each in own:
+            cloudpickle.unregister_pickle_by_value(each)
+    command = [sys.executable, "-m", __name__, str(folder), str(pickle), checkpoint]
+    done = subprocess.run(command, env=child_environment(), capture_output=True, text=True, timeout=seconds)
     if done.returncode != 0:
         raise RuntimeError(done.stderr.strip().rpartition("\n")[2])
     return folder
 
 
-def _code(module: torch.nn.Module) -> list[str]:
-    """Return the packages and files that define a network and are not installed: the model has to bring them."""
-    installed = tuple(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
-    names = {type(part).__module__.partition(".")[0] for part in module.modules()} - {"__main__"}
-    found = [spec for name in sorted(names) if (spec := find_spec(name)) is not None]
-    paths = [(spec.submodule_search_locations or [spec.origin])[0] for spec in found]
-    return [path for path in paths if path is not None and not path.startswith(installed)]
+def _own_modules() -> list[ModuleType]:
+    """Return the imported packages and modules that are the user's own: neither installed nor Python's."""
+    files = {name: getattr(module, "__file__", None) for name, module in sys.modules.items() if "." not in name}
+    files.pop("__main__", None)  # that is pickled by value anyway
+    elsewhere = (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"))
+    return [
+        sys.modules[name]
+        for name, file in files.items()
+        if file and not file.startswith(elsewhere) and {"site-packages", "dist-packages"}.isdisjoint(Path(file).parts)
+    ]
 
 
-def main(folder: str, pickle: str, checkpoint: str, *code: str) -> None:
+def main(folder: str, pickle: str, checkpoint: str) -> None:
     """Save a pickled network with the weights of a checkpoint; the training that waits for it has written both."""
     import mlflow.pytorch
 
@@ -57,8 +65,7 @@ def main(folder: str, pickle: str, checkpoint: str, *code: str) -> None:
     module.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=False)["state_dict"])
     # Named, because MLflow would find them out by loading the model, for minutes.
     wanted = [*mlflow.pytorch.get_default_pip_requirements(), "pytorch-lightning"]
-    options = {"pip_requirements": wanted, "serialization_format": "pickle"}
-    mlflow.pytorch.save_model(module.eval(), folder, code_paths=list(code), **options)
+    mlflow.pytorch.save_model(module.eval(), folder, pip_requirements=wanted, serialization_format="pickle")
 
 
 if __name__ == "__main__":
