@@ -211,8 +211,8 @@ class SubmitterV2:
             raise self._unknown("data asset", data.name, data.version, self._azure.data.list, place)
         if found.type != "uri_folder":
             raise UserError(f"{data} is a {found.type}, not a folder; `make upload-data SDK=v2 DATA=FOLDER` makes one")
-        place = _DATASTORE_PATH.fullmatch(found.path or "")
-        return found.version, DatastorePath(*place.groups()) if place else None
+        path = _DATASTORE_PATH.fullmatch(found.path or "")
+        return found.version, DatastorePath(*path.groups()) if path else None
 
     def _find(self, what: str, get: Callable[..., Any], name: str, version: str | None) -> Any:
         return find(what, lambda: get(name, version=version) if version else get(name, label="latest"))

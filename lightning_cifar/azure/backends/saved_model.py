@@ -62,7 +62,7 @@ def main(folder: str, pickle: str, checkpoint: str) -> None:
     import mlflow.pytorch
 
     module: Any = torch.load(pickle, map_location="cpu", weights_only=False)
-    module.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=False)["state_dict"])
+    module.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"])
     # Named, because MLflow would find them out by loading the model, for minutes.
     wanted = [*mlflow.pytorch.get_default_pip_requirements(), "pytorch-lightning"]
     mlflow.pytorch.save_model(module.eval(), folder, pip_requirements=wanted, serialization_format="pickle")
