@@ -153,7 +153,7 @@ class CLI(LightningCLI):
             raise UserError("--lr_scheduler has no effect without --optimizer: set it up in configure_optimizers, too")
         for callback in config.trainer.callbacks if isinstance(config.trainer.callbacks, list) else []:
             if callback.class_path.endswith(".GracefulStop"):
-                callback.init_args.checkpoint_every = config.checkpoint_every
+                callback.init_args.checkpoint_every = config.checkpoint_every and int(config.checkpoint_every)
         for logger in config.trainer.logger if self.prefix and isinstance(config.trainer.logger, list) else []:
             if "prefix" in logger.init_args and not logger.class_path.endswith("RunLogger"):
                 logger.init_args.prefix = self.prefix

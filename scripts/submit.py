@@ -140,7 +140,7 @@ def read_job(args: argparse.Namespace, flags: Sequence[str]) -> job.Job:
         vm_size=args.vm_size,
         display_name=args.display_name,
         tags=job.read_tags(args.tag),
-        max_seconds=args.max_duration,
+        max_seconds=args.max_duration and int(args.max_duration),  # YAML knows no other numbers
         priority=args.priority,
     )
 

@@ -271,8 +271,8 @@ def test_images_are_uploaded_once_and_reach_a_job_mounted_or_downloaded(
     assert (b"train/red cats/0.png" in service.datastore().values()) == (sdk == "v2")
     runs = service.runs()[before:]
     seen = [json.loads(service.artifacts(run.id)["outputs/rank0.json"])["arguments"] for run in runs]
-    assert (seen[0][3], seen[0][4][0]) == ("--data.source", "/")
-    assert seen[1][3:6] == ["--data.source", "cifar10", "--data.data_dir"]
+    assert (seen[0][5], seen[0][6][0]) == ("--data.source", "/")
+    assert seen[1][5:8] == ["--data.source", "cifar10", "--data.data_dir"]
     modes = [(run.definition or {})["dataReferences"]["training_data"]["mode"] for run in runs]
     assert modes == ["mount", "download"]
 
