@@ -136,7 +136,9 @@ class _Run:
         self._wait(lambda: not self._lives())
         records = [str(record) for record in self._records()]
         done = subprocess.run(
-            [sys.executable, "-c", _REPLAY, *records], env=self._env | {"PYTHONPATH": str(ROOT)}, capture_output=True
+            [sys.executable, "-c", _REPLAY, "--backend", self._backend, *records],
+            env=self._env | {"PYTHONPATH": str(ROOT)},
+            capture_output=True,
         )
         assert done.returncode == 0, f"{self._folder}: {done.stderr.decode()}"
         self._check()
@@ -246,7 +248,7 @@ def host() -> None:
 def _train(logger: Any, step: int) -> None:
     counts = _Counts(Path("counts"))
     counts.logged = step
-    while step != -counts.wanted:
+    while counts.wanted >= 0 or step < -counts.wanted:
         if step < abs(counts.wanted):
             logger.log_metrics({"loss": step / 7}, step)
             step = counts.logged = step + 1

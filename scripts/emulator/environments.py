@@ -34,7 +34,8 @@ def bare(home: Path, proxy_url: str, ca_file: Path) -> dict[str, str]:
         "NO_PROXY": "127.0.0.1,localhost",
         "REQUESTS_CA_BUNDLE": str(ca_file),
         "SSL_CERT_FILE": str(ca_file),
-        metadata.VARIABLE: proxy_url + metadata.PATH,  # the real one would be asked at a link-local address
+        # The real one would be asked at a link-local address, and has no password either.
+        metadata.VARIABLE: f"http://{proxy_url.rpartition('@')[2]}{metadata.PATH}",
         "AZUREML_CURRENT_CLOUD": "AzureCloud",  # saves a look-up of the clouds' metadata
     }
 

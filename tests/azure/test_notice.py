@@ -115,7 +115,7 @@ def test_where_no_such_service_answers_the_watch_ends(job: Emulator, watch, sign
 def test_what_tests_and_the_emulator_start_never_asks_azure(azure: Emulator) -> None:
     assert os.environ[notice.VARIABLE] == "off"
     for environment in (azure.job_environment("run-1"), azure.client_environment()):
-        assert environment[notice.VARIABLE].startswith(azure.proxy_url)
+        assert environment[notice.VARIABLE].startswith(f"http://{azure.proxy_url.rpartition('@')[2]}/")
 
 
 JSON = st.recursive(

@@ -9,6 +9,7 @@ from unittest.mock import Mock
 
 import pytest
 
+from lightning_cifar.azure.outbox import read_header
 from lightning_cifar.errors import UserError
 from scripts import rehearse
 from scripts.azure.workspace import SDKS
@@ -66,8 +67,7 @@ def test_two_nodes_share_the_images_and_the_best_checkpoint_and_every_metric_arr
     assert "mount namespaces" in outcome.out or "unguessable paths" in outcome.out
     (folder,) = (project / "downloads").glob("*/outputs/probe")
     records = list(folder.parent.glob("azureml-metrics/*-metrics.jsonl"))
-    sent_by = {json.loads(record.read_text().partition("\n")[0])["backend"] for record in records}
-    assert sent_by == {{"v1": "v1", "v2": "mlflow"}[sdk]}
+    assert {read_header(record).backend for record in records} == {{"v1": "v1", "v2": "mlflow"}[sdk]}
     first, second = (json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1))
     assert first["world_size"] == second["world_size"] == 2
     assert len(first["seen"]) == len(second["seen"]) == IMAGES // 2
