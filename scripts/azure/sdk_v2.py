@@ -207,8 +207,8 @@ class SubmitterV2:
         """Return the version of a data asset and where it lies, as far as that is a datastore."""
         found = self._find(f"data asset {data.name}", self._azure.data.get, data.name, data.version)
         if found is None:
-            place = f"workspace {self.workspace}"
-            raise self._unknown("data asset", data.name, data.version, self._azure.data.list, place)
+            here = f"workspace {self.workspace}"
+            raise self._unknown("data asset", data.name, data.version, self._azure.data.list, here)
         if found.type != "uri_folder":
             raise UserError(f"{data} is a {found.type}, not a folder; `make upload-data SDK=v2 DATA=FOLDER` makes one")
         path = _DATASTORE_PATH.fullmatch(found.path or "")
