@@ -144,7 +144,7 @@ def test_a_job_ends_when_the_emulator_is_killed() -> None:
             run = azure.state.add_run("run", "jobs")
             run.snapshot, run.definition = "one", {{"script": "say.py"}}
             job = azure.start_job("run")
-            while "up" not in job.log:
+            while not job.pids or "up" not in job.log:
                 time.sleep(0.01)
             print(job.pids[0], azure.folder, flush=True)
             signal.pause()
