@@ -17,9 +17,14 @@ def hurry() -> None:
     process.RELAY, process.RESTART_SECONDS = NAME, 0.1
 
 
-if __name__ == "__main__":
+def cut_pauses() -> None:
+    """Let this process, a relay, and its attempts wait hundredths of seconds instead of seconds."""
     relay.TICK_SECONDS = attempt.POLL_SECONDS = 0.02
     attempt.GATHER_SECONDS = relay.HURRIED_PAUSE_SECONDS = relay.MAX_PAUSE_SECONDS = 0.05
+
+
+if __name__ == "__main__":
+    cut_pauses()
     attempt.MAX_ENTRIES = relay.MAX_ENTRIES = 50
     attempt.IN_FLIGHT_SECONDS = float(os.environ[IN_FLIGHT])
     relay.main()

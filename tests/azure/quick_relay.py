@@ -9,10 +9,10 @@ import os
 import pkgutil
 
 from lightning_cifar.azure import attempt, relay
+from scripts.benchmarks.hurried_relay import cut_pauses
 
-relay.TICK_SECONDS = attempt.POLL_SECONDS = 0.02
+cut_pauses()
 attempt.IN_FLIGHT_SECONDS = 0.5
-attempt.GATHER_SECONDS = relay.HURRIED_PAUSE_SECONDS = relay.MAX_PAUSE_SECONDS = 0.05
 for module, constants in json.loads(os.environ.get("RELAY_CONSTANTS", "{}")).items():
     for name, value in constants.items():
         setattr(importlib.import_module(f"lightning_cifar.azure.{module}"), name, value)
