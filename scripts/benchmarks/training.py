@@ -28,11 +28,12 @@ def main() -> None:
     parser.add_argument("--data", default="synthetic", help="synthetic, cifar10 or a folder (default: %(default)s)")
     parser.add_argument("--data-dir", default="data", help="where CIFAR-10 and caches lie (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each case (default: %(default)s)")
+    parser.add_argument("--net", default="lightning_cifar.Net", help="its import path (default: %(default)s)")
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=list(STEPS), help="(default: %(default)s)")
     args = parser.parse_args()
-    pairs = [("cpu", "lightning_cifar.Net")]
+    pairs = [("cpu", args.net)]
     if torch.cuda.is_available():
-        pairs += [("cuda", "lightning_cifar.Net"), ("cuda", "torchvision.models.resnet18")]
+        pairs += [("cuda", args.net), ("cuda", "torchvision.models.resnet18")]
     cases = [Case(args.data, args.data_dir, *pair, size) for pair in pairs for size in args.batch_sizes]
     names = ["tutorial", "limit", "fit", "fit in a job"]
     starts = {"imports": ["-c", IMPORTS], "--help": ["-m", "lightning_cifar", "--help"]}
