@@ -16,6 +16,7 @@ import torch
 from jsonargparse import Namespace
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import ProgressBar as AnyBar
+from pytorch_lightning.callbacks import WeightAveraging
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
@@ -181,11 +182,14 @@ class CLI(LightningCLI):
         config = self.config_init[self.subcommand]
         callbacks = config.trainer.callbacks or []
         callbacks = callbacks if isinstance(callbacks, list) else [callbacks]
+        unwanted: list[type] = []
         if config.trainer.enable_checkpointing is False:
-            callbacks = [one for one in callbacks if not isinstance(one, RunCheckpoint | GracefulStop)]
+            unwanted += [RunCheckpoint, GracefulStop]
         if config.trainer.enable_progress_bar is False or sum(isinstance(one, AnyBar) for one in callbacks) > 1:
-            callbacks = [one for one in callbacks if not isinstance(one, ProgressBar)]
-        config.trainer.callbacks = callbacks
+            unwanted += [ProgressBar]
+        if self.subcommand != "fit":
+            unwanted += [WeightAveraging]  # it has nothing to average, and warns of that
+        config.trainer.callbacks = [one for one in callbacks if not isinstance(one, tuple(unwanted))]
         return super().instantiate_trainer(**kwargs)
 
     def before_fit(self) -> None:
@@ -200,6 +204,9 @@ class CLI(LightningCLI):
         seconds, trainer = monotonic() - self.started, self.trainer
         folder = Path(trainer.log_dir or trainer.default_root_dir)
         best = getattr(trainer.checkpoint_callback, "best_model_path", None) or None
+        # Once it has averaged, such a callback has not the average of a checkpoint tested, but the weights beside it.
+        left = [one for one in trainer.callbacks if not isinstance(one, WeightAveraging)]  # type: ignore[attr-defined]
+        trainer.callbacks = left  # type: ignore[attr-defined]
         try:
             trainer.test(self.model, datamodule=self.datamodule, ckpt_path=best, verbose=False)
             if trainer.fast_dev_run:  # type: ignore[attr-defined]  # set where mypy does not look

@@ -44,12 +44,14 @@ NODES = ("--trainer.num_nodes", 2, "--trainer.devices", 1)
 
 NOTING = """
 import json, sys
+import torch
 from lightning_cifar import cli
 from lightning_cifar.classifier import CIFAR10Classifier
 
 step, losses = CIFAR10Classifier.training_step, []
 
 def noting(self, batch, batch_idx):
+    noting.module = self
     loss = step(self, batch, batch_idx)
     losses.append(float(loss))
     return loss
@@ -57,9 +59,10 @@ def noting(self, batch, batch_idx):
 CIFAR10Classifier.training_step = noting
 code = cli.main()
 json.dump(losses, open("losses.json", "w"))
+torch.save(dict(noting.module.named_parameters()), "weights.pt")
 sys.exit(code)
 """
-"""The command line, with each process's own losses written down."""
+"""The command line, with each process's own losses, and its weights at the end, written down."""
 
 
 class Nodes:
@@ -150,6 +153,21 @@ def test_two_nodes_stop_together_resume_and_test_though_only_one_has_the_checkpo
     for name in ("test_loss", "test_acc"):
         ((_, ours),), ((_, theirs),) = (points(run.parent / f"version_{n}", name) for n in (1, 2))
         assert ours == pytest.approx(theirs, rel=1e-5), name
+
+
+def test_lookahead_leaves_the_same_weights_in_each_process(data, tmp_path):
+    nodes = Nodes(tmp_path)
+    lookahead = "--trainer.callbacks+=lightning_cifar.callbacks.lookahead.Lookahead"
+    done = finish(nodes.start(*FIT, *NODES, "--data.source", data, lookahead))
+    assert [code for code, _, _ in done] == [0, 0], done
+    a, b = nodes.losses()
+    assert len(a) == len(b) == 22 and a != b, "each with its own images"
+    first, second = (torch.load(cli.folder / "weights.pt") for cli in nodes.clis)
+    assert first and all(torch.equal(first[name], second[name]) for name in first)
+    (best,) = nodes.clis[0].folder.glob("results/**/best.ckpt")
+    saved = torch.load(best, weights_only=True)
+    assert all(torch.equal(value, saved["state_dict"][name]) for name, value in first.items())
+    assert any(not torch.equal(value, saved["current_model_state"][name]) for name, value in first.items())
 
 
 def test_an_error_of_process_0_while_resuming_ends_all_processes(monkeypatch):

@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_cifar.recipes import RECIPES
 
@@ -42,6 +43,18 @@ def test_a_resumed_training_ends_with_the_very_weights_of_an_uninterrupted_one(n
     assert expected.keys() == got.keys()
     assert all(torch.equal(expected[name], got[name]) for name in expected)
     assert any(not torch.equal(value, weights(in_mid_epoch)[name]) for name, value in expected.items())
+
+
+@pytest.mark.parametrize("callback", ["EMAWeightAveraging", "lightning_cifar.callbacks.lookahead.Lookahead"])
+def test_the_best_checkpoint_is_tested_with_its_averaged_weights(callback, main, images):
+    flags = ("--data.source", images, "--data.batch_size", 20, f"--trainer.callbacks+={callback}")
+    assert main("fit", *flags, "--data.val_size", 20, "--trainer.max_epochs", 2) == 0, main.err
+    assert main("test", *flags, "--ckpt_path", "best") == 0, main.err
+    runs = [
+        EventAccumulator(str(main.folder / "results/colours" / name)).Reload() for name in ("version_0", "version_1")
+    ]
+    (after_fit,), (alone,) = (run.Scalars("test_loss") for run in runs)
+    assert after_fit.value == pytest.approx(alone.value)
 
 
 def test_debug_learns_its_one_batch_by_heart(main, images, caplog):

@@ -21,12 +21,11 @@ def small_net() -> AirbenchNet:
     return AirbenchNet(3, (24, 24, 24))
 
 
-def train(net, images, *callbacks, accumulate=1, epochs=2) -> CIFAR10Classifier:
+def train(net, images, *callbacks, accumulate=1, epochs=2, precision="32-true") -> CIFAR10Classifier:
     module = CIFAR10Classifier(net, ["blue", "green", "red"])
     data = CIFAR10DataModule(str(images), batch_size=12, val_size=12)
-    trainer = Trainer(
-        max_epochs=epochs, accelerator="cpu", callbacks=list(callbacks), accumulate_grad_batches=accumulate, **QUIET
-    )
+    how = {"accumulate_grad_batches": accumulate, "precision": precision}
+    trainer = Trainer(max_epochs=epochs, accelerator="cpu", callbacks=list(callbacks), **how, **QUIET)
     trainer.fit(module, datamodule=data)
     return module
 
@@ -57,14 +56,19 @@ class Reference(Lookahead):
             fast.copy_(slow)
 
 
-@pytest.mark.parametrize(("accumulate", "steps"), [(1, 18), (2, 20)])  # of 9 batches an epoch
-def test_goes_back_to_the_average_of_all_floating_state_every_five_optimizer_steps(images, accumulate, steps):
+@pytest.mark.parametrize(
+    ("accumulate", "steps", "precision"),
+    [(1, 18, "32-true"), (2, 20, "32-true"), (1, 18, "bf16-mixed")],  # of 9 batches an epoch
+)
+def test_goes_back_to_the_average_of_all_floating_state_every_five_optimizer_steps(
+    images, accumulate, steps, precision
+):
     reference = Reference()
     reference.total = steps
     ours, theirs, without = (
         [each for each in trained.net.state_dict().values() if each.is_floating_point()]
         for trained in (
-            train(small_net(), images, *callbacks, accumulate=accumulate, epochs=2 * accumulate)
+            train(small_net(), images, *callbacks, accumulate=accumulate, epochs=2 * accumulate, precision=precision)
             for callbacks in ([Lookahead()], [reference], [])
         )
     )
