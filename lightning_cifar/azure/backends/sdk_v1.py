@@ -1,7 +1,7 @@
 """The backend for azureml-core (SDK v1): `Run.log`, tables, pictures, uploads, tags, and reading points back.
 
-The SDK's files are left as they are; inside the process that imports this module five things of it are changed, the first
-four because a retry inside the SDK would send a batch again whose answer was lost, and that batch may have been stored:
+The SDK's files are left as they are; inside the process that imports this module five things of it are changed, four
+because a retry inside the SDK would send a batch again whose answer was lost, and that batch may have been stored:
 
 - `run._client.metrics.retries`, the number of retries of the metrics client, is set to 0;
 - `run._client.metrics._execute_with_workspace_run_arguments` is wrapped, to hear of each answer and to take what it
