@@ -27,7 +27,7 @@ POLL_SECONDS = 0.2
 GATHER_SECONDS = 2.5
 """One flush costs two requests at least; entries of this time share one. A metric is live within 5 s all the same."""
 MAX_ENTRIES = 10_000
-"""SDK v1 looks only every 0.25 s whether a flush is done: a backlog goes in large ones, 2.5 KB of memory an entry."""
+"""SDK v1 looks only every 0.25 s whether a flush is done: a backlog goes in large ones, 3 KB of memory an entry."""
 IN_FLIGHT_SECONDS = 30.0
 """So long the service may take to store what was handed over to it by a process that was then killed."""
 _ALONE = {"image", "confusion_matrix", "tags", "file", "end"}  # kinds of entries that are sent one at a time
