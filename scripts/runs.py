@@ -104,7 +104,7 @@ def compare(azure: Submitter, args: argparse.Namespace) -> int:
     if len(set(labels)) < len(runs):
         labels = [run.id for run in runs]
     curves.draw(dict(zip(labels, metrics, strict=True)), names, args.to)
-    print(f"the curves of {len(runs)} runs are in {args.to}")
+    print(f"the curves are in {args.to}")
     return 0
 
 

@@ -106,6 +106,8 @@ def test_register_takes_the_best_checkpoint_of_the_highest_version(
 def test_what_cannot_be_done_is_named(known: dict[str, FakeRun]) -> None:
     with pytest.raises(UserError, match="run third left no checkpoint under outputs/"):
         runs.main(["register", "third"])
+    with pytest.raises(UserError, match="run third has no files under outputs/; `make watch RUN=third` shows"):
+        runs.main(["download", "third"])
     with pytest.raises(UserError, match='no runs to compare: make compare RUNS="ID ID"'):
         runs.main(["compare"])
     with pytest.raises(UserError, match="invalid choice: 'dance'"):
