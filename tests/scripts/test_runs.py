@@ -90,6 +90,7 @@ def test_commands_without_a_run_take_the_one_submitted_last(
     [
         (["version_9/best.ckpt", "version_10/last.ckpt"], "version_9/best.ckpt"),
         (["version_9/last.ckpt", "version_10/last.ckpt"], "version_10/last.ckpt"),
+        (["version_9/last.ckpt", "version_9/.unfinished-1f-last.ckpt"], "version_9/last.ckpt"),
     ],
 )
 def test_register_takes_the_best_checkpoint_of_the_highest_version(
