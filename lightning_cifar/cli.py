@@ -34,7 +34,7 @@ from lightning_cifar.errors import UserError, one_line, place, raised_by_library
 from lightning_cifar.model_config import fit_to_data
 from lightning_cifar.optimizers import GroupSettings, build_optimizer
 from lightning_cifar.quiet_warnings import quiet_warnings
-from lightning_cifar.recipes import RECIPES, expand_recipe
+from lightning_cifar.recipes import RECIPES, configs_first
 from lightning_cifar.report import images_per_second, last_lines, write_figures
 from lightning_cifar.results import recipe_name, summarize, write_results
 from lightning_cifar.run_folder import SaveConfig, name_run_folder
@@ -72,7 +72,7 @@ class CLI(LightningCLI):
             seed_everything_default=0,
             auto_configure_optimizers=False,  # see `instantiate_classes`
             parser_kwargs=raises | {name: dict(defaults) for name in self.subcommands()},
-            args=expand_recipe(sys.argv[1:] if args is None else args),
+            args=configs_first(sys.argv[1:] if args is None else args),
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from rich.table import Table
 
 from lightning_cifar.errors import UserError
-from lightning_cifar.files import newest
+from lightning_cifar.files import is_hidden, newest
 from scripts import console
 from scripts.azure import curves, follow, submitter, workspace
 from scripts.azure.submitter import RunHandle, Submitter
@@ -104,7 +104,7 @@ def compare(azure: Submitter, args: argparse.Namespace) -> int:
     if len(set(labels)) < len(runs):
         labels = [run.id for run in runs]
     curves.draw(dict(zip(labels, metrics, strict=True)), names, args.to)
-    print(f"the curves of {len(runs)} runs are in {args.to}")
+    print(f"the curves are in {args.to}")
     return 0
 
 
@@ -123,7 +123,8 @@ def cancel(azure: Submitter, args: argparse.Namespace) -> int:
 def register(azure: Submitter, args: argparse.Namespace) -> int:
     """Register the MLflow model that a run has left, else its best checkpoint, the newest of several, as a model."""
     run = azure.open(args.run)
-    files = [PurePosixPath(name) for name in run.files()]
+    # Hidden is what was still being written when the platform uploaded it.
+    files = [path for path in map(PurePosixPath, run.files()) if not is_hidden(path.name)]
     paths = [path for path in files if path.is_relative_to("outputs") and path.suffix == ".ckpt"]
     chosen = newest(path.parent for path in files if path.name == "MLmodel")
     chosen = chosen or newest([path for path in paths if not path.stem.startswith("last")] or paths)

@@ -74,7 +74,7 @@ def read_flags(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--compute", default="cpu-cluster", metavar="NAME", help="default: %(default)s; with SDK v2 also serverless"
     )
-    parser.add_argument("--vm-size", metavar="SIZE", help="of serverless machines, for instance Standard_NC6s_v3")
+    parser.add_argument("--vm-size", metavar="SIZE", help="of serverless machines, for instance Standard_NC4as_T4_v3")
     parser.add_argument("--experiment", default="cifar10", metavar="NAME", help="default: %(default)s")
     parser.add_argument("--display-name", metavar="TEXT", help="what Studio calls the run (default: it invents a name)")
     parser.add_argument("--tag", action="append", default=[], metavar="KEY=VALUE", help="may be repeated")
@@ -151,8 +151,8 @@ def read_job(args: argparse.Namespace, flags: Sequence[str]) -> job.Job:
 
 def dry_run(wanted: job.Job, files: snapshot.Snapshot, sdk: str) -> int:
     """Print what would be sent: of SDK v2 a `job.yml`, of SDK v1 its run definition."""
-    print(f"# {'job.yml' if sdk == 'v2' else 'run definition'}; nothing is sent")
-    print(submitter.load(sdk).describe(wanted).rstrip())
+    definition = submitter.load(sdk).describe(wanted).rstrip()
+    print(f"# {'job.yml' if sdk == 'v2' else 'run definition'}; nothing is sent\n{definition}")
     print(f"# snapshot: {files}")
     print("\n".join(f"#   {size:>9,}  {path}" for path, size in files.files.items()))
     return 0

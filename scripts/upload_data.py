@@ -62,6 +62,8 @@ def choose(folder: Path) -> dict[str, Path]:
     for name in ARCHIVE:
         if (folder / name).exists():
             return dict(_below(folder, folder / name))
+    if not folder.exists():
+        raise UserError(f"{folder} does not exist; check DATA=FOLDER")
     files = {part: dict(_below(folder, folder / part)) for part in ("train", "test")}
     if missing := [part for part, found in files.items() if not found]:
         raise UserError(f"{folder} has no images in {' and '.join(missing)}; they lie in train/<class>, test/<class>")

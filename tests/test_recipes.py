@@ -77,6 +77,15 @@ def test_what_the_user_says_beside_a_recipe_wins(main, images):
     assert config["model"]["tta"] == "none" and config["model"]["net"]["class_path"].endswith("ResNet18")
 
 
+def test_flags_win_over_a_config_of_every_setting_wherever_they_stand(main, images):
+    job = ("fit", "--trainer.default_root_dir", "outputs", "--data.source", images)
+    with pytest.raises(SystemExit):
+        main(*job, "--config", RECIPES["default"], "--recipe=debug", "--print_config")
+    config = yaml.safe_load(main.out)
+    assert (config["trainer"]["default_root_dir"], config["data"]["source"]) == ("outputs", str(images))
+    assert config["trainer"]["max_epochs"] == 20, "the recipe, which comes later"
+
+
 def test_seeds_train_one_after_another_and_end_with_a_table(main, images):
     flags = ("--data.source", images, "--trainer.max_epochs", 1, "--data.batch_size", 20)
     assert main("fit", "--seeds", "3,5", *flags) == 0, main.err

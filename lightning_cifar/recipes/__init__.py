@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 from lightning_cifar.errors import UserError
@@ -22,18 +23,24 @@ def find_recipe(name: str) -> Path:
     return RECIPES[name]
 
 
-def expand_recipe(args: Sequence[str]) -> list[str]:
-    """Return a command line with `--config FILE` in place of `--recipe NAME` or `--recipe=NAME`.
+def configs_first(args: Sequence[str]) -> list[str]:
+    """Return a command line with `--config FILE` in place of `--recipe NAME`, and all configs behind the subcommand.
+
+    So a flag wins wherever it stands: a config that holds every setting would undo those before it, such as the
+    `outputs` of a job, without which nothing of it is kept.
 
     Raises:
         UserError: there is no such recipe.
     """
-    expanded: list[str] = []
+    configs: list[str] = []
+    others: list[str] = []
     words = iter(args)
+    subcommand = list(islice(words, 1))
     for word in words:
-        option, equals, name = word.partition("=")
-        if option == "--recipe":
-            expanded += ["--config", str(find_recipe(name if equals else next(words, "")))]
+        option, equals, value = word.partition("=")
+        if option in ("--recipe", "--config", "-c"):
+            file = [value] if equals else list(islice(words, 1))
+            configs += ["--config", *([str(find_recipe("".join(file)))] if option == "--recipe" else file)]
         else:
-            expanded.append(word)
-    return expanded
+            others.append(word)
+    return [*subcommand, *configs, *others]

@@ -151,6 +151,8 @@ def download(run: RunHandle, folder: Path) -> None:
     print(f"downloading the outputs of run {run.id} …", flush=True)
     run.download(folder)
     files = [path for path in folder.rglob("*") if path.is_file()]
+    if not files:
+        raise UserError(f"run {run.id} has no files under outputs/; `make watch RUN={run.id}` shows how it ended")
     print(f"{len(files)} files of run {run.id} are in {folder}")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lightning_cifar.errors import UserError
-from scripts.azure.job import SERVERLESS, DataAsset, DatastorePath, Job, flag_value
+from scripts.azure.job import OUTPUTS, SERVERLESS, DataAsset, DatastorePath, Job, flag_value
 from scripts.azure.snapshot import Snapshot
 from scripts.azure.submitter import Datastore, not_there
 
@@ -41,11 +41,13 @@ def check_flags(job: Job, sdk: str) -> None:
     if job.vm_size and job.compute != SERVERLESS:
         raise UserError(f"--vm-size {job.vm_size}: compute {job.compute} has its own size; write COMPUTE={SERVERLESS}")
     if job.compute == SERVERLESS and job.wants_gpu and not Compute(job.vm_size or "", None).has_gpu:
-        raise UserError(f"COMPUTE={SERVERLESS} with ACCELERATOR=gpu needs a --vm-size with GPUs, say Standard_NC6s_v3")
+        raise UserError(f"COMPUTE={SERVERLESS} with ACCELERATOR=gpu needs a --vm-size with GPUs: Standard_NC4as_T4_v3")
     if job.accelerator not in ("auto", "cpu", "gpu", "cuda"):
         raise UserError(f"Azure ML has no accelerator {job.accelerator!r}; ACCELERATOR=gpu or ACCELERATOR=cpu")
     if (checkpoint := flag_value(job.flags, "--ckpt_path")) in ("last", "best"):
         raise UserError(f"--ckpt_path {checkpoint} in ARGS: a job starts without results of other runs; leave it out")
+    if (root := flag_value(job.flags, "--trainer.default_root_dir")) and Path(root).parts[:1] != (OUTPUTS,):
+        raise UserError(f"--trainer.default_root_dir {root} in ARGS: a job keeps only {OUTPUTS}/; leave it out")
     for flag, variable in (("--trainer.num_nodes", "NODES"), ("--trainer.devices", "DEVICES")):
         value = flag_value(job.flags, flag)
         if value is not None and (job.distributed or variable == "NODES"):
@@ -64,7 +66,8 @@ def check_paths(flags: Sequence[str], snapshot: Snapshot) -> None:
 def check_compute(job: Job, computes: Mapping[str, Compute], workspace: str) -> bool:
     """Return whether the job will use GPUs; a UserError where its compute is missing, too small or lacks them."""
     if job.compute not in computes:
-        raise not_there(f"compute {job.compute!r}", workspace, computes)
+        remedy = f"scripts/README.md says how, or write SDK=v2 COMPUTE={SERVERLESS}"
+        raise not_there(f"compute {job.compute!r}", workspace, computes, remedy)
     size, most = computes[job.compute]
     if most is not None and (job.nodes or 1) > most:
         raise UserError(f"compute {job.compute} has at most {most} nodes, fewer than NODES={job.nodes}; use {most}")
@@ -80,5 +83,5 @@ def check_data(store: Datastore, data: DatastorePath) -> bool:
     if not store.is_blob_storage:  # a file share or a data lake: the job will see
         return False
     if not store.holds(f"{data.path}/"):
-        raise UserError(f"nothing at {data}; `make upload-data DATA=FOLDER` puts a folder there, check the path")
+        raise UserError(f"nothing at {data}; check the path, or put a folder there: `make upload-data DATA=FOLDER`")
     return any(store.holds(f"{data.path}/{name}") for name in ARCHIVE)

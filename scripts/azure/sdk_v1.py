@@ -82,7 +82,7 @@ class SubmitterV1:
         what = f"the runs of experiment {experiment}"
         names = ask(what, lambda: {each.name for each in Experiment.list(self._azure)})
         if experiment not in names:
-            raise not_there(f"experiment {experiment!r}", self.workspace, names)
+            raise not_there(f"experiment {experiment!r}", self.workspace, names, "`make submit` makes it")
         runs = ask(what, lambda: list(islice(Experiment(self._azure, experiment).get_runs(), number)))
         return [_RunV1(run) for run in runs]
 

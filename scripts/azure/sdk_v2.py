@@ -139,7 +139,7 @@ class SubmitterV2:
         """Return the latest runs of an experiment, at most `number`."""
         names = self._history.experiments()
         if experiment not in names:
-            raise not_there(f"experiment {experiment!r}", self.workspace, names)
+            raise not_there(f"experiment {experiment!r}", self.workspace, names, "`make submit` makes it")
         return [self._run(known) for known in self._history.runs(experiment, number)]
 
     def open(self, run_id: str) -> "_RunV2":
@@ -224,7 +224,8 @@ class SubmitterV2:
         if name in names and version:
             versions = ask(f"the versions of {kind} {name}", lambda: [str(known.version) for known in listed(name)])
             return UserError(f"no {kind} {name!r} in version {version} in {place}; there is: {', '.join(versions[:5])}")
-        return UserError(f"no {kind} {name!r} in {place}; near names: {near(name, names)}")
+        hint = "; `make upload-data SDK=v2 DATA=FOLDER` makes one" if kind == "data asset" else ""
+        return UserError(f"no {kind} {name!r} in {place}; near names: {near(name, names)}{hint}")
 
 
 class _RunV2:

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -137,7 +138,7 @@ def load(sdk: str) -> type[Submitter]:
             metadata.version(package.partition("==")[0])
         except metadata.PackageNotFoundError:
             raise UserError(
-                f"SDK {sdk} is not installed here; .venv/bin/python -m pip install {' '.join(PACKAGES[sdk])}"
+                f"SDK {sdk} is not installed here; {sys.executable} -m pip install {' '.join(PACKAGES[sdk])}"
             ) from None
     if sdk == "v2":
         from scripts.azure.sdk_v2 import SubmitterV2
@@ -175,7 +176,8 @@ def near(name: str, there: Iterable[str]) -> str:
     return ", ".join(difflib.get_close_matches(name, list(there), n=5, cutoff=0.4)) or "none; Studio lists all"
 
 
-def not_there(what: str, workspace: str, there: Iterable[str]) -> UserError:
-    """Return the error about something that the workspace lacks, with what it has instead."""
-    names = ", ".join(sorted(there)) or "none"
-    return UserError(f"no {what} in workspace {workspace}; there is: {names}")
+def not_there(what: str, workspace: str, there: Iterable[str], remedy: str = "Studio makes one") -> UserError:
+    """Return the error about something that the workspace lacks, with what it has instead, or how to make the first."""
+    names = ", ".join(sorted(there))
+    instead = f"there is: {names}" if names else f"there is none yet: {remedy}"
+    return UserError(f"no {what} in workspace {workspace}; {instead}")

@@ -70,7 +70,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--workspace", metavar="NAME", help="instead of a config.json, with the next two")
     group.add_argument("--resource-group", metavar="NAME")
     group.add_argument("--subscription", metavar="ID")
-    group.add_argument("--sdk", choices=SDKS, help="default: that of the run submitted last, to submit v1")
+    group.add_argument("--sdk", choices=SDKS, help="default: v1 to submit or upload; else that of the last run")
     group.add_argument(
         "--auth",
         choices=("auto", "interactive", "cli", "service-principal", "managed-identity"),
@@ -98,6 +98,8 @@ def choose_sign_in(auth: str) -> str:
     """Return the way to sign in that `auto` stands for, or `auth` itself; a UserError where there is none."""
     if auth == "service-principal":
         service_principal()
+    if auth == "cli" and not shutil.which("az"):
+        raise UserError("--auth cli needs the Azure CLI, and there is no `az` in PATH; install it")
     if auth != "auto":
         return auth
     if not _missing(SERVICE_PRINCIPAL) or not _missing(AZURE_CLIENT):
@@ -145,8 +147,6 @@ def _azure_cli_token(audience: str, period: float) -> str:
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
         return str(json.loads(answer.stdout)["accessToken"])
-    except FileNotFoundError:
-        raise UserError("--auth cli needs the Azure CLI, and there is no `az` in PATH; install it") from None
     except (subprocess.SubprocessError, ValueError, KeyError) as error:
         reason = (getattr(error, "stderr", None) or str(error)).strip()[-200:]
         raise UserError(f"the Azure CLI gave no token ({reason}); run az login") from None

@@ -20,6 +20,7 @@ from tests.scripts.test_job import make_job
         (["--ckpt_path=best"], "--ckpt_path best in ARGS"),
         (["--trainer.devices", "2"], "write DEVICES=2"),
         (["--trainer.num_nodes=2"], "write NODES=2"),
+        (["--trainer.default_root_dir", "results"], "default_root_dir results in ARGS: a job keeps only outputs/"),
     ],
 )
 def test_flags_that_mean_something_else_in_a_job_are_refused(flags: list[str], message: str) -> None:
@@ -72,6 +73,11 @@ def test_a_compute_that_cannot_run_the_job_is_explained(job: Job, message: str) 
 
     with pytest.raises(UserError, match=message):
         preflight.check_compute(job, computes, "mine")
+
+
+def test_a_workspace_without_any_compute_is_answered_with_what_to_do() -> None:
+    with pytest.raises(UserError, match=r"no compute 'cpu-cluster' .*; there is none yet: .* COMPUTE=serverless"):
+        preflight.check_compute(make_job(), {}, "mine")
 
 
 @pytest.mark.parametrize(

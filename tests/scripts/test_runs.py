@@ -90,6 +90,7 @@ def test_commands_without_a_run_take_the_one_submitted_last(
     [
         (["version_9/best.ckpt", "version_10/last.ckpt"], "version_9/best.ckpt"),
         (["version_9/last.ckpt", "version_10/last.ckpt"], "version_10/last.ckpt"),
+        (["version_9/last.ckpt", "version_9/.unfinished-1f-last.ckpt"], "version_9/last.ckpt"),
     ],
 )
 def test_register_takes_the_best_checkpoint_of_the_highest_version(
@@ -106,6 +107,8 @@ def test_register_takes_the_best_checkpoint_of_the_highest_version(
 def test_what_cannot_be_done_is_named(known: dict[str, FakeRun]) -> None:
     with pytest.raises(UserError, match="run third left no checkpoint under outputs/"):
         runs.main(["register", "third"])
+    with pytest.raises(UserError, match="run third has no files under outputs/; `make watch RUN=third` shows"):
+        runs.main(["download", "third"])
     with pytest.raises(UserError, match='no runs to compare: make compare RUNS="ID ID"'):
         runs.main(["compare"])
     with pytest.raises(UserError, match="invalid choice: 'dance'"):

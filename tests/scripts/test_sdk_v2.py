@@ -95,7 +95,10 @@ def test_an_environment_of_a_registry_is_asked_for_and_goes_into_the_job_as_it_i
 
 
 BAD = {
-    "an asset that is not there": (["--data", "azureml:my-image@latest"], "no data asset 'my-image' .*: my-images"),
+    "an asset that is not there": (
+        ["--data", "azureml:my-image@latest"],
+        "no data asset 'my-image' .*: my-images; `make upl",
+    ),
     "a version that is not there": (
         ["--data", "azureml:my-images:7"],
         "'my-images' in version 7 .*there is: {version}",

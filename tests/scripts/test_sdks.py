@@ -47,7 +47,9 @@ def test_an_sdk_that_is_not_installed_is_named_with_the_command_that_installs_it
 
     monkeypatch.setattr(metadata, "version", version)
 
-    with pytest.raises(UserError, match=rf"SDK {sdk} is not installed here; .* -m pip install .*{package}==\d"):
+    with pytest.raises(
+        UserError, match=rf"SDK {sdk} is not installed here; {sys.executable} -m pip install .*{package}==\d"
+    ):
         submitter.load(sdk)
 
 

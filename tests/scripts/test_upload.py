@@ -60,6 +60,7 @@ def test_of_a_folder_with_the_official_archive_only_that_is_uploaded(tmp_path: P
     ("words", "message"),
     [
         ([""], "no folder given: make upload-data DATA=FOLDER"),
+        (["{images}/nope"], "/nope does not exist; check DATA=FOLDER"),
         (["{images}/train"], "/train has no images in train and test; they lie in train/<class>"),
         (["{images}"], "datastore files is no blob storage; choose another with --datastore"),
     ],

@@ -121,10 +121,16 @@ def test_the_token_of_the_azure_cli_is_cached_for_some_minutes(
     assert (signed_out / "calls").read_text().split() == ["arm", "aml", "arm"]
 
 
-@pytest.mark.parametrize("script", ["echo '{}'", "echo no JSON", "echo 'sign in first' >&2; exit 1", ""])
-def test_an_azure_cli_without_a_session_is_explained(signed_out: Path, script: str) -> None:
-    if script:
-        write_az(signed_out, script)
+def test_an_azure_cli_that_is_not_installed_is_named(signed_out: Path) -> None:
+    with pytest.raises(UserError, match="there is no `az` in PATH; install it"):
+        workspace.choose_sign_in("cli")
+    write_az(signed_out, "")
+    assert workspace.choose_sign_in("cli") == "cli"
 
-    with pytest.raises(UserError, match=r"gave no token .*; run az login" if script else "there is no `az` in PATH"):
+
+@pytest.mark.parametrize("script", ["echo '{}'", "echo no JSON", "echo 'sign in first' >&2; exit 1"])
+def test_an_azure_cli_without_a_session_is_explained(signed_out: Path, script: str) -> None:
+    write_az(signed_out, script)
+
+    with pytest.raises(UserError, match=r"gave no token .*; run az login"):
         workspace.azure_cli_token("https://management.azure.com")
