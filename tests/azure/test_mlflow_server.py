@@ -7,17 +7,8 @@ from pathlib import Path
 import pytest
 
 from lightning_cifar.azure.lines import entry_line
-from lightning_cifar.azure.outbox import (
-    REFUSED,
-    Outbox,
-    Progress,
-    files_folder,
-    pending,
-    read_header,
-    sent_file,
-)  # fmt: skip
+from lightning_cifar.azure.outbox import Outbox, Progress, files_folder, pending, read_header, sent_file
 from lightning_cifar.azure.run import RunAddress
-from tests.azure.conftest import kill
 from tests.azure.mlflow_server import mlflow_server as mlflow_server  # fixtures
 from tests.azure.mlflow_server import running_server as running_server
 from tests.azure.relay_host import relay_host
@@ -95,63 +86,6 @@ def test_in_each_state_every_point_has_arrived_or_is_kept_and_is_there_once_in_t
     assert max(Counter(mlflow_server.stored).values()) == 1, "nothing was sent again that the server had"
     point = mlflow_server.client.get_metric_history(run_id(record), "loss")[1]
     assert point.timestamp == 1_700_000_001_123, "when it was logged, not when it was sent"
-
-
-def test_ten_thousand_points_arrive_once_though_five_answers_to_them_are_lost(mlflow_server, send, tmp_path):
-    address = mlflow_server.start_run()
-    record = new_record(
-        tmp_path / "a-metrics.jsonl", address, *(metric("loss", step, step / 7) for step in range(10_000))
-    )
-    mlflow_server.misbehave(**STATES["stored, then dropped"][0])
-    send(record, STEP_SECONDS=deadline(20))
-    wait_until(lambda: not pending(record), 120)
-    assert mlflow_server.points(address.run_id, "loss") == [("loss", step, step / 7) for step in range(10_000)]
-    assert len(mlflow_server.stored) == 10_000, "nothing was sent again that the server had"
-
-
-def test_a_second_replay_of_a_whole_record_sends_nothing(mlflow_server, send, record):
-    for _ in range(2):
-        send(record)
-        wait_until(lambda: not pending(record), 30)
-        sent_file(record).unlink()
-    assert len(mlflow_server.stored) == len(POINTS)
-
-
-def test_a_relay_that_is_killed_in_the_midst_loses_nothing_and_doubles_nothing(
-    mlflow_server, record, start_relay, monkeypatch
-):
-    constants = {"attempt": {"MAX_ENTRIES": 100, "IN_FLIGHT_SECONDS": deadline(0.2)}, "relay": {"MAX_ENTRIES": 100}}
-    monkeypatch.setenv("RELAY_CONSTANTS", json.dumps(constants))
-    monkeypatch.setattr("lightning_cifar.azure.process.RELAY", "tests.azure.quick_relay")
-    mlflow_server.misbehave("latency", on=BATCH, delay=0.1)
-    for round in range(1, 4):
-        relay = start_relay(record)
-        wait_until(lambda wanted=round * 150: len(mlflow_server.stored) > wanted, 30)
-        kill(relay)
-    start_relay(record)
-    wait_until(lambda: not pending(record), 30)
-    assert mlflow_server.points(run_id(record), *KEYS) == POINTS
-    assert max(Counter(mlflow_server.stored).values()) == 1
-
-
-def test_a_point_that_the_server_refuses_costs_no_other_and_is_named(mlflow_server, send, record):
-    mlflow_server.refuses = "poison"
-    with record.open("a") as file:
-        file.write(entry_line(metric("poison", 1)) + entry_line(metric("after", 1)))
-    send(record)
-    wait_until(lambda: not pending(record), 60)
-    assert mlflow_server.points(run_id(record), *KEYS, "after") == sorted([*POINTS, ("after", 1, 1.0)])
-    progress = Progress.read(record)
-    assert progress.dropped == {REFUSED: 1} and '"poison"' in progress.examples[REFUSED]
-
-
-def test_a_step_that_would_make_the_server_drop_the_points_behind_it_is_left_out(mlflow_server, send, tmp_path):
-    entries = (metric("far", 2**70), metric("loss", 2**63 - 1))
-    record = new_record(tmp_path / "a-metrics.jsonl", mlflow_server.start_run(), *entries)
-    send(record)
-    wait_until(lambda: not pending(record), 30)
-    assert mlflow_server.points(run_id(record), "loss") == [("loss", 2**63 - 1, 1.0)]
-    assert Progress.read(record).examples[REFUSED] == f"far: step {2**70} is beyond MLflow's 64 bits"
 
 
 def test_what_is_no_metric_arrives_as_params_tags_and_files_and_a_second_time_nothing_of_it(
@@ -233,10 +167,3 @@ def test_an_interactive_run_is_one_though_the_answer_to_its_start_was_lost_and_e
     send(metrics)
     wait_until(lambda: not pending(metrics), 30)
     assert client.get_run(run.info.run_id).info.status == shown, "a status that is final stays"
-
-
-def test_a_run_that_the_server_does_not_have_is_named(mlflow_server, send, tmp_path):
-    address = RunAddress("run-9", "e", "", "", "", tracking_uri=mlflow_server.url)
-    record = new_record(tmp_path / "a-metrics.jsonl", address, metric("loss", 0))
-    send(record)
-    wait_until(lambda: "run run-9 is not in workspace" in (Progress.read(record).error or ""), 20)
