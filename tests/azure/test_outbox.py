@@ -70,15 +70,14 @@ def test_an_end_that_was_not_sent_counts_as_pending_and_what_is_marked_does_not(
 
 @pytest.mark.parametrize("room", [0, 10], ids=["nothing", "part of an entry"])
 @pytest.mark.parametrize("written", [0, 1], ids=["at the first entry", "later"])
-def test_what_is_logged_after_a_full_disk_can_be_read(tmp_path, full_at, room, written):
+def test_what_is_logged_after_a_full_disk_can_be_read(tmp_path, files_limited_to, room, written):
     outbox = Outbox(tmp_path / "a.jsonl", ADDRESS, "v1")
     for _ in range(written):
         outbox.append(entry_line({"step": 0}))
-    full_at(outbox.size + room)
-    for step in (1, 2):
-        with pytest.raises(OSError, match="no space"):
-            outbox.append(entry_line({"step": step}))
-    full_at(None)
+    with files_limited_to(outbox.size + room):
+        for step in (1, 2):
+            with pytest.raises(OSError, match="no space"):
+                outbox.append(entry_line({"step": step}))
     outbox.append(entry_line({"step": 3}))
     assert [entry["step"] for entry in read(outbox.path)] == [0] * written + [3]
     assert read_header(outbox.path).address == ADDRESS and outbox.size == outbox.path.stat().st_size
