@@ -46,29 +46,15 @@ def get(state: State, request: Request, name: str) -> dict[str, Any]:
 
 @routes("POST", WORKSPACE + "/jobs/{name}/cancel")
 def cancel(state: State, request: Request, name: str) -> Response:
-    """Cancel a job: its processes, if they are running; the SDK polls an address for the outcome."""
-    run = state.run(name)
-    cancel_run(state, request, run.experiment, name)
-    return Response(202, headers={"Location": f"https://management.azure.com{state.workspace.scope}/operations/{name}"})
-
-
-@routes("GET", WORKSPACE + "/operations/{name}")
-def operation(state: State, request: Request, name: str) -> Response:
-    """Report that a cancellation has been passed on."""
-    return Response(200)
+    """Cancel a job: its processes, if they are running."""
+    cancel_run(state, request, state.run(name).experiment, name)
+    return Response(202)
 
 
 @history_routes("GET", f"/history/v1.0{WORKSPACE}/runs/{{run_id}}/details")
 def details(state: State, request: Request, run_id: str) -> dict[str, Any]:
     """Return status and log files of a run, of whichever experiment."""
     return run_details(state, request, "", run_id)
-
-
-@history_routes("POST", f"/history/v1.0{WORKSPACE}/rundata")
-def run_data(state: State, request: Request) -> dict[str, Any]:
-    """Return what `jobs.download` asks for: where the artifacts of a run lie."""
-    run = state.run(request.json()["runId"])
-    return {"runMetadata": {"runId": run.id, "dataContainerId": run.container}, "runDefinition": run.definition}
 
 
 def _job(state: State, run: RunRecord) -> dict[str, Any]:
