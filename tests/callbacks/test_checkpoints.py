@@ -39,28 +39,6 @@ def test_last_is_where_the_training_ended(main, images, flags, step):
     assert torch.load(path, weights_only=True)["global_step"] == step
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        OSError(28, "No space left on device"),
-        RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0"),
-    ],
-)
-def test_a_save_that_fails_leaves_the_previous_checkpoint_and_no_other_file(tmp_path, monkeypatch, error):
-    def save(content, file):
-        file.write(b"the beginning")
-        raise error
-
-    io, path = AtomicCheckpointIO(), tmp_path / "last.ckpt"
-    io.save_checkpoint(CHECKPOINT, path)
-    before = path.read_bytes()
-    monkeypatch.setattr(torch, "save", save)
-    with pytest.raises(UserError, match=r"cannot save the checkpoint .*last.ckpt: .*free some space"):
-        io.save_checkpoint({}, path)
-    assert path.read_bytes() == before
-    assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
-
-
 def test_the_newest_checkpoint_is_the_one_that_was_written_last(tmp_path):
     names = ("a/version_10/last.ckpt", "a/version_9/best.ckpt", "b/version_0/last.ckpt", "b/version_0/.last.ckpt")
     paths = [tmp_path / name for name in names]
