@@ -88,6 +88,18 @@ def test_in_each_state_every_point_has_arrived_or_is_kept_and_is_there_once_in_t
     assert point.timestamp == 1_700_000_001_123, "when it was logged, not when it was sent"
 
 
+def test_ten_thousand_points_arrive_once_though_five_answers_to_them_are_lost(mlflow_server, send, tmp_path):
+    address = mlflow_server.start_run()
+    record = new_record(
+        tmp_path / "a-metrics.jsonl", address, *(metric("loss", step, step / 7) for step in range(10_000))
+    )
+    mlflow_server.misbehave(**STATES["stored, then dropped"][0])
+    send(record, STEP_SECONDS=deadline(20))
+    wait_until(lambda: not pending(record), 120)
+    assert mlflow_server.points(address.run_id, "loss") == [("loss", step, step / 7) for step in range(10_000)]
+    assert len(mlflow_server.stored) == 10_000, "nothing was sent again that the server had"
+
+
 def test_what_is_no_metric_arrives_as_params_tags_and_files_and_a_second_time_nothing_of_it(
     mlflow_server, send, tmp_path
 ):
