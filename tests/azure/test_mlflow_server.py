@@ -9,6 +9,7 @@ import pytest
 from lightning_cifar.azure.lines import entry_line
 from lightning_cifar.azure.outbox import Outbox, Progress, files_folder, pending, read_header, sent_file
 from lightning_cifar.azure.run import RunAddress
+from tests.azure.conftest import kill
 from tests.azure.mlflow_server import mlflow_server as mlflow_server  # fixtures
 from tests.azure.mlflow_server import running_server as running_server
 from tests.azure.relay_host import relay_host
@@ -98,6 +99,23 @@ def test_ten_thousand_points_arrive_once_though_five_answers_to_them_are_lost(ml
     wait_until(lambda: not pending(record), 120)
     assert mlflow_server.points(address.run_id, "loss") == [("loss", step, step / 7) for step in range(10_000)]
     assert len(mlflow_server.stored) == 10_000, "nothing was sent again that the server had"
+
+
+def test_a_relay_that_is_killed_in_the_midst_loses_nothing_and_doubles_nothing(
+    mlflow_server, record, start_relay, monkeypatch
+):
+    constants = {"attempt": {"MAX_ENTRIES": 100, "IN_FLIGHT_SECONDS": deadline(0.2)}, "relay": {"MAX_ENTRIES": 100}}
+    monkeypatch.setenv("RELAY_CONSTANTS", json.dumps(constants))
+    monkeypatch.setattr("lightning_cifar.azure.process.RELAY", "tests.azure.quick_relay")
+    mlflow_server.misbehave("latency", on=BATCH, delay=0.1)
+    for round in range(1, 4):
+        relay = start_relay(record)
+        wait_until(lambda wanted=round * 150: len(mlflow_server.stored) > wanted, 30)
+        kill(relay)
+    start_relay(record)
+    wait_until(lambda: not pending(record), 30)
+    assert mlflow_server.points(run_id(record), *KEYS) == POINTS
+    assert max(Counter(mlflow_server.stored).values()) == 1
 
 
 def test_what_is_no_metric_arrives_as_params_tags_and_files_and_a_second_time_nothing_of_it(

@@ -68,24 +68,6 @@ def test_commands_without_a_run_take_the_one_submitted_last(
     assert runs.main(["watch"]) == 130
 
 
-@pytest.mark.parametrize(
-    ("artifacts", "chosen"),
-    [
-        (["version_9/best.ckpt", "version_10/last.ckpt"], "version_9/best.ckpt"),
-        (["version_9/last.ckpt", "version_10/last.ckpt"], "version_10/last.ckpt"),
-    ],
-)
-def test_register_takes_the_best_checkpoint_of_the_highest_version(
-    known: dict[str, FakeRun], capsys: pytest.CaptureFixture, artifacts: list[str], chosen: str
-) -> None:
-    known["third"].artifacts = {f"outputs/cifar10/{name}": b"" for name in artifacts} | {"logs/version_99.ckpt": b""}
-
-    assert runs.main(["register", "third", "--name", "net"]) == 0
-
-    assert known["third"].models == [("net", f"outputs/cifar10/{chosen}")]
-    assert f"model net, version 1, is outputs/cifar10/{chosen} of run third" in capsys.readouterr().out
-
-
 def test_what_cannot_be_done_is_named(known: dict[str, FakeRun]) -> None:
     with pytest.raises(UserError, match="run third left no checkpoint under outputs/"):
         runs.main(["register", "third"])
