@@ -9,6 +9,7 @@ import pytest
 from lightning_cifar.azure.lines import entry_line
 from lightning_cifar.azure.outbox import Outbox, Progress, files_folder, pending, read_header, sent_file
 from lightning_cifar.azure.run import RunAddress
+from scripts.benchmarks.logger import BATCH, STATES
 from tests.azure.conftest import kill
 from tests.azure.mlflow_server import mlflow_server as mlflow_server  # fixtures
 from tests.azure.mlflow_server import running_server as running_server
@@ -19,19 +20,6 @@ BACKEND = "lightning_cifar.azure.backends.mlflow:Mlflow"
 STEPS = 600
 KEYS = ("loss", "acc_1-71dfc1")  # what becomes of "acc@1"
 POINTS = sorted((key, step, step / 7) for key in KEYS for step in range(STEPS))
-BATCH = "log-batch"
-# state of the service → how it misbehaves, and whether it comes back by itself
-STATES = {
-    "healthy": ({"kind": "latency", "delay": 0.0}, True),
-    "late": ({"kind": "latency", "delay": 0.2}, True),
-    "five 429s": ({"kind": "429", "on": BATCH, "requests": 5}, True),
-    "five 500s": ({"kind": "500", "on": BATCH, "requests": 5}, True),
-    "stored, then dropped": ({"kind": "store-and-drop", "on": BATCH, "requests": 5}, True),
-    "always 429": ({"kind": "429", "on": BATCH}, False),
-    "always 500": ({"kind": "500"}, False),
-    "refused": ({"kind": "refuse"}, False),
-    "never answering": ({"kind": "silence"}, False),
-}
 
 
 @pytest.fixture(scope="module")
@@ -75,10 +63,9 @@ def run_id(record):
 def test_in_each_state_every_point_has_arrived_or_is_kept_and_is_there_once_in_the_end(
     mlflow_server, send, record, state
 ):
-    fault, recovers = STATES[state]
-    mlflow_server.misbehave(**fault)
+    mlflow_server.misbehave(**STATES[state])
     send(record)
-    if not recovers:
+    if STATES[state]["kind"] != "latency" and "requests" not in STATES[state]:  # it does not come back by itself
         wait_until(lambda: Progress.read(record).error, 30)
         assert pending(record) + len(mlflow_server.points(run_id(record), *KEYS)) == len(POINTS)
         mlflow_server.behave()
@@ -94,7 +81,7 @@ def test_ten_thousand_points_arrive_once_though_five_answers_to_them_are_lost(ml
     record = new_record(
         tmp_path / "a-metrics.jsonl", address, *(metric("loss", step, step / 7) for step in range(10_000))
     )
-    mlflow_server.misbehave(**STATES["stored, then dropped"][0])
+    mlflow_server.misbehave(**STATES["stored, then dropped"])
     send(record, STEP_SECONDS=deadline(20))
     wait_until(lambda: not pending(record), 120)
     assert mlflow_server.points(address.run_id, "loss") == [("loss", step, step / 7) for step in range(10_000)]

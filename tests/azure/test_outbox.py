@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lightning_cifar.azure.lines import entry_line, is_header
-from lightning_cifar.azure.outbox import Outbox, Progress, pending, read_entries, read_header, sent_file, whole_size
+from lightning_cifar.azure.outbox import Outbox, Progress, pending, read_entries, read_header, whole_size
 from lightning_cifar.azure.run import RunAddress
 
 ADDRESS = RunAddress("run-1", "e", "w", "g", "s")
@@ -52,13 +52,6 @@ def test_of_a_torn_record_every_whole_entry_is_read(tmp_path, appended, data):
     path.write_bytes(path.read_bytes()[:cut])
     assert read(path) == appended[: sum(end <= cut for end in ends)]
     assert whole_size(path) == max((end for _, end in read_entries(path)), default=0)
-
-
-@pytest.mark.parametrize("content", ["", "[]", "3", "\x00\x00"])
-def test_where_the_confirmations_cannot_be_read_nothing_is_confirmed(tmp_path, content):
-    path = write(tmp_path, [[{"a": 1}]])
-    sent_file(path).write_text(content)
-    assert Progress.read(path) == Progress() and pending(path) == 1
 
 
 def test_an_end_that_was_not_sent_counts_as_pending_and_what_is_marked_does_not(tmp_path):
