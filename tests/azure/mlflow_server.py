@@ -17,7 +17,7 @@ import requests
 from lightning_cifar.azure.run import RunAddress
 from scripts.emulator.ca import CertificateAuthority
 from scripts.emulator.faults import Fault
-from scripts.emulator.messages import Request, Response
+from scripts.emulator.messages import RefusalError, Request, Response
 from scripts.emulator.proxy import LOOPBACK, Proxy
 from scripts.emulator.records import Workspace
 from scripts.emulator.routing import Router, Routes
@@ -57,6 +57,8 @@ class MlflowServer:
         self.url = f"http://{LOOPBACK}:{self._proxy.port}"
         self.stored: list[tuple[str, int]] = []
         """(key, step) of each point that the server has taken; it shows an equal one once, however often it came."""
+        self.refuses = ""
+        """A key that a stricter server would refuse, with all that is sent along with it."""
 
     def wait(self) -> "MlflowServer":
         """Return when the server answers."""
@@ -110,6 +112,8 @@ class MlflowServer:
     def _forward(self, state: State, request: Request, path: str) -> Response:
         keep = {name: value for name, value in request.headers.items() if name in ("content-type", "range")}
         url = f"{self.direct}{request.path}"
+        if self.refuses and f'"{self.refuses}"'.encode() in request.body:
+            raise RefusalError(400, "INVALID_PARAMETER_VALUE", f"{self.refuses!r} is no name")
         answer = self._session.request(request.method, url, request.query, request.body, keep, timeout=deadline(30))
         if answer.ok and path.endswith("runs/log-batch"):
             self.stored += [(metric["key"], metric["step"]) for metric in request.json().get("metrics", ())]
@@ -133,5 +137,6 @@ def mlflow_server(running_server: MlflowServer, monkeypatch: pytest.MonkeyPatch)
     for name in [name for name in os.environ if name.startswith(("AZUREML_", "MLFLOW_"))]:
         monkeypatch.delenv(name)
     running_server.stored.clear()
+    running_server.refuses = ""
     yield running_server
     running_server.behave()

@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from lightning_cifar.azure.lines import entry_line
-from lightning_cifar.azure.outbox import Outbox, Progress, files_folder, pending, read_header, sent_file
+from lightning_cifar.azure.outbox import (
+    REFUSED,
+    Outbox,
+    Progress,
+    files_folder,
+    pending,
+    read_header,
+    sent_file,
+)  # fmt: skip
 from lightning_cifar.azure.run import RunAddress
 from scripts.benchmarks.logger import BATCH, STATES
 from tests.azure.conftest import kill
@@ -103,6 +111,17 @@ def test_a_relay_that_is_killed_in_the_midst_loses_nothing_and_doubles_nothing(
     wait_until(lambda: not pending(record), 30)
     assert mlflow_server.points(run_id(record), *KEYS) == POINTS
     assert max(Counter(mlflow_server.stored).values()) == 1
+
+
+def test_a_point_that_the_server_refuses_costs_no_other_and_is_named(mlflow_server, send, record):
+    mlflow_server.refuses = "poison"
+    with record.open("a") as file:
+        file.write(entry_line(metric("poison", 1)) + entry_line(metric("after", 1)))
+    send(record)
+    wait_until(lambda: not pending(record), 60)
+    assert mlflow_server.points(run_id(record), *KEYS, "after") == sorted([*POINTS, ("after", 1, 1.0)])
+    progress = Progress.read(record)
+    assert progress.dropped == {REFUSED: 1} and '"poison"' in progress.examples[REFUSED]
 
 
 def test_what_is_no_metric_arrives_as_params_tags_and_files_and_a_second_time_nothing_of_it(

@@ -13,13 +13,6 @@ from lightning_cifar.errors import UserError
 CHECKPOINT = {"pytorch-lightning_version": "2.6.0", "state_dict": {"weight": torch.arange(5000.0)}}
 
 
-def test_saves_and_loads_with_nothing_else_in_the_folder(tmp_path):
-    io, path = AtomicCheckpointIO(), tmp_path / "new" / "last.ckpt"
-    io.save_checkpoint(CHECKPOINT, path)
-    assert torch.equal(io.load_checkpoint(path)["state_dict"]["weight"], CHECKPOINT["state_dict"]["weight"])
-    assert [file.name for file in path.parent.iterdir()] == ["last.ckpt"]
-
-
 def test_bare_weights_are_loaded_too(tmp_path):
     torch.save({"weight": torch.arange(3)}, tmp_path / ".temp.ckpt")  # as Lightning brings them from spawned processes
     assert AtomicCheckpointIO().load_checkpoint(tmp_path / ".temp.ckpt")["weight"].tolist() == [0, 1, 2]
