@@ -57,10 +57,3 @@ def test_versions_are_compared_as_numbers(tmp_path, of_this_machine):
     assert newest(paths) == paths[1]
     assert newest([*paths[2:3]]) == paths[2]
     assert newest([]) is None
-
-
-def test_within_a_version_the_file_changed_last_is_the_newest(tmp_path):
-    for age, name in enumerate(("z.ckpt", "a.ckpt")):
-        (tmp_path / name).touch()
-        os.utime(tmp_path / name, (1000 + age, 1000 + age))
-    assert newest(tmp_path.iterdir()) == tmp_path / "a.ckpt"

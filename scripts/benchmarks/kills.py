@@ -11,11 +11,9 @@ what is left, and the service has exactly what was logged. The service is the em
 import argparse
 import contextlib
 import json
-import mmap
 import os
 import random
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
@@ -24,6 +22,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lightning_cifar.azure.outbox import Progress, pending, read_entries
 from scripts.benchmarks import hurried_relay
@@ -34,6 +35,8 @@ KINDS = ("training", "relay", "attempt")
 PER_RUN = 10
 PATIENCE = 300.0
 """Seconds after which something that should happen counts as failed."""
+LOGGED, WANTED = 0, 1
+"""Places of two counts of metrics: those that are logged, and how many are to be; negative: these, and no more."""
 _REPLAY = """
 from lightning_cifar.azure import replay
 from scripts.benchmarks import hurried_relay
@@ -96,6 +99,11 @@ def campaign(
     return killed, logged
 
 
+def _counts(folder: Path) -> NDArray[np.int64]:
+    """Return the counts of a run, in memory that a kill does not take."""
+    return np.memmap(folder / "counts", np.int64, "r+")
+
+
 class _Run:
     """One run, and the training process that logs to it at the moment."""
 
@@ -107,24 +115,24 @@ class _Run:
         (folder / "shared").mkdir(parents=True)
         self._env["TMPDIR"] = str(folder / "shared")
         (folder / "counts").write_bytes(bytes(16))
-        self._counts = _Counts(folder / "counts")
+        self._counts = _counts(folder)
         self._start(0)
 
     def kill(self, chance: random.Random, portion: int) -> str:
         """Let a portion of metrics be logged, kill one of the processes at some point of it, and check."""
-        kind, first = chance.choice(KINDS), self._counts.wanted
-        self._counts.wanted = first + portion
+        kind, first = chance.choice(KINDS), int(self._counts[WANTED])
+        self._counts[WANTED] = first + portion
         point, delay = first + chance.randrange(portion), chance.uniform(0.0, 0.1)
-        self._wait(lambda: self._counts.logged >= point)
+        self._wait(lambda: self._counts[LOGGED] >= point)
         time.sleep(delay)
         while not (pid := self._pid(kind)):
-            self._counts.wanted += 1  # a relay is started again when something is logged
+            self._counts[WANTED] += 1  # a relay is started again when something is logged
             time.sleep(0.2)
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
         if kind == "training":
             self._wait(lambda: not self._lives())
-            logged, steps = self._counts.logged, self._recorded()
+            logged, steps = int(self._counts[LOGGED]), self._recorded()
             assert len(steps) in (logged, logged + 1), f"{self._folder}: {len(steps)} of {logged} are recorded"
             self._start(len(steps))
         self._check()
@@ -132,7 +140,8 @@ class _Run:
 
     def finish(self) -> int:
         """Let the training end, send what is left, and check that the service has exactly what was logged: so many."""
-        number, self._counts.wanted = self._counts.wanted, -self._counts.wanted
+        number = int(self._counts[WANTED])
+        self._counts[WANTED] = -number
         self._wait(lambda: not self._lives())
         records = [str(record) for record in self._records()]
         done = subprocess.run(
@@ -197,23 +206,6 @@ class _Run:
         return value
 
 
-class _Counts:
-    """How many metrics are logged, and wanted, in memory that a kill does not take; negative: these, and no more."""
-
-    def __init__(self, file: Path) -> None:
-        with file.open("r+b") as opened:
-            self._memory = mmap.mmap(opened.fileno(), 16)
-
-    logged = property(lambda self: self._get(0), lambda self, value: self._set(0, value))
-    wanted = property(lambda self: self._get(8), lambda self, value: self._set(8, value))
-
-    def _get(self, at: int) -> int:
-        return int(struct.unpack_from("q", self._memory, at)[0])
-
-    def _set(self, at: int, value: int) -> None:
-        struct.pack_into("q", self._memory, at, value)
-
-
 def _processes() -> Iterator[tuple[int, int]]:
     """Yield each process, with its parent; one that has ended and waits to be asked for is none."""
     for stat in Path("/proc").glob("[0-9]*/stat"):
@@ -246,12 +238,12 @@ def host() -> None:
 
 
 def _train(logger: Any, step: int) -> None:
-    counts = _Counts(Path("counts"))
-    counts.logged = step
-    while counts.wanted >= 0 or step < -counts.wanted:
-        if step < abs(counts.wanted):
+    counts = _counts(Path())
+    counts[LOGGED] = step
+    while counts[WANTED] >= 0 or step < -counts[WANTED]:
+        if step < abs(counts[WANTED]):
             logger.log_metrics({"loss": step / 7}, step)
-            step = counts.logged = step + 1
+            step = counts[LOGGED] = step + 1
         else:
             time.sleep(0.001)
     logger.close()

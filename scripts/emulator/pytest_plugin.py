@@ -1,8 +1,6 @@
 """A pytest plugin for tests of programs that use azureml-core: `pytest -p scripts.emulator.pytest_plugin`.
 
-Or, in the `conftest.py` at the root of the tests: `pytest_plugins = ["scripts.emulator.pytest_plugin"]`. A test then
-asks for the fixture `azureml`, starts its program with `env=azureml.job_environment("run-1")`, and looks at what
-arrived: `azureml.metrics("run-1")`, `azureml.artifacts("run-1")`. README.md in this folder has an example.
+README.md in this folder has an example.
 """
 
 from collections.abc import Iterator

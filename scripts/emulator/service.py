@@ -10,7 +10,6 @@ from typing import Any, Self
 
 from scripts.emulator import environments
 from scripts.emulator.ca import CertificateAuthority
-from scripts.emulator.faults import Fault
 from scripts.emulator.job import Job
 from scripts.emulator.messages import Request
 from scripts.emulator.proxy import LOOPBACK, Proxy
@@ -33,7 +32,7 @@ _CURATED: dict[str, Any] = {
 
 
 class Emulator:
-    """A loopback Azure ML; see the package's docstring.
+    """A loopback Azure ML; for `misbehave` and `behave` see `Proxy`, for `proxy_url` its `url`.
 
     Args:
         run_jobs: start every submission as soon as it arrives.
@@ -50,6 +49,8 @@ class Emulator:
         authority = CertificateAuthority(self.folder)
         self.ca_file = authority.file
         self._proxy = Proxy(self.state, Router(GROUPS), authority)
+        self.proxy_url = self._proxy.url
+        self.misbehave, self.behave = self._proxy.misbehave, self._proxy.behave
         datastores.add(self.state, datastores.DEFAULT, f"azureml-blobstore-{self.workspace.id}")
         datastores.add(self.state, "workspaceartifactstore", "azureml")  # where SDK v2 looks for what runs left
         self.add_compute("cpu-cluster")
@@ -78,11 +79,6 @@ class Emulator:
         self.close()
 
     # -- environments
-
-    @property
-    def proxy_url(self) -> str:
-        """Return the address of the proxy, with the password without which it answers nobody."""
-        return self._proxy.url
 
     def job_environment(
         self, run_id: str, experiment: str = "cifar10", token_seconds: float = _DAY, mlflow: bool = False
@@ -205,20 +201,6 @@ class Emulator:
         snapshot = self.run(run_id).snapshot
         assert snapshot is not None, f"{run_id} was not submitted"
         return content.files(self.state, snapshot)
-
-    # -- misbehaviour
-
-    def misbehave(self, kind: str, on: str | None = None, **limits: Any) -> Fault:
-        """Misbehave from now on; see `Fault` for the arguments.
-
-        Raises:
-            ValueError: for an unknown kind.
-        """
-        return self._proxy.misbehave(kind, on, **limits)
-
-    def behave(self) -> None:
-        """Lift all faults; after a "refuse" the service listens again."""
-        self._proxy.behave()
 
     # -- running what was submitted
 

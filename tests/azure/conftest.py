@@ -5,7 +5,6 @@ The test's own process is the training process, and must never import azureml.
 
 import contextlib
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -107,15 +106,3 @@ def write_record(path: Path, points: int = 100, address: RunAddress | None = Non
         outbox.append(entry_line({"metric": "loss", "value": step / 7, "step": step, "time": 0}))
     outbox.close()
     return path
-
-
-@pytest.fixture
-def full_at() -> Iterator[Callable[[int | None], None]]:
-    """Let no file grow beyond a size, as if the disk were full there; None: lift it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-
-    def limit(size: int | None) -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft if size is None else size, hard))
-
-    yield limit
-    limit(None)

@@ -1,6 +1,5 @@
 """Which backend a run is sent by, and to which service: known without importing an SDK, and written into the record."""
 
-import json
 import sys
 from importlib.metadata import PackageNotFoundError
 
@@ -8,7 +7,6 @@ import pytest
 
 from lightning_cifar import AzureMLLogger
 from lightning_cifar.azure import backends
-from lightning_cifar.azure.lines import unseal
 from lightning_cifar.azure.outbox import read_header
 from lightning_cifar.azure.replay import replay
 from lightning_cifar.azure.run import RunAddress
@@ -81,14 +79,6 @@ def test_outside_a_job_a_server_s_address_is_enough(outside, monkeypatch, variab
     assert (header := read_header(record)).backend == "mlflow" and header.address.interactive
     assert (header.address.tracking_uri, header.address.experiment) == (SERVER, "mine")
     assert len(outside.points()) == 51, "the limit of 50 names is SDK v1's"
-
-
-def test_a_record_of_an_earlier_version_names_no_address(tmp_path):
-    record = write_record(tmp_path / "a.jsonl", 1)
-    header = unseal(record.read_bytes().splitlines()[0])
-    del header["run"]["tracking_uri"]
-    record.write_text(json.dumps(header | {"format": "lightning-cifar metrics 1"}) + "\n")
-    assert read_header(record).address == RunAddress("run-1", "cifar10", "w", "g", "s")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from lightning_cifar import AzureMLLogger
 from lightning_cifar.azure import process
 from lightning_cifar.azure.delivery import Delivery
 from lightning_cifar.azure.lines import entry_line
-from lightning_cifar.azure.outbox import Progress, pending
+from lightning_cifar.azure.outbox import pending
 from lightning_cifar.azure.run import RunAddress
 from tests.azure.conftest import FAKE
 from tests.deadline import wait_until
@@ -83,27 +83,6 @@ def test_what_is_dropped_is_warned_of_once_with_an_example(fake, deliver):
         delivery.drain(100_000.0)
         delivery.drain(100_000.0)
     assert len(caught) == 1
-
-
-def test_after_a_full_disk_both_losses_are_warned_of(fake, deliver, full_at):
-    """What could not be recorded, at once, and at the end what did not get through."""
-    fake.script("open", "500*")
-    delivery = deliver()
-    delivery.write(line())
-    path = delivery.outboxes["metrics"].path
-    wait_until(lambda: Progress.read(path).error)
-    full_at(path.stat().st_size)
-    with pytest.warns(UserWarning, match="cannot record metrics; the training goes on") as caught:
-        delivery.write(line(step=1))
-        delivery.write(line(step=2))
-    assert len(caught) == 1
-    full_at(None)
-    delivery.write(line(step=3))
-    with (
-        pytest.warns(UserWarning, match="2 entries have not reached"),
-        pytest.warns(match="2 entries could not be rec"),
-    ):
-        delivery.drain(0.1)
 
 
 def test_a_relay_that_died_is_started_again_and_nothing_is_sent_twice(fake, deliver, monkeypatch):

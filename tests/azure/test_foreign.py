@@ -2,8 +2,6 @@
 
 import contextlib
 import json
-import math
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,12 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lightning_cifar.azure import replay
-from lightning_cifar.azure.attempt import MAX_ENTRIES, Attempt, Flags
-from lightning_cifar.azure.outbox import FORMAT, Outbox, Progress, entry_line, files_folder, read_header, sent_file
+from lightning_cifar.azure.outbox import FORMAT, Outbox, Progress, entry_line, files_folder, sent_file
 from lightning_cifar.azure.run import RunAddress
 from lightning_cifar.azure.sharing import shared_file
 from lightning_cifar.errors import UserError
 from tests.azure.conftest import FAKE, write_record
+from tests.azure.memory_service import MemoryService
 from tests.deadline import deadline
 
 ADDRESS = RunAddress("run-1", "e", "w", "g", "s")
@@ -26,49 +24,9 @@ SECRET = b"this user's own key"
 FUZZ = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 
-class Memory:
-    """A backend that keeps the content of the files that it was to send, and checks what else it was given."""
-
-    token = None
-    sent: list[bytes]
-
-    def __init__(self, address: RunAddress, touch: Any) -> None:
-        self.names: set[str] = set()
-
-    def points(self, name: str) -> set[int]:
-        return set()
-
-    def log(self, points: Any) -> list[str]:
-        assert all(math.isfinite(point.value) and isinstance(int(point.time * 1000), int) for point in points)
-        return []
-
-    def table(self, name: str, columns: Any, rows: Any) -> list[str]:
-        assert all(dict(zip(columns, row, strict=True)) is not None for row in rows)
-        return []
-
-    def image(self, name: str, artifact: str, folder: Path) -> None:
-        self.upload(artifact, folder / artifact)
-
-    def upload(self, artifact: str, file: Path) -> None:
-        assert ".." not in Path(artifact).parts and not Path(artifact).is_absolute()
-        self.sent.append(file.read_bytes())
-
-    def confusion_matrix(self, name: str, value: Any) -> None:
-        assert isinstance(value, dict)
-
-    def tags(self, tags: Any) -> None:
-        assert all(isinstance(value, str) for value in tags.values())
-
-    def end(self, status: str, reason: str | None) -> None:
-        assert status in ("Completed", "Failed", "Canceled")
-
-
 def send(record: Path) -> list[bytes]:
-    """Send a record as an attempt does, within this process; return the contents of the files that were sent."""
-    Memory.sent = []
-    flags = Flags(closing=True, entries=MAX_ENTRIES)
-    Attempt(record, read_header(record), Memory, flags, os.getppid())._send_all()
-    return Memory.sent
+    """Send a record within this process; return the contents of the files that were sent."""
+    return MemoryService().send(record)
 
 
 def write(folder: Path, *entries: Any) -> Path:
@@ -176,13 +134,6 @@ def test_no_log_is_written_through_a_link(fake, record, key):
 def test_a_run_called_like_a_path_shares_no_file_elsewhere():
     address = RunAddress("../../x/run", "e", "w", "g", "s")
     assert shared_file(address, "token").parent == shared_file(ADDRESS, "token").parent
-
-
-def test_a_shared_folder_that_others_can_open_is_not_used(fake):
-    folder = shared_file(ADDRESS, "token").parent
-    folder.chmod(0o755)
-    with pytest.raises(PermissionError, match="is not a folder of this user alone"):
-        shared_file(ADDRESS, "token")
 
 
 @pytest.mark.parametrize(

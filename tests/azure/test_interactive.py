@@ -13,24 +13,12 @@ from lightning_cifar.azure.run_status import outcome as outcome_of
 from lightning_cifar.errors import UserError
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (None, "no config.json of an Azure ML workspace"),
-        ("[]", "is not the JSON of an Azure ML workspace"),
-        ('{"subscription_id": "s", "workspace_name": "w"}', "lacks resource_group"),
-    ],
-)
-def test_a_workspace_config_that_cannot_be_used_says_what_and_what_next(tmp_path, monkeypatch, content, message):
+def test_a_workspace_whose_config_cannot_be_found_says_what_next(tmp_path, monkeypatch):
     monkeypatch.delenv("AZUREML_RUN_ID", raising=False)
     monkeypatch.chdir(tmp_path)
-    is_file = Path.is_file  # what lies above the test's folder is none of its business
-    monkeypatch.setattr(Path, "is_file", lambda path: path.is_relative_to(tmp_path) and is_file(path))
-    if content is not None:
-        (tmp_path / "config.json").write_text(content)
-    with pytest.raises(UserError, match=message) as raised:
+    monkeypatch.setattr(Path, "is_file", lambda path: False)  # nor in a folder above the test's
+    with pytest.raises(UserError, match=r"^no config.json of an Azure ML workspace .*or pass workspace=$"):
         AzureMLLogger(experiment_name="e")
-    assert len(str(raised.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What Lightning asks of each of its loggers, in a job and outside one."""
 
+import math
 import os
 import pickle
 import subprocess
@@ -122,9 +123,12 @@ def test_every_kind_of_hyperparameters_becomes_one_flat_table(records):
     ]
 
 
-@pytest.mark.parametrize("argument", [{"log_model": "sometimes"}, {"timeout": -1}, {"timeout": float("nan")}])
+@pytest.mark.parametrize(
+    "argument",
+    [{"log_model": "sometimes"}, {"timeout": -1}, {"timeout": math.nan}, {"max_bytes": 0}, {"max_bytes": math.nan}],
+)
 def test_a_mistaken_argument_is_refused_outside_a_job_too(outside, argument):
-    with pytest.raises(ValueError, match=r"'all', timeout=\S+ at least 0$"):
+    with pytest.raises(ValueError, match=rf"{next(iter(argument))}=\S+ must be|timeout=\S+ at least 0$"):
         AzureMLLogger(**argument)
 
 

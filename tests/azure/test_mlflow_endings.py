@@ -1,4 +1,4 @@
-"""By MLflow, a training that is interrupted or told to end leaves everything with the service, once, and no process."""
+"""A training that is interrupted or told to end leaves everything with a real MLflow server, once, and no process."""
 
 import os
 import subprocess
@@ -26,29 +26,11 @@ class Model(BoringModel):
             os.kill(os.getpid(), int(sys.argv[1]))
         return super().training_step(batch, batch_idx)
 
-place = {"experiment_name": "ended", "workspace": sys.argv[2]} if sys.argv[2:] else {}
-logger = AzureMLLogger(save_dir=".", timeout=600.0, **place)
+logger = AzureMLLogger(experiment_name="ended", workspace=sys.argv[2], save_dir=".", timeout=600.0)
 Trainer(max_epochs=100, limit_val_batches=0, logger=logger, accelerator="cpu", devices=1, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False).fit(Model())
 """
 SIGNALS = {"Ctrl-C": 2, "SIGTERM": 15}
-
-
-@pytest.fixture
-def train(tmp_path):
-    """Train until the signal, and return the steps that were logged; no relay is left."""
-
-    def train(number, environment, *place):
-        variables = {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)}
-        command = [sys.executable, "-c", SCRIPT, str(number), *place]
-        options = {"cwd": tmp_path, "stderr": subprocess.PIPE, "text": True, "timeout": deadline(60)}
-        done = subprocess.run(command, env=environment | variables, **options)
-        assert "have not reached" not in done.stderr, done.stderr
-        wait_until(lambda: not relays(tmp_path))
-        (record,) = tmp_path.rglob("azureml-metrics/*-metrics.jsonl")
-        return record.read_text().count('"metric"')
-
-    return train
 
 
 def relays(folder):
@@ -57,18 +39,15 @@ def relays(folder):
 
 
 @pytest.mark.parametrize("signal", SIGNALS)
-def test_in_a_job_of_azure_ml(azure, train, signal):
-    number = train(SIGNALS[signal], azure.job_environment("run-1", mlflow=True))
-    points = sorted((metric.step, metric.value) for metric in azure.metrics("run-1") if metric.name == "loss")
-    assert number >= 50 and points == [(step, float(step)) for step in range(number)]
-    assert [request.status for request in azure.requests if request.path.endswith("/runs/log-batch")]
-    assert azure.run("run-1").status == "Running", "the job owns it"
-
-
-@pytest.mark.parametrize("signal", SIGNALS)
-def test_at_a_server(mlflow_server, train, signal):
-    number = train(SIGNALS[signal], dict(os.environ), mlflow_server.url)
-    client = mlflow_server.client
+def test_what_was_logged_until_a_signal_is_there_and_the_run_ends_as_killed(mlflow_server, tmp_path, signal):
+    variables = {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", SCRIPT, str(SIGNALS[signal]), mlflow_server.url]
+    options = {"cwd": tmp_path, "stderr": subprocess.PIPE, "text": True, "timeout": deadline(60)}
+    done = subprocess.run(command, env=os.environ | variables, **options)
+    assert "have not reached" not in done.stderr, done.stderr
+    wait_until(lambda: not relays(tmp_path))
+    (record,) = tmp_path.rglob("azureml-metrics/*-metrics.jsonl")
+    number, client = record.read_text().count('"metric"'), mlflow_server.client
     run = client.search_runs([client.get_experiment_by_name("ended").experiment_id], max_results=1)[0]
     assert mlflow_server.points(run.info.run_id, "loss") == [("loss", step, float(step)) for step in range(number)]
     assert number >= 50 and run.info.status == "KILLED"

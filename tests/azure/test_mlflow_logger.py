@@ -13,9 +13,6 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from lightning_cifar import AzureMLLogger
-from lightning_cifar.azure.outbox import pending
-from lightning_cifar.azure.replay import replay
-from lightning_cifar.errors import UserError
 from tests.azure.mlflow_server import mlflow_server as mlflow_server  # fixtures
 from tests.azure.mlflow_server import running_server as running_server
 from tests.azure.recorded import QUIET, LoggingModel
@@ -101,25 +98,3 @@ def test_a_run_of_the_server_is_joined_and_left_to_its_owner(mlflow_server, tmp_
     assert mlflow_server.points(run_id, "loss") == [("loss", 3, 0.5)]
     assert client.get_run(run_id).info.status == "RUNNING" and client.get_experiment_by_name("another") is None
     assert len(client.search_runs([client.get_run(run_id).info.experiment_id])) == before
-
-
-def test_what_a_dead_server_did_not_get_is_kept_and_replayed_by_the_record_alone(mlflow_server, tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.chdir(tmp_path)
-    mlflow_server.misbehave("refuse")
-    logger = AzureMLLogger(experiment_name="dead", workspace=mlflow_server.url, timeout=0.5)
-    for step in range(100):
-        logger.log_metrics({"loss": 1.0 / (step + 1)}, step)
-    with pytest.warns(UserWarning, match=f"100 entries have not reached {mlflow_server.url}"):
-        logger.finalize("success")
-    (record,) = Path("azureml-metrics").glob("*-metrics.jsonl")
-    logger.close()
-    mlflow_server.behave()
-    with pytest.raises(UserError, match=f"is for the server '{mlflow_server.url}'.*with MLFLOW_TRACKING_URI set"):
-        replay(record, deadline(30))
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server.url)
-    assert "has everything" in replay(record, deadline(30)) and not pending(record)
-    client = mlflow_server.client
-    experiment = client.get_experiment_by_name("dead").experiment_id
-    (run,) = client.search_runs([experiment])
-    assert len(mlflow_server.points(run.info.run_id, "loss")) == 100 and run.info.status == "FINISHED"

@@ -90,23 +90,6 @@ def test_what_cannot_be_sent_is_mentioned_and_the_others_are_sent(fake, record, 
     assert [point for point in fake.points() if point[0][0] != "m"] == POINTS
 
 
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (lambda path: path.unlink(), "No such file"),
-        (lambda path: path.write_text('{"loss": 1}\n'), "is not a file of AzureMLLogger's"),
-        (lambda path: path.write_bytes(b"\x89PNG\r\n"), "is not a file of AzureMLLogger's"),
-    ],
-    ids=["missing", "foreign", "binary"],
-)
-def test_a_file_that_cannot_be_sent_is_one_line_that_says_why(fake, record, damage, message):
-    damage(record)
-    with pytest.raises(UserError, match=message) as raised:
-        replay.replay(record, SECONDS)
-    assert len(str(raised.value).splitlines()) == 1 and str(record) in str(raised.value)
-    assert not fake.calls("open")
-
-
 def test_the_command_line_replays_each_file_though_another_cannot_be(fake, record, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["replay", "a.jsonl", str(record), "b.jsonl"])
     with pytest.raises(SystemExit) as ended:

@@ -88,6 +88,13 @@ def uninterrupted(data, tmp_path_factory) -> Callable[[str], dict]:
     return cache(lambda variant: fit(tmp_path_factory.mktemp("whole"), data, **VARIANTS[variant]))
 
 
+def check_same(resumed: dict, whole: dict) -> None:
+    for name, weights in whole["state_dict"].items():
+        assert torch.equal(resumed["state_dict"][name], weights), name
+    for part in ("loss_history", "val_history", "global_step", "epoch", "lr_schedulers"):
+        assert resumed[part] == whole[part], part
+
+
 VARIANTS: dict[str, dict] = {
     "": {},
     "accumulates gradients": {"accumulate_grad_batches": 3},
@@ -118,10 +125,7 @@ def test_a_resumed_run_ends_with_the_same_weights_as_an_uninterrupted_one(
     assert stopped.value.exit_code == 128 + signum
     assert stopped.value.remedy == f"saved {last}; go on with --ckpt_path {last}"
     resumed = fit(tmp_path / "resumed", data, ckpt_path=last, seed=1, **options)
-    for name, weights in whole["state_dict"].items():
-        assert torch.equal(resumed["state_dict"][name], weights), name
-    for part in ("loss_history", "val_history", "global_step", "epoch", "lr_schedulers"):
-        assert resumed[part] == whole[part], part
+    check_same(resumed, whole)
     assert whole["global_step"] == (24 if variant == "accumulates gradients" else 69)
 
 
@@ -153,10 +157,7 @@ def test_a_run_that_is_killed_goes_on_from_the_last_checkpoint_by_the_clock(
     last = tmp_path / "killed" / "last.ckpt"
     assert torch.load(last, weights_only=True)["global_step"] == saved_at
     resumed = fit(tmp_path / "resumed", data, ckpt_path=last, seed=1, every=always, **options)
-    for name, weights in whole["state_dict"].items():
-        assert torch.equal(resumed["state_dict"][name], weights), name
-    for part in ("loss_history", "val_history", "global_step", "epoch", "lr_schedulers"):
-        assert resumed[part] == whole[part], part
+    check_same(resumed, whole)
 
 
 def test_a_signal_that_comes_too_late_to_stop_the_training_stops_the_test(main, images, monkeypatch):

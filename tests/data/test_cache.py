@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
 from lightning_cifar.data.folder import CACHE_FOLDER
 from tests.data.conftest import prepared
@@ -38,20 +37,6 @@ def test_a_change_of_name_size_or_time_makes_that_split_anew(change: str, folder
     source = prepared(folder)
     assert len(decoded) == 1
     assert len(source.load("train").labels) == decoded[0]
-
-
-@pytest.mark.parametrize("damage", ["truncated", "flipped byte"])
-def test_a_damaged_cache_is_made_anew(damage: str, folder: Path, decoded: list[int]) -> None:
-    expected = prepared(folder).load("train").images
-    path = folder / CACHE_FOLDER / "train.npz"
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content if damage == "flipped byte" else content[:-2000])
-    decoded.clear()
-    assert torch.equal(prepared(folder).load("train").images, expected)
-    assert decoded == [12]
-    assert torch.equal(prepared(folder).load("train").images, expected)
-    assert decoded == [12]
 
 
 def test_a_folder_that_takes_no_cache_has_it_in_the_users(

@@ -53,12 +53,6 @@ def test_a_folder_with_the_official_data_is_read_as_such_and_never_downloaded_to
     assert not (tmp_path / "data").exists()
 
 
-def test_a_folder_that_holds_nothing_is_told_what_it_should_hold(tmp_path: Path) -> None:
-    source = resolve_source(str(tmp_path), tmp_path)
-    with pytest.raises(UserError, match=r"train/<class>"):
-        source.class_names()
-
-
 @pytest.mark.parametrize("name", ["cifar100", "/no/such/folder", ""])
 def test_neither_name_nor_folder_is_one_line(name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"cifar10, synthetic, or a folder[^\n]*$"):

@@ -50,14 +50,6 @@ def test_the_same_seed_draws_the_same_bytes_on_every_machine(tmp_path: Path) -> 
     assert (shapes.VERSION, digest(source.load("train").images)[:16]) == (1, "df3602f09de99f5b")
 
 
-def test_the_second_run_draws_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = made(tmp_path, train_size=500, test_size=100).load("train")
-    monkeypatch.setattr(shapes, "draw", None)
-    after = made(tmp_path, train_size=500, test_size=100).load("train")
-    assert torch.equal(before.images, after.images)
-    assert torch.equal(before.labels, after.labels)
-
-
 @pytest.mark.parametrize("changed", ["version", "size"])
 def test_a_changed_drawing_or_size_never_reuses_an_old_cache(
     changed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -1,7 +1,6 @@
 """The emulator misbehaves on demand: how, where, how often; and shows what came of it."""
 
 import threading
-import time
 
 import pytest
 import requests
@@ -35,14 +34,6 @@ class Sender(threading.Thread):
             self.error = error
 
 
-@pytest.mark.parametrize(("kind", "status"), [("429", 429), ("503", 503), ("expired", 401)])
-def test_a_status_is_answered_as_often_as_requested_and_nothing_is_stored(running, post, kind, status) -> None:
-    fault = running.misbehave(kind, on="metrics", requests=2)
-    assert [post(running, LOSS).status_code for _ in range(3)] == [status, status, 200]
-    assert fault.hits == 2 and len(running.metrics("run-1")) == 1
-    assert [request.fault for request in running.requests] == [kind, kind, ""]
-
-
 def test_a_token_that_has_really_expired_is_malformed_or_missing_is_a_401(running, session) -> None:
     url = f"https://eastus.api.azureml.ms/history/v1.0{running.workspace.scope}/runs/run-1"
     expired = running.job_environment("run-1", token_seconds=-10)["AZUREML_RUN_TOKEN"]
@@ -50,15 +41,6 @@ def test_a_token_that_has_really_expired_is_malformed_or_missing_is_a_401(runnin
         headers = {"Authorization": authorization}
         assert session(running).get(url, headers=headers, timeout=deadline(1)).status_code == 401
     assert session(running).get(url, timeout=deadline(1)).json()["status"] == "Running"
-
-
-def test_latency_is_added_to_every_request_and_to_other_faults(running, post) -> None:
-    running.misbehave("latency", delay=0.05)
-    running.misbehave("500", requests=1)
-    for status in (500, 200):
-        start = time.monotonic()
-        assert post(running, LOSS).status_code == status
-        assert time.monotonic() - start >= 0.05
 
 
 @pytest.mark.parametrize(("kind", "stored"), [("drop", 0), ("store-and-drop", 1)])
@@ -102,12 +84,6 @@ def test_refusing_cuts_off_open_connections_until_the_service_is_back_at_the_sam
             client.get(url, timeout=deadline(1))
     running.behave()
     assert client.get(url, timeout=deadline(1)).status_code == 200
-
-
-@pytest.mark.parametrize(("on", "status"), [("metrics", 500), ("history", 200), (r"runs/run-1/batch$", 500)])
-def test_a_fault_hits_only_the_routes_it_is_for(running, post, on: str, status: int) -> None:
-    running.misbehave("500", on=on)
-    assert post(running, LOSS).status_code == status
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,7 @@
 """How a job ends: by a failure, when it is cancelled, by its time limit, by pre-emption, and with the emulator."""
 
 import os
-import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -132,30 +129,6 @@ def test_what_a_job_leaves_behind_ends_with_it(azure, submit) -> None:
     run_id = submit({"say.py": code}, script="say.py")
     assert azure.start_job(run_id).wait(deadline(3)) == "Completed"
     assert gone(azure.job(run_id).log.strip())
-
-
-def test_a_job_ends_when_the_emulator_is_killed() -> None:
-    code = f"""if True:
-        import signal, time
-        from scripts.emulator import Emulator
-        with Emulator() as azure:
-            azure.state.blobs["snapshots"] = {{"x": {FOREVER.encode()!r}}}
-            azure.state.snapshots["one"] = {{"say.py": "x"}}
-            run = azure.state.add_run("run", "jobs")
-            run.snapshot, run.definition = "one", {{"script": "say.py"}}
-            job = azure.start_job("run")
-            while not job.pids or "up" not in job.log:
-                time.sleep(0.01)
-            print(job.pids[0], azure.folder, flush=True)
-            signal.pause()
-    """
-    emulator = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    assert emulator.stdout is not None
-    pid, folder = emulator.stdout.readline().split()
-    emulator.kill()
-    emulator.wait()
-    wait_until(lambda: gone(pid))
-    shutil.rmtree(folder)
 
 
 def test_closing_the_emulator_ends_its_jobs(submit, azure) -> None:

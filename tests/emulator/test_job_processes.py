@@ -47,9 +47,3 @@ def test_what_cannot_be_run_fails_with_a_reason(azure, submit, definition: dict,
     run_id = submit(**definition)
     assert azure.start_job(run_id).wait(deadline(3)) == "Failed"
     assert reason in azure.run(run_id).error["error"]["message"]
-
-
-def test_a_run_that_was_not_submitted_cannot_be_started(azure) -> None:
-    azure.job_environment("run-1")
-    with pytest.raises(ValueError, match="run-1 was not submitted"):
-        azure.start_job("run-1")

@@ -18,17 +18,6 @@ def test_a_large_file_goes_up_in_blocks_and_comes_back_in_ranges(azure: Emulator
     assert client.get(url, headers={"Range": "bytes=12-"}, timeout=deadline(1)).status_code == 416
 
 
-def test_a_blob_that_has_content_is_not_replaced_where_none_may_be_there(azure: Emulator, session) -> None:
-    client, url = session(azure), "https://emulatorstorage.blob.core.windows.net/container/artifact"
-    only_new = {"If-None-Match": "*"}
-    sent = [client.put(url, data=data, headers=only_new, timeout=deadline(1)) for data in (b"", b"first", b"second")]
-    assert [answer.status_code for answer in sent] == [201, 201, 409]
-    assert sent[2].headers["x-ms-error-code"] == "BlobAlreadyExists" and "BlobAlreadyExists" in sent[2].text
-    assert client.get(url, timeout=deadline(1)).content == b"first"
-    assert client.put(url, data=b"second", timeout=deadline(1)).status_code == 201
-    assert client.get(url, timeout=deadline(1)).content == b"second"
-
-
 SUBMIT = """
 import sys
 from azureml.core import Environment, Experiment, ScriptRunConfig, Workspace

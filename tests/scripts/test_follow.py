@@ -88,19 +88,6 @@ def test_a_run_that_failed_is_an_error_with_its_last_lines_and_address(capsys):
     assert capsys.readouterr().out.endswith("\n".join(f"  | line {number}" for number in range(10, 30)) + "\n")
 
 
-def test_of_several_processes_the_first_is_shown_and_the_end_of_the_failed_one(capsys):
-    states = [details("Running", SECOND), details("Running", SECOND, FIRST)]
-    states += [details("Failed", SECOND, FIRST, reason=f"see {SECOND} for it")]
-    run = FakeRun(states=states, logs={FIRST: b"all is well\n", SECOND: b"a carrot\n"})
-
-    with pytest.raises(UserError, match="see user_logs"):
-        follow.until_done(run)
-
-    out = capsys.readouterr().out
-    assert out.count("all is well") == 1
-    assert out.endswith(f"last lines of {SECOND}:\n  | a carrot\n")
-
-
 def test_a_canceled_run_gives_130_and_one_without_log_says_so(capsys):
     assert follow.until_done(FakeRun(states=[details("Canceled")])) == 130
     with pytest.raises(UserError, match="no reason given"):

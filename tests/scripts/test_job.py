@@ -27,14 +27,6 @@ def test_every_flag_survives_the_shell_of_the_job(flags: list[str]) -> None:
     assert done.stdout.decode().split("\0")[-len(flags) - 1 : -1] == flags
 
 
-def test_a_datastore_path_is_unquoted_so_that_the_job_can_replace_it() -> None:
-    images = make_job(data=job.DatastorePath("store", "images")).command("$FOLDER")
-    archive = make_job(data=job.DatastorePath("store", "cifar"), data_is_archive=True).command("$FOLDER")
-
-    assert "--data.source $FOLDER" in images
-    assert "--data.source cifar10 --data.data_dir $FOLDER" in archive
-
-
 def test_a_source_that_training_knows_by_name_is_known_to_submit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SOURCES, "squares", "tests.squares:Squares")
 

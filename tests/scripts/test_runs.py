@@ -1,6 +1,5 @@
 """Looking after runs, above any SDK: list, compare, download, register."""
 
-import re
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -29,22 +28,6 @@ def known(here: Mock) -> dict[str, FakeRun]:
         }
         run.artifacts = {f"{CHECKPOINTS.format(0)}/{name}.ckpt": name.encode() for name in ("best", "last")}
     return known
-
-
-def test_list_shows_status_times_and_final_metrics(known: dict[str, FakeRun], capsys: pytest.CaptureFixture) -> None:
-    known["second"].display_name = "a try"
-    ended = details("Completed")
-    known["third"].states = [ended._replace(ended=ended.started.replace(hour=13, minute=5))]
-
-    assert runs.main(["list"]) == 0
-
-    printed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
-    rows = {cells[0]: cells for cells in ([cell.strip() for cell in line.split("│")[1:-1]] for line in printed)}
-    assert rows.keys() == known.keys()
-    assert (rows["second"][1:3], rows["second"][-2:]) == (["a try", "Running"], ["0.3", "0.6"])
-    assert rows["third"][-3:] == ["1:05:00", "", ""]
-    runs.main(["list", "-n", "2"])
-    assert len(re.findall("^│", capsys.readouterr().out, re.MULTILINE)) == 2
 
 
 def test_compare_draws_the_curves_of_several_runs(known: dict[str, FakeRun], project: Path) -> None:

@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +10,6 @@ from scripts.azure.workspace import AZURE_CLIENT, SDKS, SERVICE_PRINCIPAL
 from scripts.emulator import Emulator
 from tests.conftest import make_folder
 from tests.scripts.command_lines import quick
-from tests.scripts.conftest import ROOT
 from tests.sdk import run_with_sdk
 
 
@@ -140,12 +137,3 @@ def test_sdk_v2_asks_a_service_that_never_answers_twice_and_no_more(project: Pat
     assert outcome.code == 1
     assert outcome.last.startswith("error: cannot reach Azure ML for "), outcome
     assert fault.hits == (4 if on == "jobs" else 2), "whether there is a job is asked twice as well"
-
-
-def test_the_sdk_pauses_four_seconds_before_a_retry() -> None:
-    show = "from scripts.azure.submitter import load; load('v1'); from azureml._restclient import clientbase as it; "
-    show += "print(it.DEFAULT_BACKOFF)"
-
-    done = subprocess.run([sys.executable, "-c", show], cwd=ROOT, capture_output=True, text=True, check=True)
-
-    assert done.stdout == "4\n"

@@ -20,24 +20,6 @@ def images(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_new_and_changed_files_are_uploaded_and_unknown_ones_in_the_datastore_are_named(
-    here: Mock, images: Path, capsys: pytest.CaptureFixture
-) -> None:
-    store, there = here.connect.return_value.datastore.return_value, {"set/stranger.png": (1, None)}
-    store.name, store.files = "store", lambda prefix: dict(there)
-    store.upload = lambda path, content, md5: there.update({path: (len(content), md5)})
-    (images / "train" / "red cats" / "0.png").write_bytes(b"train 0")
-
-    for uploaded in (2, 0, 1):
-        assert upload_data.main([str(images), "--to", "set"]) == 0
-        out = capsys.readouterr().out
-        assert f"uploaded {uploaded} (0 kB), {2 - uploaded} were there already\n" in out
-        assert "1 other files lie there too, for instance set/stranger.png" in out
-        if not uploaded:
-            (images / "train" / "red cats" / "0.png").write_bytes(b"TRAIN 0")  # the same size
-    assert out.endswith("train on it: make submit DATA=store:set\n")
-
-
 def test_files_that_training_passes_over_are_not_uploaded(images: Path) -> None:
     before = choose(images)
     assert list(before) == ["train/red cats/0.png", "test/red cats/0.png"]

@@ -7,7 +7,6 @@ from scripts.emulator.messages import RefusalError, Request, Response
 from scripts.emulator.records import RunRecord
 from scripts.emulator.routes import datastores
 from scripts.emulator.routes.arm_assets import find, resource
-from scripts.emulator.routes.arm_stores import SIZES
 from scripts.emulator.routes.execution import cancel as cancel_run
 from scripts.emulator.routes.history import details as run_details
 from scripts.emulator.routing import SERVICES, WORKSPACE, Routes
@@ -46,29 +45,15 @@ def get(state: State, request: Request, name: str) -> dict[str, Any]:
 
 @routes("POST", WORKSPACE + "/jobs/{name}/cancel")
 def cancel(state: State, request: Request, name: str) -> Response:
-    """Cancel a job: its processes, if they are running; the SDK polls an address for the outcome."""
-    run = state.run(name)
-    cancel_run(state, request, run.experiment, name)
-    return Response(202, headers={"Location": f"https://management.azure.com{state.workspace.scope}/operations/{name}"})
-
-
-@routes("GET", WORKSPACE + "/operations/{name}")
-def operation(state: State, request: Request, name: str) -> Response:
-    """Report that a cancellation has been passed on."""
-    return Response(200)
+    """Cancel a job: its processes, if they are running."""
+    cancel_run(state, request, state.run(name).experiment, name)
+    return Response(202)
 
 
 @history_routes("GET", f"/history/v1.0{WORKSPACE}/runs/{{run_id}}/details")
 def details(state: State, request: Request, run_id: str) -> dict[str, Any]:
     """Return status and log files of a run, of whichever experiment."""
     return run_details(state, request, "", run_id)
-
-
-@history_routes("POST", f"/history/v1.0{WORKSPACE}/rundata")
-def run_data(state: State, request: Request) -> dict[str, Any]:
-    """Return what `jobs.download` asks for: where the artifacts of a run lie."""
-    run = state.run(request.json()["runId"])
-    return {"runMetadata": {"runId": run.id, "dataContainerId": run.container}, "runDefinition": run.definition}
 
 
 def _job(state: State, run: RunRecord) -> dict[str, Any]:
@@ -94,7 +79,7 @@ def _definition(state: State, job: dict[str, Any]) -> dict[str, Any]:
     definition = {
         "job": job,
         "command": command,
-        "target": _target(state, job, nodes),
+        "target": str(job.get("computeId") or "").rpartition("/")[2] or "serverless",
         "nodeCount": nodes,
         "framework": "Python",
         "communicator": "None",
@@ -125,22 +110,6 @@ def _environment(state: State, identity: str) -> dict[str, Any]:
         path = _below_workspace(state, identity)
     name, version = find(state, path)["id"].split("/")[-3::2]
     return {"name": name, "version": version, **state.environments[(name, version)]}
-
-
-def _target(state: State, job: dict[str, Any], nodes: int) -> str:
-    """Return the cluster of a job, "serverless" without one; refuse what is not there."""
-    name = str(job.get("computeId") or "").rpartition("/")[2]
-    if not name:
-        size = (job.get("resources") or {}).get("instanceType")
-        if size and size.lower() not in map(str.lower, SIZES):
-            raise RefusalError(400, "UserError", f"VM size {size} is not supported in the region")
-        return "serverless"
-    compute = state.computes.get(name)
-    if compute is None:
-        raise RefusalError(400, "UserError", f"Compute target {name!r} not found")
-    if nodes > compute.max_nodes:
-        raise RefusalError(400, "UserError", f"{nodes} nodes are more than the {compute.max_nodes} of {name}")
-    return name
 
 
 def _snapshot(state: State, code_id: str) -> str:

@@ -21,6 +21,7 @@ _KEY = re.compile(r"(?!/)(?!.*//)[\w\-. :/]+(?<!/)")
 _PAGE = 5_000
 _SCALAR = "azureml.v1.scalar"
 _STATUSES = {"Running": "RUNNING", "Completed": "FINISHED", "Failed": "FAILED", "Canceled": "KILLED"}
+_SINGLE = {"log-metric": "metrics", "log-parameter": "params", "set-tag": "tags"}
 _FILTER = re.compile(r"tags\.`([^`]+)` = '([^']*)'")
 
 routes = Routes("tracking", SERVICES)
@@ -43,19 +44,13 @@ def tracking_uri(state: State) -> str:
     return f"{API}/mlflow/v1.0{state.workspace.scope}".replace("https:", "azureml:")
 
 
-@routes("GET", TRACKING + "/experiments/get-by-name")
+@routes("GET", TRACKING + "/experiments/get-by-name", TRACKING + "/experiments/get")
 def get_experiment(state: State, request: Request) -> dict[str, Any]:
-    """Return an experiment that exists."""
-    name = request.query["experiment_name"]
+    """Return an experiment that exists, by its name or id."""
+    name = request.query.get("experiment_name") or state.experiment_name(request.query["experiment_id"])
     if name not in state.experiments:
         raise RefusalError(404, "RESOURCE_DOES_NOT_EXIST", f"Could not find experiment with name {name}")
-    return {"experiment": _experiment(state, name)}
-
-
-@routes("GET", TRACKING + "/experiments/get")
-def get_experiment_by_id(state: State, request: Request) -> dict[str, Any]:
-    """Return an experiment that exists."""
-    return {"experiment": _experiment(state, state.experiment_name(request.query["experiment_id"]))}
+    return {"experiment": {"experiment_id": state.experiment_id(name), "name": name, "lifecycle_stage": "active"}}
 
 
 @routes("POST", TRACKING + "/experiments/create")
@@ -106,31 +101,6 @@ def update_run(state: State, request: Request) -> dict[str, Any]:
     return {"run_info": _run(state, run)["info"]}
 
 
-@routes("POST", TRACKING + "/runs/log-batch")
-def log_batch(state: State, request: Request) -> dict[str, Any]:
-    """Store metrics, params and tags: all of them, or none where one is refused."""
-    wanted = request.json()
-    return _store(state, request, wanted, *(wanted.get(kind) or [] for kind in ("metrics", "params", "tags")))
-
-
-@routes("POST", TRACKING + "/runs/log-metric")
-def log_metric(state: State, request: Request) -> dict[str, Any]:
-    """Store a point."""
-    return _store(state, request, request.json(), [request.json()], [], [])
-
-
-@routes("POST", TRACKING + "/runs/log-parameter")
-def log_param(state: State, request: Request) -> dict[str, Any]:
-    """Store a param."""
-    return _store(state, request, request.json(), [], [request.json()], [])
-
-
-@routes("POST", TRACKING + "/runs/set-tag")
-def set_tag(state: State, request: Request) -> dict[str, Any]:
-    """Set a tag."""
-    return _store(state, request, request.json(), [], [], [request.json()])
-
-
 @routes("GET", TRACKING + "/metrics/get-history")
 def get_history(state: State, request: Request) -> dict[str, Any]:
     """Return a metric's points, a page at a time; of a metric that nobody has logged, none."""
@@ -142,15 +112,13 @@ def get_history(state: State, request: Request) -> dict[str, Any]:
     return page | ({"next_page_token": str(first + size)} if first + size < len(points) else {})
 
 
-def _store(
-    state: State,
-    request: Request,
-    wanted: dict[str, Any],
-    metrics: list[dict[str, Any]],
-    params: list[dict[str, Any]],
-    tags: list[dict[str, Any]],
-) -> dict[str, Any]:
-    run = state.run(wanted["run_id"])
+@routes("POST", *(f"{TRACKING}/runs/{name}" for name in ("log-batch", *_SINGLE)))
+def log(state: State, request: Request) -> dict[str, Any]:
+    """Store metrics, params and tags, or one of these: all of them, or none where one is refused."""
+    wanted = request.json()
+    run, kind = state.run(wanted["run_id"]), _SINGLE.get(request.path.rpartition("/")[2])
+    batch = {kind: [wanted]} if kind else wanted
+    metrics, params, tags = (batch.get(each) or [] for each in ("metrics", "params", "tags"))
     if len(metrics) > MAX_METRICS or len(params) > MAX_PARAMS or len(tags) > MAX_PARAMS:
         raise _refusal(f"a request takes {MAX_METRICS} metrics, {MAX_PARAMS} params and {MAX_PARAMS} tags")
     known = {param["key"]: param["value"] for param in run.extra.get("params", ())}
@@ -187,10 +155,6 @@ def _point(value: Metric) -> dict[str, Any]:
 
 def _milliseconds(stamp: str | None) -> int:
     return int(datetime.datetime.fromisoformat(stamp).timestamp() * 1000) if stamp else int(time.time() * 1000)
-
-
-def _experiment(state: State, name: str) -> dict[str, Any]:
-    return {"experiment_id": state.experiment_id(name), "name": name, "lifecycle_stage": "active"}
 
 
 def _run(state: State, run: RunRecord) -> dict[str, Any]:

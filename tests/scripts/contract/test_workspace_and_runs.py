@@ -104,8 +104,8 @@ def test_metrics_are_listed_and_checkpoints_registered(service: Emulator, run: R
         check=True,
         timeout=deadline(30),
     )
-    for version in (9, 10):
-        service.add_artifact("logged", f"outputs/cifar10/version_{version}/checkpoints/best.ckpt", b"best")
+    for name in ("version_9/checkpoints/best", "version_10/checkpoints/best", "version_11/checkpoints/last"):
+        service.add_artifact("logged", f"outputs/cifar10/{name}.ckpt", b"weights")
 
     listed, elsewhere = run("runs", "list", "-n", "1"), run("runs", "list", "--experiment", "no")
     compared = run("runs", "compare", "logged", "--metric", "loss")
