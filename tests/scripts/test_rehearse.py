@@ -172,7 +172,7 @@ def test_takes_the_flags_of_submit_and_provides_the_compute_environment_and_data
         ([], {"steps": (), "status": "Failed", "code": 1}, "the job failed, as said above"),
         ([], {"steps": (1, 2, 2)}, "loss of step 2 arrived more than once"),
         (["--data", "cifar10"], {}, "a rehearsal downloads nothing"),
-        (["--data", "nowhere"], {}, "nowhere has no images"),
+        (["--data", "nowhere"], {}, "nowhere does not exist"),
         (["--data", "azureml:mine@latest"], {}, "a rehearsal has no data assets; give the folder it was"),
     ],
 )
