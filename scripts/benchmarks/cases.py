@@ -2,13 +2,14 @@
 
 `tutorial`: the loop of the tutorials as their users run it. `limit`: the bare loop over tensors in memory, with the
 network, memory format, optimizer, batches and threads of `fit`. `fit`: `python -m lightning_cifar fit` as it is.
-`first_step`: the same, until its first step begins.
+`in_job`: the same in an Azure ML job, with and without what sends its metrics. `first_step`: until that begins.
 """
 
 import itertools
 import os
 import pydoc
 import resource
+import signal
 import statistics
 import sys
 import tempfile
@@ -32,7 +33,10 @@ WARM_UP = 50
 """Steps before the clock starts: the first ones allocate memory and choose kernels."""
 
 EPOCHS = {"cpu": 5, "cuda": 10}
-"""Epochs that are measured, after one that is not; their median counts. In a job's first seconds the logger starts."""
+"""Epochs that are measured, after one that is not; their median counts."""
+
+BLOCK, BLOCKS = 6, 7
+"""Epochs with and without a job's relay in turn, about ten seconds, and number of both; before them it starts."""
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
@@ -76,7 +80,7 @@ class Case(NamedTuple):
 
 def run(name: str, *fields: Any) -> dict[str, float]:
     """Measure the case of this name; `fields` are those of a `Case`."""
-    cases = {"tutorial": tutorial, "limit": limit, "fit": fit}
+    cases = {"tutorial": tutorial, "limit": limit, "fit": fit, "in_job": in_job}
     return cases[name](Case(*fields))
 
 
@@ -155,27 +159,53 @@ def clock(loader: Iterable[Batch], step: Callable[[Batch], None], case: Case) ->
 
 def fit(case: Case) -> dict[str, float]:
     """Measure the training loops of `fit` after the first epoch, up to what is saved at their ends."""
+    return case.figures(train(case, 1 + EPOCHS[case.device])[1:])
+
+
+def in_job(case: Case) -> dict[str, float]:
+    """Measure `fit` in a job; as `logger` how many times as long a step takes as while its relays are stopped.
+
+    In one process, because two of the same differ by far more.
+    """
+    times = train(case, (1 + BLOCKS) * BLOCK, stop_every_other_block)[BLOCK:]
+    blocks = [statistics.median(times[start : start + BLOCK]) for start in range(0, len(times), BLOCK)]
+    triples = zip(blocks[0:-2:2], blocks[1::2], blocks[2::2], strict=True)
+    ratios = [(before + after) / 2 / stopped for before, stopped, after in triples]
+    return case.figures(blocks[0::2]) | {"logger": statistics.median(ratios)}
+
+
+def stop_every_other_block(module: Any) -> None:
+    """Stop the relays of a training's AzureMLLogger from the second block on in every other one."""
+    block = module.trainer.current_epoch // BLOCK
+    outboxes = module.trainer.loggers[-1]._delivery.outboxes.values() if block else ()
+    for process in [outbox.process for outbox in outboxes if outbox.process]:
+        os.killpg(process.pid, signal.SIGCONT if block % 2 else signal.SIGSTOP)
+
+
+def train(case: Case, epochs: int, begin_epoch: Callable[[Any], object] = lambda _: None) -> list[float]:
+    """Run `fit` for some epochs, each after a call of `begin_epoch`; return the milliseconds per step of each."""
     from lightning_cifar.classifier import CIFAR10Classifier
 
-    epochs = EPOCHS[case.device]
     times: list[float] = []
     end = CIFAR10Classifier.on_train_epoch_end
 
-    def note(self: CIFAR10Classifier) -> None:
+    def begin_and_note(self: CIFAR10Classifier) -> None:
+        begin_epoch(self)
+        note()
+
+    def note() -> None:
         case.wait()
         times.append(time.perf_counter())
 
     def note_and_end(self: CIFAR10Classifier) -> None:
-        note(self)
+        note()
         end(self)
 
     # hooks that Lightning calls once an epoch: no step takes longer for being measured
-    CIFAR10Classifier.on_train_epoch_start = note  # type: ignore[assignment, method-assign]
+    CIFAR10Classifier.on_train_epoch_start = begin_and_note  # type: ignore[assignment, method-assign]
     CIFAR10Classifier.on_train_epoch_end = note_and_end  # type: ignore[assignment, method-assign]
-    command(case, "--trainer.max_epochs", 1 + epochs, "--trainer.limit_train_batches", case.steps)
-    return case.figures(
-        [(last - first) / case.steps * 1000 for first, last in zip(times[2::2], times[3::2], strict=True)]
-    )
+    command(case, "--trainer.max_epochs", epochs, "--trainer.limit_train_batches", case.steps)
+    return [(last - first) / case.steps * 1000 for first, last in zip(times[0::2], times[1::2], strict=True)]
 
 
 def first_step(case: Case) -> None:

@@ -11,6 +11,7 @@ MLFlowLogger, which waits for each answer unless it is `async`.
 import argparse
 import contextlib
 import json
+import math
 import os
 import subprocess
 import sys
@@ -90,7 +91,7 @@ def row(logger: str, state: str, number: int, figures: Figures) -> list[object]:
     twice = counts.total() - len(counts)
     received = f"{len(counts):,}" + (f" ({twice:,} twice)" if twice else "")
     end = "crash" if figures["crashed"] else f"{'' if figures['ended'] else '> '}{figures['end']:.1f}"
-    costs = [f"{figures[name]:,.1f}" for name in ("mean", "p99")]
+    costs = [f"{figures[name]:,.1f}".replace("inf", "stuck") for name in ("mean", "p99")]
     return [logger, state, f"{number:,}", *costs, end, received, f"{figures['kept']:,}"]
 
 
@@ -144,14 +145,14 @@ def run_training(
         patience.start()
         line = process.stdout.readline()
         patience.cancel()
-        last, ended = time.monotonic(), bool(line)
-        stuck = {"mean": (last - began) * 1e6, "p99": (last - began) * 1e6, "crashed": False}
+        last, ended = time.monotonic() if line else began, bool(line)
         try:
             process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
             ended = False
-        return (json.loads(line) if line else stuck) | {"end": time.monotonic() - last, "ended": ended}
+        figures = json.loads(line) if line else {"mean": math.inf, "p99": math.inf, "crashed": False}
+        return figures | {"end": time.monotonic() - last, "ended": ended}
 
 
 def train(logger: str, number: int) -> None:

@@ -51,6 +51,9 @@ def main() -> None:
     print(f"{machine()}, PyTorch {torch.__version__}{card}; {args.data}; medians of {args.rounds} rounds\n")
     rows = [speed(name, case, measured) for case in cases for name in names]
     print(table(":device, network, batch | :case | ms per step | images/s | ÷ tutorial | ÷ limit | peak memory*", rows))
+    for case in cases:
+        share = 100 * median(measured["fit in a job", case], "logger") - 100
+        print(f"\nAzureMLLogger in a job at batch {case.batch_size}: {share:+.1f} % of a step")
     print("\n\\* of the training process, without the tutorial's two workers; on a GPU, of its memory.\n")
     medians = {start: median(values, "s") for start, values in seconds.items()}
     rows = [[start, f"{s:.2f}", f"{s / medians['imports']:.2f}"] for start, s in medians.items()]
@@ -65,7 +68,7 @@ def measure(name: str, case: Case) -> dict[str, float]:
         return run_case(function, name, *case)
     with Emulator() as azure:
         env = azure.job_environment(f"benchmark-{time.time_ns()}")
-        return run_case(function, "fit", *case, env=env)
+        return run_case(function, "in_job", *case, env=env)
 
 
 def speed(name: str, case: Case, measured: Measured) -> list[object]:
