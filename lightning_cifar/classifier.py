@@ -15,6 +15,7 @@ from lightning_cifar.callbacks.resume_state import ResumeState
 from lightning_cifar.data.cifar10 import CLASS_NAMES
 from lightning_cifar.errors import UserError
 from lightning_cifar.loader import Batch
+from lightning_cifar.memory import keep_memory
 from lightning_cifar.net_check import check_net
 from lightning_cifar.nets import Net
 from lightning_cifar.optimizers import print_optimizer
@@ -122,6 +123,10 @@ class CIFAR10Classifier(QuickAttributes, LightningModule):
         self.log(f"{stage}_loss", mean_loss, on_epoch=True, prog_bar=stage == "val")
         self.log(f"{stage}_acc", accuracy, on_epoch=True, prog_bar=stage == "val")
         return logits
+
+    def setup(self, stage: str) -> None:
+        """Make large batches on the CPU quicker."""
+        keep_memory()
 
     def on_fit_start(self) -> None:
         """Try the network on one small batch, before the first step.

@@ -8,8 +8,7 @@ import pytest
 FAULTS = """
 import resource
 import torch
-from pytorch_lightning import Trainer
-from lightning_cifar.callbacks.memory import KeepMemory
+from lightning_cifar import CIFAR10Classifier
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -17,7 +16,7 @@ def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 if {keep}:
-    KeepMemory().setup(Trainer(accelerator="cpu", logger=False), None, "fit")
+    CIFAR10Classifier().setup("fit")
 faults()
 print(faults())
 """
