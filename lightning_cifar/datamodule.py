@@ -160,8 +160,9 @@ class CIFAR10DataModule(LightningDataModule):
         self.normalize = state_dict["normalize"]
 
     def training_images(self, count: int) -> Tensor:
-        """Return the first training images, at most `count`, as the network gets them, but for augmentation."""
-        return self.scale(self._sets["train"].images[self._train_part[:count]])
+        """Return at most `count` training images, of all classes, as the network gets them, but for augmentation."""
+        evenly = torch.linspace(0, len(self._train_part) - 1, min(count, len(self._train_part))).long()
+        return self.scale(self._sets["train"].images[self._train_part[evenly]])
 
     def val_dataloader(self) -> BatchLoader | list[BatchLoader]:
         """Return the validation images, each exactly once over all processes; no loader where there is none."""

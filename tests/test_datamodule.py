@@ -61,6 +61,17 @@ def test_validation_takes_a_tenth_of_a_small_set_and_5000_of_cifar_10(count, siz
     assert len(val) == size and sorted([*train.tolist(), *val.tolist()]) == list(range(count))
 
 
+@pytest.mark.parametrize("count", [6, 50, 120, 1000])
+def test_some_training_images_are_of_all_classes_though_a_folder_has_them_one_after_another(images, count):
+    data = module(images, val_size=0)
+    some = data.training_images(count)
+    assert len(some) == min(count, 120)
+    train = data._sets["train"]
+    pairs = zip(data.scale(train.images), train.labels, strict=True)
+    label_of = {image.numpy().tobytes(): int(label) for image, label in pairs}
+    assert {label_of[image.numpy().tobytes()] for image in some} == {0, 1, 2}
+
+
 def test_holds_the_training_images_once(images):
     data = module(images)
     held = data._sets["train"].images
