@@ -32,12 +32,12 @@ def main(arguments: Sequence[str]) -> int:
     files = snapshot.take(ROOT)
     files.check()
     preflight.check_paths(flags, files)
+    address = None if args.dry_run else workspace.find(args, ROOT)
     from lightning_cifar.cli import check_flags  # brings PyTorch
 
     check_flags(wanted.arguments("data"))
-    if args.dry_run:
+    if address is None:
         return dry_run(wanted, files, sdk)
-    address = workspace.find(args, ROOT)
     print(f"workspace {address.workspace}; snapshot: {files}")
     azure = submitter.connect(address, args.auth, sdk)
     print(f"asking for compute {wanted.compute} and data {wanted.data} …", flush=True)
@@ -52,6 +52,7 @@ def main(arguments: Sequence[str]) -> int:
 
     if not (args.wait or args.download or args.retries):
         submit(wanted, files)
+        print("its log here: make watch")
         return 0
     run, code = retries.until_done(submit, wanted, files, args.retries)
     if args.download and code == 0:

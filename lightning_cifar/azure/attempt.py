@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,7 +24,6 @@ from lightning_cifar.errors import UserError
 
 FAILED = 1
 """Exit code, besides 0 and HOPELESS: try again later."""
-POLL_SECONDS = 0.2
 GATHER_SECONDS = 2.5
 """One flush costs two requests at least; entries of this time share one. A metric is live within 5 s all the same."""
 MAX_ENTRIES = 10_000
@@ -48,10 +48,15 @@ class Flags(ctypes.Structure):
 
 
 class Attempt:
-    """Sends until nothing more will be logged and nothing is left, until the first failure, or until `relay` ends."""
+    """Sends until nothing more will be logged and nothing is left, until the first failure, or until `relay` ends.
 
-    def __init__(self, record: Path, header: Header, backend: type[Backend], flags: Flags, relay: int) -> None:
-        self._record, self._address, self._flags, self._relay = record, header.address, flags, relay
+    `news` is readable as soon as one of the flags `closing` and `hurry` is set.
+    """
+
+    def __init__(
+        self, record: Path, header: Header, backend: type[Backend], flags: Flags, news: Connection, relay: int
+    ) -> None:
+        self._record, self._address, self._flags, self._news, self._relay = record, header.address, flags, news, relay
         self._files = outbox.files_folder(record)
         self._make_backend = backend
         self._backend: Backend | None = None
@@ -85,12 +90,10 @@ class Attempt:
         while os.getppid() == self._relay:
             closing = bool(self._flags.closing)
             if found := self._next_entries():
-                if len(found) < self._flags.entries:  # no backlog
-                    until = time.monotonic() + GATHER_SECONDS
-                    while time.monotonic() < until and not (self._flags.closing or self._flags.hurry):
-                        time.sleep(POLL_SECONDS)
-                    found = self._next_entries()
+                is_backlog = len(found) >= self._flags.entries
                 self._send(found)
+                if is_backlog:
+                    continue
             elif closing:
                 if must_end_run(self._record, self._address, self._progress):
                     end = {"end": "Failed", "reason": "the training process ended without a word"}
@@ -99,7 +102,14 @@ class Attempt:
             else:
                 self._flags.hurry = False
                 self._share_token()
-                time.sleep(POLL_SECONDS)
+            if not (self._flags.closing or self._flags.hurry):
+                self._gather()
+
+    def _gather(self) -> None:
+        """Wait for more entries, unless the relay has news."""
+        with contextlib.suppress(EOFError):  # the relay is gone
+            if self._news.poll(GATHER_SECONDS):
+                self._news.recv_bytes()
 
     def _next_entries(self) -> list[tuple[dict[str, Any], int]]:
         """Return the next entries, each with the offset of its end: metrics and tables, or one of any other kind."""
@@ -215,9 +225,9 @@ class Attempt:
         self._flags.step_began = time.monotonic()
 
 
-def run_spawned(record: Path, header: Header, flags: Flags, relay: int) -> NoReturn:
-    """Make and run an attempt in a process that is not a copy of the relay's."""
-    Attempt(record, header, backends.load(header.backend, header.address.tracking_uri), flags, relay).run()
+def run_attempt(record: Path, header: Header, flags: Flags, news: Connection, relay: int) -> NoReturn:
+    """Make and run an attempt, in a process of its own; where that is forked, the backend's SDK is imported already."""
+    Attempt(record, header, backends.load(header.backend, header.address.tracking_uri), flags, news, relay).run()
 
 
 def must_end_run(record: Path, address: RunAddress, progress: Progress) -> bool:

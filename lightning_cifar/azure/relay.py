@@ -21,12 +21,13 @@ import select
 import signal
 import sys
 import time
+from multiprocessing.process import BaseProcess
 from multiprocessing.sharedctypes import RawValue
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from lightning_cifar.azure import backends
-from lightning_cifar.azure.attempt import MAX_ENTRIES, Attempt, Flags, must_end_run, run_spawned
+from lightning_cifar.azure.attempt import MAX_ENTRIES, Flags, must_end_run, run_attempt
 from lightning_cifar.azure.outbox import Progress, read_entries, read_header, sync
 from lightning_cifar.azure.process import HOPELESS, NO_FORK
 from lightning_cifar.azure.sharing import RecordLock, take_newest_token
@@ -34,8 +35,10 @@ from lightning_cifar.errors import UserError
 
 TIME_IS_UP = 3
 """Exit code of a relay that had more to send after its time limit."""
-START = "spawn" if sys.platform == "darwin" else "fork"
+START: Literal["spawn", "fork"] = "spawn" if sys.platform == "darwin" else "fork"
 """How an attempt's process is made: on macOS an HTTPS request in a forked one may crash in the system's libraries."""
+# How often this looks at a running attempt (each look interrupts a thread of the training), and at what holds one up.
+SUPERVISE_SECONDS = 1.0
 TICK_SECONDS = 0.25
 # Between attempts: 1, 2, 4, … seconds, at most this; less once somebody waits for the end.
 MAX_PAUSE_SECONDS = 15.0
@@ -61,7 +64,8 @@ class Relay:
         self._lock = RecordLock(self._header.address, record)
         self._flags = RawValue(Flags)
         self._flags.entries = MAX_ENTRIES
-        self._attempt: int | None = None
+        self._attempt: BaseProcess | None = None
+        self._heard, self._news = multiprocessing.Pipe(duplex=False)
         self._failures = 0
         self._failed_at = 0.0
         self._until = math.inf
@@ -75,7 +79,7 @@ class Relay:
         signal.signal(signal.SIGCONT, self._hurry)
         try:
             address = self._header.address
-            self._backend = backends.load(self._header.backend, address.tracking_uri)  # once, for all attempts
+            backends.load(self._header.backend, address.tracking_uri)  # once, for all attempts that are forked
             gc.freeze()  # a look at each object would give each attempt a copy of the SDK's memory
             while (code := self._supervise()) is None:
                 self._rest()
@@ -87,12 +91,16 @@ class Relay:
             self._kill()
 
     def _rest(self) -> None:
-        """Wait for the next tick, or for the news that the training process is gone or has closed the logger."""
-        closed, _, _ = select.select([] if self._flags.closing else [0], [], [], TICK_SECONDS)
-        if not self._flags.closing and (closed or os.getppid() != self._parent):
+        """Wait for the next look, the end of the attempt, or that of the training process or its logger."""
+        longest = TICK_SECONDS if self._attempt is None else SUPERVISE_SECONDS
+        ends = [] if self._attempt is None else [self._attempt.sentinel]
+        seconds = min(longest, max(0.0, self._until - time.monotonic()))
+        ready, _, _ = select.select(ends if self._flags.closing else [0, *ends], [], [], seconds)
+        if not self._flags.closing and (0 in ready or os.getppid() != self._parent):
             self._flags.closing = True
             self._until = time.monotonic() + self._seconds
             sync(self._record)  # as the training process did while it was there
+            self._news.send_bytes(b"closing")
 
     def _supervise(self) -> int | None:
         """Start an attempt, or look after the one there is; return the exit code once nothing is left to do."""
@@ -112,10 +120,9 @@ class Relay:
             if now >= self._failed_at + max(pause, asked):
                 self._attempt = self._start()
             return None
-        pid, status = os.waitpid(self._attempt, os.WNOHANG)
-        if pid:
+        code = self._attempt.exitcode
+        if code is not None:
             self._attempt = None
-            code = os.waitstatus_to_exitcode(status)
             if code in (0, HOPELESS):
                 return code
         elif self._flags.step_began and now > self._flags.step_began + self._step_seconds:
@@ -133,31 +140,24 @@ class Relay:
             return True
         return self._flags.closing and must_end_run(self._record, self._header.address, progress)
 
-    def _start(self) -> int | None:
-        sys.stdout.flush()
-        sys.stderr.flush()
+    def _start(self) -> BaseProcess:
         self._flags.step_began = self._flags.retry_after = 0.0
         take_newest_token(self._header.address)
-        relay = os.getpid()
-        if START == "spawn":
-            given = (self._record, self._header, self._flags, relay)
-            process = multiprocessing.get_context("spawn").Process(target=run_spawned, args=given)
-            process.start()
-            return process.pid
-        pid = os.fork()
-        if pid == 0:
-            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # what the training process writes there is for the relay
-            Attempt(self._record, self._header, self._backend, self._flags, relay).run()
-        return pid
+        given = (self._record, self._header, self._flags, self._heard, os.getpid())
+        attempt: BaseProcess = multiprocessing.get_context(START).Process(target=run_attempt, args=given)
+        attempt.start()
+        return attempt
 
     def _kill(self) -> None:
         if self._attempt is not None:
-            os.kill(self._attempt, signal.SIGKILL)
-            os.waitpid(self._attempt, 0)
+            self._attempt.kill()
+            self._attempt.join()
             self._attempt = None
 
     def _hurry(self, *_: Any) -> None:
-        self._flags.hurry = True
+        if not self._flags.hurry:
+            self._flags.hurry = True
+            self._news.send_bytes(b"hurry")
 
 
 def main() -> NoReturn:

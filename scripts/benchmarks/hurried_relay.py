@@ -19,7 +19,7 @@ def hurry() -> None:
 
 def cut_pauses() -> None:
     """Let this process, a relay, and its attempts wait hundredths of seconds instead of seconds."""
-    relay.TICK_SECONDS = attempt.POLL_SECONDS = 0.02
+    relay.TICK_SECONDS = relay.SUPERVISE_SECONDS = 0.02
     attempt.GATHER_SECONDS = relay.HURRIED_PAUSE_SECONDS = relay.MAX_PAUSE_SECONDS = 0.05
 
 

@@ -2,6 +2,7 @@
 
 import math
 import os
+from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,8 @@ class MemoryService:
     def send(self, record: Path) -> list[bytes]:
         """Send a record to the end, as a relay does whose training process is gone; return the contents of `files`."""
         flags = Flags(closing=True, entries=attempt.MAX_ENTRIES)
-        Attempt(record, read_header(record), self, flags, os.getppid())._send_all()  # type: ignore[arg-type]
+        news = Pipe(duplex=False)[0]  # none comes
+        Attempt(record, read_header(record), self, flags, news, os.getppid())._send_all()  # type: ignore[arg-type]
         return self.files
 
 

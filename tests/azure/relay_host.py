@@ -31,7 +31,7 @@ for line in sys.stdin:
 
 
 class Start(Protocol):
-    """Starts a relay for a record, with constants of the relay's (`STEP_SECONDS`, `"attempt.POLL_SECONDS"`) changed."""
+    """Starts a relay for a record, with constants of the relay's (`"attempt.GATHER_SECONDS"`, say) changed."""
 
     def __call__(self, record: Path, environment: dict[str, str], /, **constants: Any) -> None: ...
 

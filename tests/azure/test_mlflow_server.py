@@ -40,7 +40,7 @@ def host():
 def send(host, tmp_path):
     """Start a relay for a record, as the training process does at its end."""
     (tmp_path / "shared").mkdir()
-    quick = {"HURRIED_PAUSE_SECONDS": 0.05, "attempt.POLL_SECONDS": 0.02, "STEP_SECONDS": deadline(1.0)}
+    quick = {"HURRIED_PAUSE_SECONDS": 0.05, "STEP_SECONDS": deadline(1.0)}
     return lambda record, **constants: host(record, {"TMPDIR": str(tmp_path / "shared")}, **quick | constants)
 
 

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from dataclasses import replace
+from multiprocessing import Pipe
 from pathlib import Path
 
 import jwt
@@ -157,8 +158,9 @@ def test_what_the_service_has_confirmed_is_on_this_disk_too(fake, record, start_
     monkeypatch.setattr(
         os, "fsync", lambda handle: synced.append((Path(f"/proc/self/fd/{handle}").readlink(), len(fake.points())))
     )
-    monkeypatch.setattr("lightning_cifar.azure.attempt.GATHER_SECONDS", 0.0)
-    attempt = Attempt(record, read_header(record), FakeBackend, Flags(closing=True, entries=10), os.getppid())
+    news = Pipe(duplex=False)[0]
+    flags = Flags(closing=True, entries=10)
+    attempt = Attempt(record, read_header(record), FakeBackend, flags, news, os.getppid())
     attempt._send_all()
     assert (record, 0) in synced and fake.points() == POINTS
 
