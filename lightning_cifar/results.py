@@ -59,7 +59,7 @@ def summarize(
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "processes": trainer.world_size,
         "threads": torch.get_num_threads(),
-        "machine": platform.processor() or platform.machine(),
+        "machine": processor(),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in ("torch", "torchvision", "pytorch-lightning")},
         "git_commit": _git_commit(),
@@ -86,6 +86,15 @@ def write_results(folder: Path, summary: dict[str, Any], model: CIFAR10Classifie
     table.writerows(row for _, row in sorted(rows.items()))
     with atomic_write(folder / "metrics.csv") as file:
         file.write(text.getvalue().encode())
+
+
+def processor() -> str:
+    """Return the name of this machine's processor."""
+    if (info := Path("/proc/cpuinfo")).exists():
+        for line in info.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def _peak_memory(device: torch.device) -> int | None:

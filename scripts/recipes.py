@@ -72,7 +72,8 @@ def rows(runs: dict[str, list[dict[str, Any]]]) -> list[str]:
             f"| `{recipe}` | {run['network']}, {run['parameters']:,} | {run['epochs']} "
             f"| {statistics.fmean(accuracies):.1%}{spread} (n = {len(accuracies)}) | {minutes / 60:.1f} min "
             f"| {speed:,.0f} | {memory:,} MB "
-            f"| {run['device']}, {run['threads']} threads, torch {run['versions']['torch']} |"
+            f"| {run['machine'] if run['device'] == 'cpu' else run['device']}, {run['threads']} threads, "
+            f"torch {run['versions']['torch']} |"
         )
         commands.append(f"    {shlex.join(run['command'])}")
     return [*lines, "", "The commands, of the last run of each:", "", *commands]

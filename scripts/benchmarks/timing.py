@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 
@@ -39,11 +38,9 @@ def median(measurements: Iterable[dict[str, Any]], name: str) -> float:
 
 def machine() -> str:
     """Return the processor's name, the number of cores, and Python's version."""
-    name = platform.processor()
-    if (info := Path("/proc/cpuinfo")).exists():
-        names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
-        name = names[0] if names else name
-    return f"{name}, {os.cpu_count()} cores; Python {platform.python_version()}"
+    from lightning_cifar.results import processor  # brings PyTorch
+
+    return f"{processor()}, {os.cpu_count()} cores; Python {platform.python_version()}"
 
 
 def table(header: str, rows: Sequence[Sequence[object]]) -> str:
