@@ -185,7 +185,11 @@ help:  ## List targets and variables
 		SDK=v2 'submit, rehearse, …: azure-ai-ml instead of azureml-core (v1, default)' \
 		PYTHON=python3.12 'the Python of the environment (default: the newest from 3.11 on that is here)' \
 		VENV=FOLDER 'the environment (default .venv; with PYTHON= .venv-3.12)' \
+		UV= 'without uv, or UV=FILE: that one' \
 		TORCH=cpu 'PyTorch without 3 GB of CUDA; TORCH_INDEX=URL says from where' \
+		'RUNS="ID ID"' 'compare: which runs' \
 		RUN=ID 'watch, download, register, cancel: another run than the last' \
 		'SUBMIT_ARGS="--x"' 'flags of the script itself: .venv/bin/python -m scripts.submit --help' \
+		'BENCHMARK_ARGS="--x"' 'flags of benchmark' \
+		'PYTEST_ARGS="-k x"' 'flags of test' \
 		'ARGS="--x y"' 'any other flag: .venv/bin/python -m lightning_cifar fit --help'

@@ -12,7 +12,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from lightning_cifar.callbacks.checkpoints import by_process_0, check_loads, newest_checkpoint
 from lightning_cifar.errors import UserError
 
-_NO_CODE = re.compile(r"\w*|(lightning_cifar\.nets|torch\.nn|torchvision\.models)\.[\w.]+")
+_NO_CODE = re.compile(r"\w*|lightning_cifar\.Net|(lightning_cifar\.nets|torch\.nn|torchvision\.models)\.[\w.]+")
 
 
 def resolve_ckpt_path(wanted: str, results: Path, net: str | None = None) -> str:

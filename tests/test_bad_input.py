@@ -171,6 +171,8 @@ def test_a_checkpoint_from_elsewhere_runs_no_code_that_the_user_has_not_named(ma
 def test_a_checkpoint_from_elsewhere_may_name_a_network_of_torchvision_or_what_the_user_names(main, images, odd_nets):
     for net, flags in (
         ("torchvision.models.squeezenet1_1", ()),
+        ("lightning_cifar.nets.ResNet18", ()),
+        ("lightning_cifar.Net", ()),
         ("odd_nets.Several", ("--model.net", "odd_nets.Several")),
     ):
         from_elsewhere = {"class_path": net, "init_args": {"num_classes": 3}}
