@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NoReturn
@@ -34,6 +35,9 @@ _ALONE = {"image", "confusion_matrix", "tags", "file", "end"}  # kinds of entrie
 _PR_SET_PDEATHSIG = 1
 
 
+MakeBackend = Callable[[RunAddress, Callable[[], None]], Backend]
+
+
 class Flags(ctypes.Structure):
     """What a relay and its attempt share, in memory that both see."""
 
@@ -54,11 +58,11 @@ class Attempt:
     """
 
     def __init__(
-        self, record: Path, header: Header, backend: type[Backend], flags: Flags, news: Connection, relay: int
+        self, record: Path, header: Header, make_backend: MakeBackend, flags: Flags, news: Connection, relay: int
     ) -> None:
         self._record, self._address, self._flags, self._news, self._relay = record, header.address, flags, news, relay
         self._files = outbox.files_folder(record)
-        self._make_backend = backend
+        self._make_backend = make_backend
         self._backend: Backend | None = None
         self._steps: dict[str, Steps] = {}
         self._max_names = limits(header.backend).names
@@ -107,9 +111,8 @@ class Attempt:
 
     def _gather(self) -> None:
         """Wait for more entries, unless the relay has news."""
-        with contextlib.suppress(EOFError):  # the relay is gone
-            if self._news.poll(GATHER_SECONDS):
-                self._news.recv_bytes()
+        if self._news.poll(GATHER_SECONDS):
+            os.read(self._news.fileno(), 4096)
 
     def _next_entries(self) -> list[tuple[dict[str, Any], int]]:
         """Return the next entries, each with the offset of its end: metrics and tables, or one of any other kind."""
@@ -227,7 +230,12 @@ class Attempt:
 
 def run_attempt(record: Path, header: Header, flags: Flags, news: Connection, relay: int) -> NoReturn:
     """Make and run an attempt, in a process of its own; where that is forked, the backend's SDK is imported already."""
-    Attempt(record, header, backends.load(header.backend, header.address.tracking_uri), flags, news, relay).run()
+
+    def make_backend(address: RunAddress, touch: Callable[[], None]) -> Backend:
+        return backends.load(header.backend, address.tracking_uri)(address, touch)
+
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # what the training process writes there is for the relay
+    Attempt(record, header, make_backend, flags, news, relay).run()
 
 
 def must_end_run(record: Path, address: RunAddress, progress: Progress) -> bool:

@@ -13,6 +13,7 @@ twice; a call into the SDK that never returns ends the same way. The import is p
 starts no thread); starting the interpreter anew for each attempt, as on macOS, took 5 s on a busy machine of 2 cores.
 """
 
+import contextlib
 import gc
 import math
 import multiprocessing
@@ -66,6 +67,7 @@ class Relay:
         self._flags.entries = MAX_ENTRIES
         self._attempt: BaseProcess | None = None
         self._heard, self._news = multiprocessing.Pipe(duplex=False)
+        os.set_blocking(self._news.fileno(), False)
         self._failures = 0
         self._failed_at = 0.0
         self._until = math.inf
@@ -75,6 +77,7 @@ class Relay:
         """Send to the end and return the exit code: 0 all sent, `HOPELESS`, or `TIME_IS_UP`."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # who ignores it, as the training may, never hears of an end
         # SIGCONT is harmless to a process that does not handle it yet, so the trainer may send it at any time.
         signal.signal(signal.SIGCONT, self._hurry)
         try:
@@ -99,8 +102,8 @@ class Relay:
         if not self._flags.closing and (0 in ready or os.getppid() != self._parent):
             self._flags.closing = True
             self._until = time.monotonic() + self._seconds
+            self._wake()
             sync(self._record)  # as the training process did while it was there
-            self._news.send_bytes(b"closing")
 
     def _supervise(self) -> int | None:
         """Start an attempt, or look after the one there is; return the exit code once nothing is left to do."""
@@ -157,7 +160,11 @@ class Relay:
     def _hurry(self, *_: Any) -> None:
         if not self._flags.hurry:
             self._flags.hurry = True
-            self._news.send_bytes(b"hurry")
+            self._wake()
+
+    def _wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # it is full of words that no attempt has read
+            os.write(self._news.fileno(), b"!")  # not by `send`: an attempt may be killed halfway through a message
 
 
 def main() -> NoReturn:

@@ -120,8 +120,10 @@ def pictures(data: LabelledImages) -> Dataset:
 def limit(case: Case) -> dict[str, float]:
     """Measure the same steps as those of `fit`, and nothing else."""
     from lightning_cifar.loader import BatchLoader, TrainSampler
+    from lightning_cifar.memory import keep_memory
     from lightning_cifar.tiny_steps import threads_for
 
+    keep_memory()
     data = LabelledImages(*(tensor.to(case.device) for tensor in case.images()))
     part = torch.arange(len(data.labels))
     net = case.network()

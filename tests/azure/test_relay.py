@@ -51,6 +51,24 @@ def test_a_record_is_sent_and_the_relay_stays_for_what_comes_whatever_hits_the_t
     assert fake.points() == [("acc", 7, 1.0), *POINTS]
 
 
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_an_attempt_that_waits_for_entries_hears_who_waits_for_it_and_of_the_end(
+    fake, record, start_relay, monkeypatch, start
+):
+    """By itself it would wait for ten minutes."""
+    constants = {"attempt": {"GATHER_SECONDS": 600.0}, "relay": {"START": start}}
+    monkeypatch.setenv("RELAY_CONSTANTS", json.dumps(constants))
+    relay = start_relay(record)
+    wait_until(lambda: sent(record))
+    log(record, "acc", 7)
+    relay.send_signal(signal.SIGCONT)
+    wait_until(lambda: ("acc", 7, 1.0) in fake.points())
+    log(record, "acc", 8)
+    relay.stdin.close()
+    assert relay.wait(deadline(20)) == 0
+    assert fake.points() == [("acc", 7, 1.0), ("acc", 8, 1.0), *POINTS]
+
+
 def test_what_is_refused_for_good_is_dropped_alone(fake, record, start_relay):
     log(record, "poison")
     log(record, "late")

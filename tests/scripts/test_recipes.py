@@ -40,7 +40,8 @@ def test_runs_become_rows_with_mean_and_deviation(tmp_path, readme, capsys):
     before = readme.read_text()
     assert recipes.main(["--results", str(tmp_path / "results")]) == 0
     text = readme.read_text()
-    assert "| `quick` | AirbenchNet, 1,234,567 | 5 | 91.0% ± 1.4% (n = 2) | 1.5 min | 1,000 | 2,000 MB | AMD EPYC, 2 threads, torch 2.15.0 |" in text
+    assert "| `quick` | AirbenchNet, 1,234,567 | 5 | 91.0% ± 1.4% (n = 2) | 1.5 min | 1,000 | 2,000 MB |" in text
+    assert "| AMD EPYC, 2 threads, torch 2.15.0 |" in text
     assert "| `resnet18` | | | not measured |" in text and "--data.source 'my images'" in text
     assert text.splitlines()[:5] == before.splitlines()[:5] and text.splitlines()[-1] == before.splitlines()[-1]
     recipes.main(["--results", str(tmp_path / "results")])
