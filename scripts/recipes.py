@@ -60,8 +60,8 @@ def rows(runs: dict[str, list[dict[str, Any]]]) -> list[str]:
     """Return a row of the table for each recipe, and the commands that the figures come from."""
     lines, commands = [], []
     for recipe, of_recipe in runs.items():
-        if not of_recipe:
-            lines.append(f"| `{recipe}` | | | not measured | | | | |")
+        if recipe == "debug" or not of_recipe:
+            lines.append(f"| `{recipe}` | | | {'of one batch only' if recipe == 'debug' else 'not measured'} | | | | |")
             continue
         accuracies = [run["test_acc"] for run in of_recipe]
         spread = f" ± {statistics.stdev(accuracies):.1%}" if len(accuracies) > 1 else ""

@@ -92,7 +92,7 @@ class Attempt:
 
     def _send_all(self) -> None:
         while os.getppid() == self._relay:
-            closing = bool(self._flags.closing)
+            closing, self._flags.hurry = bool(self._flags.closing), False  # who waits for more than this, says so again
             if found := self._next_entries():
                 is_backlog = len(found) >= self._flags.entries
                 self._send(found)
@@ -104,7 +104,6 @@ class Attempt:
                     self._send([(end, self._progress.offset)])
                 return
             else:
-                self._flags.hurry = False
                 self._share_token()
             if not (self._flags.closing or self._flags.hurry):
                 self._gather()
