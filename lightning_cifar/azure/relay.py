@@ -25,7 +25,7 @@ import time
 from multiprocessing.process import BaseProcess
 from multiprocessing.sharedctypes import RawValue
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 from lightning_cifar.azure import backends
 from lightning_cifar.azure.attempt import MAX_ENTRIES, Flags, must_end_run, run_attempt
@@ -36,7 +36,7 @@ from lightning_cifar.errors import UserError
 
 TIME_IS_UP = 3
 """Exit code of a relay that had more to send after its time limit."""
-START: Literal["spawn", "fork"] = "spawn" if sys.platform == "darwin" else "fork"
+START = "spawn" if sys.platform == "darwin" else "fork"
 """How an attempt's process is made: on macOS an HTTPS request in a forked one may crash in the system's libraries."""
 # How often this looks at a running attempt (each look interrupts a thread of the training), and at what holds one up.
 SUPERVISE_SECONDS = 1.0
@@ -147,7 +147,8 @@ class Relay:
         self._flags.step_began = self._flags.retry_after = 0.0
         take_newest_token(self._header.address)
         given = (self._record, self._header, self._flags, self._heard, os.getpid())
-        attempt: BaseProcess = multiprocessing.get_context(START).Process(target=run_attempt, args=given)
+        context: Any = multiprocessing.get_context(START)  # typeshed knows a Process of each, of all in common none
+        attempt: BaseProcess = context.Process(target=run_attempt, args=given)
         attempt.start()
         return attempt
 
