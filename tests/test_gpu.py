@@ -16,7 +16,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.models import resnet18
 
 from lightning_cifar import CIFAR10Classifier, CIFAR10DataModule, Net
+from lightning_cifar.callbacks.lookahead import Lookahead
 from lightning_cifar.callbacks.progress import ProgressBar
+from lightning_cifar.callbacks.whitening import Whitening
+from lightning_cifar.nets import AirbenchNet
 from lightning_cifar.tiny_steps import Threads
 
 GPU = torch.device("cuda", 0)
@@ -81,7 +84,7 @@ def replaced_parameters():
 def on_gpu(images, tmp_path):
     """Run a function of the Trainer, for some epochs of some steps; give what was seen of the GPU."""
 
-    def run(function, net=Net, epochs=1, steps=4, loss_window=4, **data):
+    def run(function, net=Net, epochs=1, steps=4, loss_window=4, callbacks=(), **data):
         model = CIFAR10Classifier(net(num_classes=3), ["a", "b", "c"], loss_window=loss_window)
         module = CIFAR10DataModule(str(images), batch_size=BATCH_SIZE, val_size=12, **data)
         module.prepare_data()
@@ -104,7 +107,7 @@ def on_gpu(images, tmp_path):
             inference_mode=False,  # in which PyTorch would not tell of some copies
             logger=False,
             enable_model_summary=False,
-            callbacks=[ProgressBar(), Threads()],
+            callbacks=[ProgressBar(), Threads(), *callbacks],
         )
         with FakeTensorMode(allow_non_fake_inputs=True), Watch() as watch:
             getattr(trainer, function)(model, module)
@@ -119,6 +122,16 @@ class TestOnAGPU:
         few = on_gpu("fit", steps=4, loss_window=4, augment="crop_flip").waits
         many = on_gpu("fit", steps=16, loss_window=16, augment="crop_flip").waits
         assert many == few
+
+    def test_no_step_of_airbench_waits_for_it(self, on_gpu, monkeypatch):
+        def waits(steps):
+            other = CIFAR10Classifier(AirbenchNet(num_classes=3), ["a", "b", "c"])
+            monkeypatch.setattr("torch.optim.swa_utils.deepcopy", lambda _: other)  # fake tensors cannot be copied
+            callbacks = [Whitening(images=10), Lookahead(every=2)]
+            flips = {"augment": "alternating_flip", "padding": 2, "padding_mode": "reflect", "normalize": True}
+            return on_gpu("fit", AirbenchNet, steps=steps, loss_window=16, callbacks=callbacks, **flips).waits
+
+        assert waits(16) == waits(8)
 
     def test_a_window_of_loss_waits_once(self, on_gpu):
         one, four = (on_gpu("fit", steps=16, loss_window=length).waits for length in (16, 4))

@@ -25,6 +25,11 @@ class Lookahead(WeightAveraging):
         self._every, self._decay, self._power = every, decay, power
         self._keep = 0.0
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Move the count of updates to the CPU: each update reads it, and would wait for a GPU."""
+        average: Any = self._average_model
+        average.n_averaged = average.n_averaged.cpu()
+
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
         """Return whether a step is the last of `every`."""
         return step_idx is not None and (step_idx + 1) % self._every == 0

@@ -27,7 +27,7 @@ from lightning_cifar.data import LabelledImages, resolve_source
 
 STEPS = {4: 1500, 32: 600, 128: 200, 512: 60}
 """Steps of an epoch at each batch size: about three seconds of the tutorial's loop."""
-OTHER_STEPS = {"cpu": 3, "cuda": 200}
+OTHER_STEPS = {"cpu": 3, "cuda": 40}
 
 WARM_UP = 50
 """Steps before the clock starts: the first ones allocate memory and choose kernels."""
