@@ -77,6 +77,10 @@ class CLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the optimizer, its schedule and groups of parameters, the clock of checkpoints, and the resume hook."""
+        parser.epilog = (
+            "Before all others are read: --recipe NAME, for --config lightning_cifar/recipes/NAME.yaml "
+            f"({', '.join(RECIPES)}); and fit --seeds 0,1,2, one training with each, and a table of them."
+        )
         parser.add_optimizer_args()
         parser.add_lr_scheduler_args()
         parser.add_class_arguments(GroupSettings, "norms")

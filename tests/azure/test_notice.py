@@ -125,5 +125,5 @@ JSON = st.recursive(
 
 
 @given(st.binary() | JSON.map(lambda content: json.dumps(content).encode()))
-def test_an_answer_without_sense_announces_nothing(answer: bytes) -> None:
+def test_fuzz_metadata_an_answer_without_sense_announces_nothing(answer: bytes) -> None:
     assert announced(answer, NODE) is None
