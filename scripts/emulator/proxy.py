@@ -26,6 +26,7 @@ from scripts.emulator.routing import Router, call
 from scripts.emulator.state import State
 
 LOOPBACK = "127.0.0.1"
+QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # of Linux
 _USER = "emulator"
 
 
@@ -210,6 +211,8 @@ class _Connection(BaseHTTPRequestHandler):
         # Requests outside a tunnel name their host in the request line, or speak to this address itself.
         host = self.host or (target.hostname or (self.headers.get("Host") or "").rsplit(":", 1)[0]).lower()
         headers = {name.lower(): value for name, value in self.headers.items()}
+        if QUICKACK is not None:  # urllib3 sends to a proxy by Nagle's algorithm: the body waits 40 ms for it
+            self.connection.setsockopt(socket.IPPROTO_TCP, QUICKACK, 1)
         body = self.rfile.read(int(headers.get("content-length") or 0))
         query = dict(parse_qsl(target.query, keep_blank_values=True))
         return Request(self.command, host, target.path, query, headers, body, arrived)
