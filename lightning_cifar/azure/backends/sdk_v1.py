@@ -203,7 +203,9 @@ class SdkV1:
 
     def _flush(self, seconds: float = FLUSH_SECONDS) -> list[str]:
         self._run.flush(timeout_seconds=seconds)
-        self._client._metricid_values_dict.clear()  # the SDK keeps there whatever was logged
+        # The SDK keeps there whatever was logged, and each answer.
+        self._client._metricid_values_dict.clear()
+        self._client._task_queue_v2._results.clear()
         refused, self._watch.refused = self._watch.refused, []
         return refused
 
