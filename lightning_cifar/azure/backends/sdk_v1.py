@@ -203,9 +203,12 @@ class SdkV1:
 
     def _flush(self, seconds: float = FLUSH_SECONDS) -> list[str]:
         self._run.flush(timeout_seconds=seconds)
-        # The SDK keeps there whatever was logged, and each answer.
+        # What the SDK keeps: whatever was logged, each answer, and a logger for each place in a queue of each length.
         self._client._metricid_values_dict.clear()
         self._client._task_queue_v2._results.clear()
+        loggers = logging.Logger.manager.loggerDict
+        for name in [name for name in loggers if name.startswith("azureml.BatchTaskQueueAdd_")]:
+            loggers.pop(name, None)
         refused, self._watch.refused = self._watch.refused, []
         return refused
 
