@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import gc
 import json
 import os
 import sys
@@ -262,7 +263,10 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         with quiet_warnings():
             seeds, args = split_seeds(sys.argv[1:] if args is None else args)
-            runs = [CLI([*args, f"--seed_everything={seed}"], prefix=f"seed{seed}").results for seed in seeds]
+            runs = []
+            for seed in seeds:
+                runs.append(CLI([*args, f"--seed_everything={seed}"], prefix=f"seed{seed}").results)
+                gc.collect()  # trainer and data refer to each other: the images would stay in the GPU's memory
             if runs:
                 report_runs(runs, Path(runs[0]["folder"]).with_name(f"seeds_{'_'.join(map(str, seeds))}.png"))
             else:

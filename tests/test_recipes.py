@@ -3,6 +3,7 @@
 import csv
 import json
 import statistics
+import weakref
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import yaml
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from lightning_cifar import CIFAR10DataModule
 from lightning_cifar.recipes import RECIPES
 
 # On small images of three classes: networks of the recipes' kind, made quick.
@@ -96,6 +98,21 @@ def test_seeds_train_one_after_another_and_end_with_a_table(main, images):
     assert f"{mean:.2%} ± {spread:.2%}" in main.out
     with Image.open(main.folder / "results" / "colours" / "seeds_3_5.png") as picture:
         assert min(picture.size) > 200
+
+
+def test_trainings_of_several_seeds_do_not_pile_up_their_images(main, images, monkeypatch):
+    alive: weakref.WeakSet[CIFAR10DataModule] = weakref.WeakSet()
+    counts = []
+
+    def setup(self, stage, setup=CIFAR10DataModule.setup):
+        alive.add(self)
+        counts.append(len(alive))
+        setup(self, stage)
+
+    monkeypatch.setattr(CIFAR10DataModule, "setup", setup)
+    flags = ("--data.source", images, "--trainer.max_epochs", 1, "--data.batch_size", 60)
+    assert main("fit", "--seeds", "0,1,2", *flags) == 0, main.err
+    assert max(counts) == 2, "the parser of the one before is still known to jsonargparse"
 
 
 @pytest.mark.parametrize("seeds", ["a", "1", "1,1", "1,-2", ""])
