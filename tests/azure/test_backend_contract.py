@@ -18,6 +18,7 @@ from lightning_cifar.azure.lines import entry_line
 from lightning_cifar.azure.outbox import Outbox, Progress, files_folder, pending, sent_file
 from lightning_cifar.azure.run import RunAddress
 from lightning_cifar.azure.sharing import TOKEN_VARIABLES
+from scripts.emulator.proxy import _Connection
 from scripts.emulator.records import Metric, MetricSeries
 from tests.azure.conftest import REPOSITORY, write_record
 from tests.azure.relay_host import relay_host
@@ -204,6 +205,19 @@ def test_a_token_that_the_sdk_renewed_is_shared_and_survives_a_failure(azure, ho
     host(record, variables)
     wait_until(lambda: not pending(record), 20)
     assert fault.hits == 1 and ("late", 0, 1.0) in points(azure)
+
+
+def test_a_backlog_goes_over_few_connections(azure, host, environment, address, backend, tmp_path, monkeypatch):
+    """Opening one for each request would take a quarter of the time."""
+    if backend != "v1":
+        pytest.skip("a request holds 1,000 metrics")
+    connect, tunnels = _Connection.do_CONNECT, []
+    monkeypatch.setattr(_Connection, "do_CONNECT", lambda self: (tunnels.append(self.path), connect(self)))
+    record = write_record(tmp_path / "long-metrics.jsonl", 5000, address, backend)
+    host(record, environment("run-1"))
+    wait_until(lambda: not pending(record))
+    batches = [request for request in azure.requests if request.path.endswith(BATCH[backend])]
+    assert len(azure.metrics("run-1")) == 5000 and len(tunnels) < len(batches) / 2 > 50
 
 
 def test_another_version_of_the_sdk_than_the_tested_one_is_warned_of(tmp_path):

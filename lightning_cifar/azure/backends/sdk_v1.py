@@ -134,7 +134,10 @@ class SdkV1:
         for point in points:
             self._run.log(point.name, point.value, step=point.step)
         self._client._client.config.keep_alive = len(points) >= _BACKLOG
-        return self._flush(FLUSH_SECONDS + len(points) / _POINTS_PER_SECOND)
+        try:
+            return self._flush(FLUSH_SECONDS + len(points) / _POINTS_PER_SECOND)
+        finally:
+            self._client._client.config.keep_alive = False
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
         """Add rows that a table lacks; return what the service answered to those that it refused for good."""
@@ -207,7 +210,7 @@ class SdkV1:
         self._client._metricid_values_dict.clear()
         self._client._task_queue_v2._results.clear()
         loggers = logging.Logger.manager.loggerDict
-        for name in [name for name in loggers if name.startswith("azureml.BatchTaskQueueAdd_")]:
+        for name in [name for name in list(loggers) if name.startswith("azureml.BatchTaskQueueAdd_")]:
             loggers.pop(name, None)
         refused, self._watch.refused = self._watch.refused, []
         return refused
