@@ -180,8 +180,9 @@ def _missing(backend: str, tracking_uri: str) -> str | None:
 
 def not_importable(error: ImportError) -> UserError:
     """Return an error for an SDK that is installed and lacks something; SDKs import more of themselves as they go."""
-    python = ".".join(map(str, sys.version_info[:2]))
+    python, module = ".".join(map(str, sys.version_info[:2])), (error.name or "").partition(".")[0]
+    given_up = {"imghdr": "standard-imghdr", "distutils": "setuptools"}  # by Python 3.12 and 3.13
     return UserError(
         f"the SDK of Azure ML is installed, but Python {python} cannot import it ({error}): "
-        "pip install standard-imghdr setuptools, or use Python 3.11"
+        f"pip install {given_up.get(module, module)}, or the versions of requirements.txt and requirements-v2.txt"
     )
