@@ -180,9 +180,11 @@ def _missing(backend: str, tracking_uri: str) -> str | None:
 
 def not_importable(error: ImportError) -> UserError:
     """Return an error for an SDK that is installed and lacks something; SDKs import more of themselves as they go."""
-    python, module = ".".join(map(str, sys.version_info[:2])), (error.name or "").partition(".")[0]
+    python = ".".join(map(str, sys.version_info[:2]))
     given_up = {"imghdr": "standard-imghdr", "distutils": "setuptools"}  # by Python 3.12 and 3.13
+    module = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    install = f"pip install {given_up.get(module, module)}, or" if module else "install"
     return UserError(
         f"the SDK of Azure ML is installed, but Python {python} cannot import it ({error}): "
-        f"pip install {given_up.get(module, module)}, or the versions of requirements.txt and requirements-v2.txt"
+        f"{install} the versions of requirements.txt and requirements-v2.txt"
     )

@@ -210,8 +210,9 @@ class SdkV1:
         self._client._metricid_values_dict.clear()
         self._client._task_queue_v2._results.clear()
         loggers = logging.Logger.manager.loggerDict
-        for name in [name for name in list(loggers) if name.startswith("azureml.BatchTaskQueueAdd_")]:
-            loggers.pop(name, None)
+        for name in list(loggers):
+            if name.startswith("azureml.BatchTaskQueueAdd_"):
+                del loggers[name]
         refused, self._watch.refused = self._watch.refused, []
         return refused
 
